@@ -1,0 +1,1 @@
+//! Drives tasks to their desired status on a container instance.

@@ -1,0 +1,1 @@
+//! HTTP in and out: signatures, codecs, request ids, faults.

@@ -1,0 +1,1 @@
+//! The image registry: ECR and the OCI distribution API over one content store.

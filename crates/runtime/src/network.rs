@@ -1,0 +1,109 @@
+//! Networks of tasks and containers on a host: namespaces, addresses, published ports.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use async_trait::async_trait;
+
+/// Which network a namespace joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkRequest {
+    /// Only a loopback interface.
+    None,
+    /// The host's default bridge: an address of the host's own choice, NAT to the outside.
+    Bridge,
+    /// An address given by the control plane on the bridge of its subnet.
+    Awsvpc(Interface),
+}
+
+/// An elastic network interface as the control plane allocated it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// `subnet-…`; one bridge per subnet on the host.
+    pub subnet_id: String,
+    /// The task's address.
+    pub address: Ipv4Addr,
+    /// Prefix length of the subnet.
+    pub prefix_length: u8,
+    /// The subnet's first address, held by the bridge.
+    pub gateway: Ipv4Addr,
+    /// `02:…`.
+    pub mac: String,
+}
+
+/// A namespace that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkNamespace {
+    /// Bind-mounted namespace file.
+    pub path: PathBuf,
+    /// Its address on the network, when it has one.
+    pub address: Option<IpAddr>,
+    /// Its default gateway, when it has one.
+    pub gateway: Option<IpAddr>,
+}
+
+/// tcp or udp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A port of a namespace to publish on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// 0 lets the host choose from its ephemeral range (or 49153–65535).
+    pub host_port: u16,
+    /// In the namespace.
+    pub container_port: u16,
+    /// tcp or udp.
+    pub protocol: Protocol,
+}
+
+/// Why a network could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// Somebody else has the port.
+    #[error("Bind for 0.0.0.0:{port} failed: port is already allocated")]
+    PortTaken {
+        /// The host port.
+        port: u16,
+    },
+    /// No free port or address is left.
+    #[error("no free {what}")]
+    Exhausted {
+        /// `port` or `address`.
+        what: &'static str,
+    },
+    /// The kernel refused.
+    #[error("{action}: {detail}")]
+    Kernel {
+        /// What was being done.
+        action: String,
+        /// The system's words.
+        detail: String,
+    },
+}
+
+/// Networks of one host. `key` is a container id (bridge, none) or a task id (awsvpc). Everything survives the
+/// agent's restart and can be repeated.
+#[async_trait]
+pub trait Networks: Send + Sync {
+    /// Makes (or returns) the namespace of `key`.
+    async fn create(&self, key: &str, request: &NetworkRequest) -> Result<NetworkNamespace, NetworkError>;
+
+    /// Publishes ports of the namespace of `key` on all of the host's addresses, loopback included; returns them with
+    /// the chosen host ports, in order.
+    async fn publish(&self, key: &str, ports: &[Publish]) -> Result<Vec<Publish>, NetworkError>;
+
+    /// Unpublishes and removes; no error when it is gone.
+    async fn remove(&self, key: &str) -> Result<(), NetworkError>;
+
+    /// The keys that exist.
+    async fn list(&self) -> Result<Vec<String>, NetworkError>;
+}

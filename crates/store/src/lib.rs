@@ -1,0 +1,1 @@
+//! Revisioned keys, transactions, watches: the state that survives.

@@ -1,0 +1,2 @@
+//! Generation and checks.
+fn main() {}
