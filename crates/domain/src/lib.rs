@@ -1,1 +1,5 @@
 //! Every decision of Gantry, pure.
+
+pub mod time;
+
+pub use time::Timestamp;
