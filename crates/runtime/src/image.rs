@@ -4,6 +4,14 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 
+mod local;
+mod reference;
+
+pub use self::{
+    local::{ImageOptions, LocalImages},
+    reference::Reference,
+};
+
 /// How to reach and authenticate to the registry that serves an image.
 #[derive(Debug, Clone, Default)]
 pub struct RegistryAccess {

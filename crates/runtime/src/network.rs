@@ -7,6 +7,10 @@ use std::{
 
 use async_trait::async_trait;
 
+mod linux;
+
+pub use self::linux::{LinuxNetworks, NetworkOptions};
+
 /// Which network a namespace joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkRequest {
