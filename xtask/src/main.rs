@@ -1,2 +1,16 @@
-//! Generation and checks.
-fn main() {}
+//! Generation and checks of the Gantry workspace: `cargo xtask generate [--check]`, `cargo xtask layers`.
+
+mod generate;
+mod layers;
+
+use anyhow::{Result, bail};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["generate"] => generate::run(generate::Mode::Write),
+        ["generate", "--check"] => generate::run(generate::Mode::Check),
+        ["layers"] => layers::check(),
+        _ => bail!("usage: cargo xtask generate [--check] | layers"),
+    }
+}

@@ -1,1 +1,23 @@
-//! Wire types generated from the service models, and the agent protocol.
+//! Wire types of the services that Gantry speaks, generated from `models/`, and the agent protocol.
+//!
+//! This crate knows names and shapes only: no HTTP, no state, no decisions. Every member of a generated struct is an
+//! `Option`, so that "absent" and "empty" stay different; [`validate`] has already refused what the model forbids
+//! when an operation sees its input.
+
+pub mod agent;
+mod caller;
+pub mod codec;
+pub mod ecr;
+pub mod ecs;
+mod fault;
+pub mod logs;
+mod scalar;
+mod service;
+pub mod sts;
+pub mod validate;
+
+pub use caller::{Caller, PrincipalKind};
+pub use codec::Codec;
+pub use fault::Fault;
+pub use scalar::{Blob, Timestamp};
+pub use service::{Empty, OperationInfo, ServiceInfo};

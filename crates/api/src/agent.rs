@@ -1,0 +1,208 @@
+//! Messages between an agent and the control plane, one JSON text frame each over the WebSocket `/agent/v1/connect`.
+//!
+//! The protocol is level-triggered both ways: after (re)connecting the agent says [`Hello`](AgentMessage::Hello) with
+//! everything it observes, the control plane answers with the full desired set; deltas follow. Every message may be
+//! repeated safely, and a message that was lost is made good by the next full set.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ecs;
+
+/// Version of this protocol; a control plane refuses agents of a version that it does not know.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Agent → control plane.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum AgentMessage {
+    /// First message of a connection.
+    Hello {
+        /// [`PROTOCOL_VERSION`].
+        protocol_version: u32,
+        /// As registered.
+        container_instance_arn: String,
+        /// For example `0.1.0`.
+        agent_version: String,
+        /// Changes when the host boots.
+        boot_id: String,
+        /// Every task that the agent has not yet been told to forget.
+        tasks: Vec<ObservedTask>,
+    },
+    /// Changed tasks, each whole. The control plane answers [`ControlMessage::Acknowledged`] once it is durable.
+    Observed {
+        /// Grows by one with each message of a connection, from 1.
+        sequence: u64,
+        /// The tasks that changed.
+        tasks: Vec<ObservedTask>,
+    },
+    /// Nothing changed; sent when the connection was silent for a while.
+    Heartbeat,
+}
+
+/// Control plane → agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ControlMessage {
+    /// All tasks of the instance that the agent must drive: those that are not known STOPPED. The agent stops and
+    /// forgets every other task it has, after reporting its end.
+    DesiredSet {
+        /// Store revision of the set.
+        revision: u64,
+        /// The tasks.
+        tasks: Vec<DesiredTask>,
+    },
+    /// What changed since an earlier message.
+    Delta {
+        /// Store revision after the change.
+        revision: u64,
+        /// New or changed tasks, each whole.
+        changed: Vec<DesiredTask>,
+        /// ARNs of tasks whose STOPPED is durable: their state may be forgotten.
+        removed: Vec<String>,
+    },
+    /// Everything up to this [`AgentMessage::Observed`] is durable.
+    Acknowledged {
+        /// Its sequence number.
+        sequence: u64,
+    },
+    /// The connection is refused or ends; the agent registers anew when `register` is set.
+    Goodbye {
+        /// Why.
+        reason: String,
+        /// The container instance is unknown or inactive.
+        register: bool,
+    },
+}
+
+/// RUNNING or STOPPED: what is wanted of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DesiredStatus {
+    /// Run it.
+    Running,
+    /// Stop it.
+    Stopped,
+}
+
+/// A task as the control plane wants it. Immutable but for `desired_status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredTask {
+    /// `arn:aws:ecs:REGION:ACCOUNT:task/CLUSTER/ID`.
+    pub task_arn: String,
+    /// ARN of its cluster.
+    pub cluster_arn: String,
+    /// What is wanted.
+    pub desired_status: DesiredStatus,
+    /// `EC2`, `FARGATE` or `EXTERNAL`.
+    pub launch_type: String,
+    /// `service:NAME` or `family:NAME`.
+    pub group: String,
+    /// `ecs-svc/…` for tasks of services.
+    pub started_by: Option<String>,
+    /// The registered document.
+    pub task_definition: ecs::TaskDefinition,
+    /// As given to RunTask.
+    pub overrides: ecs::TaskOverride,
+    /// Container name → container ARN.
+    pub container_arns: std::collections::BTreeMap<String, String>,
+    /// Task-level CPU after overrides, 1/1024 vCPU; a hard limit when present.
+    pub cpu_units: Option<u32>,
+    /// Task-level memory after overrides, MiB; a hard limit when present.
+    pub memory_mib: Option<u32>,
+    /// The interface of an `awsvpc` task.
+    pub network_interface: Option<NetworkInterface>,
+    /// The task's tags, `aws:ecs:` ones included.
+    pub tags: Vec<(String, String)>,
+}
+
+/// An elastic network interface as allocated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkInterface {
+    /// `eni-…`.
+    pub id: String,
+    /// `subnet-…`.
+    pub subnet_id: String,
+    /// `02:…`.
+    pub mac: String,
+    /// IPv4 address.
+    pub address: std::net::Ipv4Addr,
+    /// Of the subnet.
+    pub prefix_length: u8,
+    /// The subnet's first address.
+    pub gateway: std::net::Ipv4Addr,
+}
+
+/// Task status as an agent knows it; the control plane derives ACTIVATING, DEACTIVATING and so on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ObservedStatus {
+    /// Accepted: pulling, creating, waiting.
+    Pending,
+    /// Running.
+    Running,
+    /// At its end.
+    Stopped,
+}
+
+/// A task as the agent sees it, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedTask {
+    /// ARN of the task.
+    pub task_arn: String,
+    /// Where it is.
+    pub last_status: ObservedStatus,
+    /// Why it ended: stop code (`EssentialContainerExited`, `TaskFailedToStart` …) and reason. Only when the task
+    /// ended by itself; the control plane keeps the reason of a stop that it asked for.
+    pub stopped: Option<StopReason>,
+    /// Milliseconds since the epoch.
+    pub pull_started_at_ms: Option<u64>,
+    /// Milliseconds since the epoch.
+    pub pull_stopped_at_ms: Option<u64>,
+    /// When the first container ran, milliseconds since the epoch.
+    pub started_at_ms: Option<u64>,
+    /// When the task began to stop, milliseconds since the epoch.
+    pub stopping_at_ms: Option<u64>,
+    /// When the essential containers ended, milliseconds since the epoch.
+    pub execution_stopped_at_ms: Option<u64>,
+    /// When the last container ended, milliseconds since the epoch.
+    pub stopped_at_ms: Option<u64>,
+    /// `HEALTHY`, `UNHEALTHY` or `UNKNOWN`.
+    pub health: String,
+    /// The containers, in the order of the task definition.
+    pub containers: Vec<ObservedContainer>,
+}
+
+/// Stop code and reason of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StopReason {
+    /// One of the wire's `TaskStopCode` values.
+    pub code: String,
+    /// The sentence.
+    pub reason: String,
+}
+
+/// A container as the agent sees it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedContainer {
+    /// As in the task definition.
+    pub name: String,
+    /// `PENDING`, `RUNNING` or `STOPPED`.
+    pub last_status: String,
+    /// Id in the host's container runtime.
+    pub runtime_id: Option<String>,
+    /// `sha256:…`.
+    pub image_digest: Option<String>,
+    /// Set when it ended.
+    pub exit_code: Option<i32>,
+    /// `CannotPullContainerError: …` and so on.
+    pub reason: Option<String>,
+    /// `HEALTHY`, `UNHEALTHY` or `UNKNOWN`.
+    pub health: String,
+    /// Published ports.
+    pub network_bindings: Vec<ecs::NetworkBinding>,
+}
