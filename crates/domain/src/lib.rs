@@ -1,7 +1,14 @@
-//! Every decision of Gantry, pure.
+//! Every decision of Gantry, pure: no I/O, no clock, no randomness, no async. What a decision needs to know is an
+//! argument; what should happen is its result. `clippy.toml` beside this crate keeps it so.
 
+pub mod arn;
+pub mod fargate;
+pub mod limits;
+pub mod paging;
 pub mod reason;
+pub mod tags;
 pub mod task;
+pub mod task_definition;
 pub mod time;
 
 pub use time::Timestamp;

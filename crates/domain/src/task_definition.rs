@@ -1,0 +1,1 @@
+//! What decisions read of a task definition.
