@@ -54,9 +54,8 @@ const DIGEST_LENGTH: usize = 8;
 /// Eight bytes of FNV-1a over question and key: a guard against mistakes, not against forgery, which gains nothing.
 fn digest(question: &str, key: &str) -> [u8; DIGEST_LENGTH] {
     let bytes = question.bytes().chain([0]).chain(key.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     hash.to_be_bytes()
 }
 

@@ -33,9 +33,7 @@ impl Tags {
     ///
     /// # Errors
     /// The first rule broken, in the order given.
-    pub fn parse<'a>(
-        tags: impl IntoIterator<Item = (Option<&'a str>, Option<&'a str>)>,
-    ) -> Result<Self, TagError> {
+    pub fn parse<'a>(tags: impl IntoIterator<Item = (Option<&'a str>, Option<&'a str>)>) -> Result<Self, TagError> {
         let mut parsed = BTreeMap::new();
         for (key, value) in tags {
             let (key, value) = (check_key(key.unwrap_or_default())?, value.unwrap_or_default());

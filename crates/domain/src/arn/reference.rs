@@ -65,7 +65,7 @@ impl Scope {
         if !reference.starts_with("arn:") {
             return reference.parse().map_err(|_| ReferenceError::Malformed);
         }
-        self.from_arn(reference, |resource| match resource {
+        self.read_arn(reference, |resource| match resource {
             Resource::Cluster(name) => Some(name),
             _ => None,
         })
@@ -112,7 +112,7 @@ impl Scope {
         if !reference.starts_with("arn:") {
             return reference.parse().map_err(|_| ReferenceError::Malformed);
         }
-        self.from_arn(reference, |resource| match resource {
+        self.read_arn(reference, |resource| match resource {
             Resource::CapacityProvider(name) => Some(name),
             _ => None,
         })
@@ -144,7 +144,7 @@ impl Scope {
         if !reference.starts_with("arn:") {
             return reference.parse().map_err(|_| ReferenceError::Malformed);
         }
-        match self.from_arn(reference, pick)? {
+        match self.read_arn(reference, pick)? {
             (Some(found), _) if found.as_str() != cluster => {
                 Err(ReferenceError::Cluster { found: found.into(), expected: cluster.to_owned() })
             }
@@ -152,7 +152,7 @@ impl Scope {
         }
     }
 
-    fn from_arn<T>(&self, text: &str, pick: Pick<T>) -> Result<T, ReferenceError> {
+    fn read_arn<T>(&self, text: &str, pick: Pick<T>) -> Result<T, ReferenceError> {
         let arn: Arn = text.parse().map_err(|_| ReferenceError::Malformed)?;
         self.same_place(&arn.scope)?;
         pick(arn.resource).ok_or(ReferenceError::Malformed)

@@ -139,7 +139,7 @@ fn task_definitions_sort_by_family_and_then_by_number() {
         family: family.parse().unwrap(),
         revision: Revision::new(number).unwrap(),
     };
-    let mut keys = vec![key("b", 1), key("a", 10), key("a", 9)];
+    let mut keys = [key("b", 1), key("a", 10), key("a", 9)];
     keys.sort();
     assert_eq!(keys.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:9", "a:10", "b:1"]);
 }
