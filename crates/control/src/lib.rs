@@ -1,1 +1,23 @@
-//! The ECS control plane.
+//! The ECS control plane: one file per operation, one file per reconciler.
+//!
+//! A request is answered from the [`view`], an in-memory picture of the store. What changes something plans on that
+//! picture and commits one compare-and-set transaction ([`Control::transact`]); whoever lost a race plans again.
+//! Nothing else keeps state: a new [`Control`] on the same store goes on where the old one stopped.
+
+pub mod clock;
+mod control;
+pub mod failures;
+pub mod fault;
+pub mod keys;
+mod operations;
+pub mod reconcile;
+pub mod records;
+mod service;
+pub mod settings;
+pub mod view;
+
+pub use clock::{Clock, SharedClock, SystemClock, TokioClock};
+pub use control::{Control, Plan};
+pub use service::EcsService;
+pub use settings::Settings;
+pub use view::EcsView;

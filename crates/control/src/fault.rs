@@ -1,0 +1,69 @@
+//! Every sentence with which the control plane refuses a whole request. The sentences are the real service's; clients
+//! match on them.
+
+use gantry_api::{Fault, ecs::fault as wire};
+use gantry_domain::{arn::ReferenceError, paging::BadToken};
+use gantry_store::StoreError;
+
+/// `InvalidParameterException` with a sentence.
+pub fn invalid(message: impl Into<String>) -> Fault {
+    wire::invalid_parameter_exception(message)
+}
+
+/// `ClientException` with a sentence.
+pub fn client(message: impl Into<String>) -> Fault {
+    wire::client_exception(message)
+}
+
+/// The store failed. The client learns that it was not its fault; the log learns why.
+pub fn store(error: StoreError) -> Fault {
+    wire::server_exception("Service Unavailable. Please try again later.").caused_by(error)
+}
+
+/// Too many others changed the same things at the same time.
+pub fn overtaken() -> Fault {
+    wire::server_exception("Concurrent modification, please try again.")
+}
+
+/// No cluster of that name, or `default` when none was named.
+pub fn cluster_not_found() -> Fault {
+    wire::cluster_not_found_exception("Cluster not found.")
+}
+
+/// The cluster was deleted.
+pub fn cluster_inactive() -> Fault {
+    wire::cluster_not_found_exception("The referenced cluster was inactive.")
+}
+
+/// The `cluster` member is neither a name nor an ARN of this account and region.
+pub fn cluster_reference(error: &ReferenceError) -> Fault {
+    match error {
+        ReferenceError::Malformed | ReferenceError::Revision(_) => {
+            invalid("Invalid identifier: Identifier is invalid.")
+        }
+        other => elsewhere(other),
+    }
+}
+
+/// An ARN of another account, region or cluster.
+pub fn elsewhere(error: &ReferenceError) -> Fault {
+    match error {
+        ReferenceError::Account { found, expected } => {
+            invalid(format!("Invalid identifier: Identifier is for account {found}, your account is {expected}"))
+        }
+        ReferenceError::Region { found, expected } => {
+            invalid(format!("Invalid identifier: Identifier is for {found}. Did you mean {expected}?"))
+        }
+        ReferenceError::Cluster { found, expected } => {
+            invalid(format!("Invalid identifier: Identifier is for cluster {found}. Your cluster is {expected}"))
+        }
+        ReferenceError::Malformed | ReferenceError::Revision(_) => {
+            invalid("Invalid identifier: Identifier is invalid.")
+        }
+    }
+}
+
+/// `nextToken` was not made by this list with these filters.
+pub fn bad_token(_: BadToken) -> Fault {
+    invalid("Invalid token.")
+}

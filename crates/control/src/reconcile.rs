@@ -1,0 +1,6 @@
+//! Reconcilers close the gap between what was asked and what is. Each observes one key, decides with the domain, and
+//! acts with one transaction; the [`runner`] says when.
+
+pub mod runner;
+
+pub use runner::{Reconciler, Runner, Wake};

@@ -1,0 +1,67 @@
+//! Rows as the store keeps them: JSON, one file per kind. A row says what is true, not how a client sees it; the
+//! conversions to wire types stand beside the operations.
+//!
+//! A field added later needs `#[serde(default)]`: rows of an older version must still be read.
+
+mod account_setting;
+mod client_token;
+mod cluster;
+mod instance;
+mod service;
+mod service_deployment;
+mod subnet;
+mod task;
+mod task_definition;
+pub(crate) mod text;
+
+use std::{ops::Deref, sync::Arc};
+
+use bytes::Bytes;
+use gantry_store::Revision;
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use account_setting::AccountSettingRecord;
+pub use client_token::ClientTokenRecord;
+pub use cluster::{ClusterRecord, ClusterStatus};
+pub use instance::{InstanceRecord, InstanceStatus, RegisteredResources};
+pub use service::{ServiceRecord, ServiceStatus};
+pub use service_deployment::{ServiceDeploymentRecord, ServiceRevisionRecord};
+pub use subnet::{SubnetBlockRecord, SubnetRecord};
+pub use task::{
+    AttachmentStatus, ContainerRecord, InterfaceRecord, LaunchType, NetworkRecord, PlatformRecord, Reservation,
+    TaskRecord,
+};
+pub use task_definition::{FamilyRecord, TaskDefinitionRecord, TaskDefinitionStatus};
+
+/// A record with the revision that last wrote it: what a transaction that changes it must compare with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row<T> {
+    /// `mod_revision` of the key.
+    pub revision: Revision,
+    /// The record.
+    pub record: T,
+}
+
+/// A row shared between the view and its readers.
+pub type SharedRow<T> = Arc<Row<T>>;
+
+impl<T> Deref for Row<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.record
+    }
+}
+
+/// The bytes of a record.
+pub fn encode<T: Serialize>(record: &T) -> Bytes {
+    // Records are plain data with string keys; serialising them into memory cannot fail.
+    serde_json::to_vec(record).expect("records are plain data").into()
+}
+
+/// Reads a record back.
+///
+/// # Errors
+/// When the bytes are not a record of this kind: damage, or a newer version's.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(bytes)
+}

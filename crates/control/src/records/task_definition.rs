@@ -1,0 +1,51 @@
+//! A revision of a task definition, and the counter of its family.
+
+use std::collections::BTreeMap;
+
+use gantry_api::ecs;
+use gantry_domain::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::text;
+
+/// What may be done with a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TaskDefinitionStatus {
+    /// New tasks and services may use it.
+    Active,
+    /// Deregistered: running tasks go on, services that use it may scale, nothing new may name it.
+    Inactive,
+    /// On its way out, once no task and service uses it.
+    DeleteInProgress,
+}
+
+/// One revision; family and number are in the key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskDefinitionRecord {
+    /// What may be done with it.
+    pub status: TaskDefinitionStatus,
+    /// As it is answered, defaults filled in, without `status`, `taskDefinitionArn`, `revision` and the timestamps.
+    pub document: ecs::TaskDefinition,
+    /// When it was registered.
+    #[serde(with = "text::millis")]
+    pub registered_at: Timestamp,
+    /// Who registered it.
+    pub registered_by: String,
+    /// When it became INACTIVE.
+    #[serde(default, with = "text::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub deregistered_at: Option<Timestamp>,
+    /// When its deletion was asked for.
+    #[serde(default, with = "text::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub delete_requested_at: Option<Timestamp>,
+    /// Key and value.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The last revision number a family has used; numbers are never used twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FamilyRecord {
+    /// The highest number ever given out.
+    pub last_revision: u32,
+}

@@ -1,0 +1,31 @@
+//! What the operator may turn: everything here has a default that suits one machine.
+
+use std::time::Duration;
+
+/// Settings of the control plane.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a stopped task stays visible. The service promises at least one hour.
+    pub stopped_task_retention: Duration,
+    /// How long after the start of the control plane an agent may take to come back before its instance reads
+    /// `agentConnected: false`. Without it every restart of ours would look like a loss of all hosts.
+    pub agent_grace: Duration,
+    /// How long an agent stays silent before its connection counts as lost.
+    pub agent_timeout: Duration,
+    /// How often each reconciler looks at everything, to repair what a wake-up missed.
+    pub sweep_interval: Duration,
+    /// Where agents and clients reach this server, e.g. `http://127.0.0.1:4566`: answered by DiscoverPollEndpoint.
+    pub endpoint: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stopped_task_retention: Duration::from_secs(3600),
+            agent_grace: Duration::from_secs(30),
+            agent_timeout: Duration::from_secs(60),
+            sweep_interval: Duration::from_secs(30),
+            endpoint: "http://127.0.0.1:4566".to_owned(),
+        }
+    }
+}

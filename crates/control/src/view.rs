@@ -1,0 +1,283 @@
+//! The control plane's picture of everything ECS keeps, indexed for the questions requests ask. Built from the store's
+//! events and nothing else; every index is brought up to date with each event, so no request walks all tasks.
+
+mod cluster;
+mod feed;
+mod group;
+mod host;
+mod tasks;
+
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+
+use gantry_domain::arn::{Name, Scope, TaskDefinitionKey, TaskId};
+use gantry_store::{Event, Model};
+use serde::de::DeserializeOwned;
+
+pub use cluster::ClusterView;
+pub use feed::{Change, ChangeFeed};
+pub use group::{Counts, Group, Phase};
+pub use host::{Host, PortCounts};
+pub use tasks::{TaskRow, Tasks};
+
+use crate::{
+    keys::{ClusterKey, InstanceKey, Key, TaskKey},
+    records::{
+        AccountSettingRecord, ClientTokenRecord, FamilyRecord, Row, SharedRow, SubnetBlockRecord, SubnetRecord,
+        TaskDefinitionRecord, TaskRecord, decode,
+    },
+};
+
+/// Everything, by account and region.
+#[derive(Debug, Default)]
+pub struct EcsView {
+    namespaces: BTreeMap<Scope, Namespace>,
+    hosts: BTreeMap<InstanceKey, Host>,
+    subnet_blocks: BTreeMap<u16, SharedRow<SubnetBlockRecord>>,
+    feed: ChangeFeed,
+}
+
+/// One account in one region.
+#[derive(Debug, Default)]
+pub struct Namespace {
+    clusters: BTreeMap<Name, ClusterView>,
+    families: BTreeMap<Name, FamilyView>,
+    account_settings: BTreeMap<(String, String), SharedRow<AccountSettingRecord>>,
+    client_tokens: BTreeMap<(String, Name, String), SharedRow<ClientTokenRecord>>,
+    subnets: BTreeMap<String, SubnetView>,
+}
+
+/// One family of task definitions.
+#[derive(Debug, Default)]
+pub struct FamilyView {
+    /// The counter.
+    pub counter: Option<SharedRow<FamilyRecord>>,
+    /// By revision number.
+    pub revisions: BTreeMap<u32, SharedRow<TaskDefinitionRecord>>,
+}
+
+/// One subnet.
+#[derive(Debug, Default)]
+pub struct SubnetView {
+    /// The subnet, once it exists.
+    pub row: Option<SharedRow<SubnetRecord>>,
+    /// Addresses of tasks that are not STOPPED.
+    pub taken: BTreeMap<Ipv4Addr, TaskId>,
+}
+
+impl EcsView {
+    /// The namespace, when anything was ever written there.
+    pub fn namespace(&self, scope: &Scope) -> Option<&Namespace> {
+        self.namespaces.get(scope)
+    }
+
+    /// The cluster, deleted ones included.
+    pub fn cluster(&self, scope: &Scope, name: &Name) -> Option<&ClusterView> {
+        self.namespaces.get(scope)?.clusters.get(name)
+    }
+
+    /// The task.
+    pub fn task(&self, key: &TaskKey) -> Option<&Arc<TaskRow>> {
+        self.cluster(&key.scope, &key.cluster)?.tasks().get(key.id)
+    }
+
+    /// The host: a registered (or deregistered) container instance with what is on it.
+    pub fn host(&self, key: &InstanceKey) -> Option<&Host> {
+        self.hosts.get(key)
+    }
+
+    /// The hosts of one cluster, in the order of their ids.
+    pub fn hosts_of_cluster<'a>(
+        &'a self,
+        scope: &'a Scope,
+        cluster: &'a Name,
+    ) -> impl Iterator<Item = (&'a InstanceKey, &'a Host)> {
+        let first = InstanceKey {
+            scope: scope.clone(),
+            cluster: cluster.clone(),
+            id: gantry_domain::arn::ContainerInstanceId::from_bytes([0; 16]),
+        };
+        self.hosts.range(first..).take_while(move |(key, _)| key.scope == *scope && key.cluster == *cluster)
+    }
+
+    /// Every host, in the order of account, region, cluster and id.
+    pub fn hosts(&self) -> impl Iterator<Item = (&InstanceKey, &Host)> {
+        self.hosts.iter()
+    }
+
+    /// Every namespace.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&Scope, &Namespace)> {
+        self.namespaces.iter()
+    }
+
+    /// The owner of a block of addresses.
+    pub fn subnet_block(&self, block: u16) -> Option<&SharedRow<SubnetBlockRecord>> {
+        self.subnet_blocks.get(&block)
+    }
+
+    /// Changes from now on. A view that loads itself again closes the feed: subscribe again and look at everything.
+    pub fn subscribe(&self) -> tokio::sync::broadcast::Receiver<Change> {
+        self.feed.subscribe()
+    }
+
+    fn apply_key(&mut self, scope: Scope, key: Key, event: &Event) {
+        let space = self.namespaces.entry(scope.clone()).or_default();
+        match key {
+            Key::Cluster { name } => {
+                space.clusters.entry(name.clone()).or_default().set_row(row(event));
+                self.feed.send(Change::Cluster(ClusterKey { scope, cluster: name }));
+            }
+            Key::Family { family } => space.families.entry(family).or_default().counter = row(event),
+            Key::TaskDefinition(key) => {
+                let family = space.families.entry(key.family.clone()).or_default();
+                set(&mut family.revisions, key.revision.get(), row(event));
+                self.feed.send(Change::TaskDefinition(scope, key));
+            }
+            Key::Task { cluster, id } => self.apply_task(TaskKey { scope, cluster, id }, event),
+            Key::Service { cluster, name } => {
+                space.clusters.entry(cluster.clone()).or_default().set_service(&name, row(event));
+                self.feed.send(Change::Service(crate::keys::ServiceKey { scope, cluster, service: name }));
+            }
+            Key::ServiceDeployment { cluster, service, id } => {
+                space.clusters.entry(cluster).or_default().set_deployment(service, id, row(event));
+            }
+            Key::ServiceRevision { cluster, service, id } => {
+                space.clusters.entry(cluster).or_default().set_revision(service, id, row(event));
+            }
+            Key::Instance { cluster, id } => self.apply_instance(InstanceKey { scope, cluster, id }, event),
+            Key::Placements { cluster, id } => {
+                let host = self.hosts.entry(InstanceKey { scope, cluster, id }).or_default();
+                host.placements_revision = match event {
+                    Event::Put(kv) => kv.mod_revision,
+                    Event::Delete { .. } => 0,
+                };
+            }
+            Key::AccountSetting { principal, name } => set(&mut space.account_settings, (principal, name), row(event)),
+            Key::ClientToken { operation, cluster, token } => {
+                set(&mut space.client_tokens, (operation, cluster, token), row(event));
+            }
+            Key::Subnet { subnet } => space.subnets.entry(subnet).or_default().row = row(event),
+            Key::SubnetBlock { block } => set(&mut self.subnet_blocks, block, row(event)),
+        }
+    }
+
+    fn apply_instance(&mut self, key: InstanceKey, event: &Event) {
+        let space = self.namespaces.entry(key.scope.clone()).or_default();
+        let host = self.hosts.entry(key.clone()).or_default();
+        let was = host.row.take();
+        host.row = row(event);
+        let cluster = space.clusters.entry(key.cluster.clone()).or_default();
+        cluster.count_instance(was.as_deref(), host.row.as_deref());
+        if host.row.is_none() && host.tasks().is_empty() && host.placements_revision == 0 {
+            self.hosts.remove(&key);
+        }
+        self.feed.send(Change::Instance(key));
+    }
+
+    fn apply_task(&mut self, key: TaskKey, event: &Event) {
+        let space = self.namespaces.entry(key.scope.clone()).or_default();
+        let decoded: Option<SharedRow<TaskRecord>> = row(event);
+        let new = decoded.map(|row| {
+            let definition = space.task_definition(&row.task_definition).cloned();
+            let record = Arc::unwrap_or_clone(row);
+            Arc::new(TaskRow { id: key.id, revision: record.revision, definition, record: record.record })
+        });
+        let cluster = space.clusters.entry(key.cluster.clone()).or_default();
+        let old = cluster.tasks_mut().replace(key.id, new.clone());
+        space.track_address(key.id, old.as_deref(), new.as_deref());
+        for (task, present) in [(&old, false), (&new, true)] {
+            let Some(host) = task.as_ref().and_then(|task| task.record.host.clone()) else { continue };
+            let entry = self.hosts.entry(host).or_default();
+            if present { entry.add(&key.cluster, task.as_ref()) } else { entry.remove(task.as_ref()) }
+        }
+        let host = new.as_ref().or(old.as_ref()).and_then(|task| task.record.host.clone());
+        let service = new.as_ref().or(old.as_ref()).and_then(|task| task.record.service.clone());
+        self.feed.send(Change::Task { key, host, service });
+    }
+}
+
+impl Namespace {
+    /// The clusters, deleted ones included, in the order of their names.
+    pub fn clusters(&self) -> &BTreeMap<Name, ClusterView> {
+        &self.clusters
+    }
+
+    /// The families of task definitions, in the order of their names.
+    pub fn families(&self) -> &BTreeMap<Name, FamilyView> {
+        &self.families
+    }
+
+    /// One revision of a task definition.
+    pub fn task_definition(&self, key: &TaskDefinitionKey) -> Option<&SharedRow<TaskDefinitionRecord>> {
+        self.families.get(&key.family)?.revisions.get(&key.revision.get())
+    }
+
+    /// Explicitly stored account settings by principal and name.
+    pub fn account_settings(&self) -> &BTreeMap<(String, String), SharedRow<AccountSettingRecord>> {
+        &self.account_settings
+    }
+
+    /// What a client token led to.
+    pub fn client_token(&self, operation: &str, cluster: &Name, token: &str) -> Option<&SharedRow<ClientTokenRecord>> {
+        self.client_tokens.get(&(operation.to_owned(), cluster.clone(), token.to_owned()))
+    }
+
+    /// Every remembered client token: operation, cluster, token.
+    pub fn client_tokens(&self) -> &BTreeMap<(String, Name, String), SharedRow<ClientTokenRecord>> {
+        &self.client_tokens
+    }
+
+    /// The subnet, once a task or request made it.
+    pub fn subnet(&self, subnet: &str) -> Option<&SubnetView> {
+        self.subnets.get(subnet)
+    }
+
+    fn track_address(&mut self, id: TaskId, old: Option<&TaskRow>, new: Option<&TaskRow>) {
+        let interface = |row: &TaskRow| {
+            let network = row.record.network.as_ref().filter(|_| !row.record.is_stopped())?;
+            Some((network.interface.subnet.clone(), network.interface.address))
+        };
+        let (old, new) = (old.and_then(interface), new.and_then(interface));
+        if old == new {
+            return;
+        }
+        if let Some((subnet, address)) = old {
+            self.subnets.entry(subnet).or_default().taken.remove(&address);
+        }
+        if let Some((subnet, address)) = new {
+            self.subnets.entry(subnet).or_default().taken.insert(address, id);
+        }
+    }
+}
+
+impl Model for EcsView {
+    fn apply(&mut self, event: &Event) {
+        match Key::parse(event.key()) {
+            Some((scope, key)) => self.apply_key(scope, key, event),
+            None => tracing::warn!(key = event.key(), "a key that this version does not know is left alone"),
+        }
+    }
+}
+
+/// The row after an event. A record that cannot be read is treated as absent, loudly: one damaged row must not keep the
+/// rest from being served.
+fn row<T: DeserializeOwned>(event: &Event) -> Option<SharedRow<T>> {
+    let Event::Put(kv) = event else { return None };
+    match decode(&kv.value) {
+        Ok(record) => Some(Arc::new(Row { revision: kv.mod_revision, record })),
+        Err(error) => {
+            tracing::error!(key = &*kv.key, %error, "a stored record cannot be read");
+            None
+        }
+    }
+}
+
+fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => {
+            map.insert(key, value);
+        }
+        None => {
+            map.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! One cluster with what is in it.
+
+use std::collections::BTreeMap;
+
+use gantry_domain::arn::Name;
+
+use super::Tasks;
+use crate::records::{
+    ClusterRecord, InstanceRecord, Row, ServiceDeploymentRecord, ServiceRecord, ServiceRevisionRecord, ServiceStatus,
+    SharedRow,
+};
+
+/// A cluster. Its instances are found through [`super::EcsView::hosts_of_cluster`].
+#[derive(Debug, Default)]
+pub struct ClusterView {
+    row: Option<SharedRow<ClusterRecord>>,
+    tasks: Tasks,
+    services: BTreeMap<Name, SharedRow<ServiceRecord>>,
+    deployments: BTreeMap<(Name, String), SharedRow<ServiceDeploymentRecord>>,
+    revisions: BTreeMap<(Name, String), SharedRow<ServiceRevisionRecord>>,
+    registered_instances: u32,
+}
+
+impl ClusterView {
+    /// The cluster's own record, deleted clusters included.
+    pub fn row(&self) -> Option<&SharedRow<ClusterRecord>> {
+        self.row.as_ref()
+    }
+
+    /// The record when the cluster is ACTIVE.
+    pub fn active(&self) -> Option<&SharedRow<ClusterRecord>> {
+        self.row.as_ref().filter(|row| row.is_active())
+    }
+
+    /// Its tasks.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Its services, deleted ones included, in the order of their names.
+    pub fn services(&self) -> &BTreeMap<Name, SharedRow<ServiceRecord>> {
+        &self.services
+    }
+
+    /// Deployments by service and id.
+    pub fn service_deployments(&self) -> &BTreeMap<(Name, String), SharedRow<ServiceDeploymentRecord>> {
+        &self.deployments
+    }
+
+    /// Service revisions by service and id.
+    pub fn service_revisions(&self) -> &BTreeMap<(Name, String), SharedRow<ServiceRevisionRecord>> {
+        &self.revisions
+    }
+
+    /// Services that are ACTIVE.
+    pub fn active_services(&self) -> impl Iterator<Item = (&Name, &SharedRow<ServiceRecord>)> {
+        self.services.iter().filter(|(_, row)| row.status == ServiceStatus::Active)
+    }
+
+    /// Instances that are ACTIVE or DRAINING.
+    pub fn registered_instances(&self) -> u32 {
+        self.registered_instances
+    }
+
+    pub(super) fn set_row(&mut self, row: Option<SharedRow<ClusterRecord>>) {
+        self.row = row;
+    }
+
+    pub(super) fn tasks_mut(&mut self) -> &mut Tasks {
+        &mut self.tasks
+    }
+
+    pub(super) fn set_service(&mut self, name: &Name, row: Option<SharedRow<ServiceRecord>>) {
+        super::set(&mut self.services, name.clone(), row);
+    }
+
+    pub(super) fn set_deployment(
+        &mut self,
+        service: Name,
+        id: String,
+        row: Option<SharedRow<ServiceDeploymentRecord>>,
+    ) {
+        super::set(&mut self.deployments, (service, id), row);
+    }
+
+    pub(super) fn set_revision(&mut self, service: Name, id: String, row: Option<SharedRow<ServiceRevisionRecord>>) {
+        super::set(&mut self.revisions, (service, id), row);
+    }
+
+    pub(super) fn count_instance(&mut self, was: Option<&Row<InstanceRecord>>, is: Option<&Row<InstanceRecord>>) {
+        let registered = |row: Option<&Row<InstanceRecord>>| u32::from(row.is_some_and(|row| row.is_registered()));
+        self.registered_instances = self.registered_instances + registered(is) - registered(was);
+    }
+}

@@ -1,0 +1,134 @@
+//! A container instance with the tasks on it, of whatever cluster, and what they take from it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use gantry_domain::{
+    arn::{Name, TaskId},
+    task::DesiredStatus,
+};
+use gantry_store::Revision;
+
+use super::{Counts, TaskRow};
+use crate::records::{InstanceRecord, LaunchType, SharedRow, TaskRecord};
+
+/// How many tasks hold each port: during a change two rows may name the same one.
+pub type PortCounts = BTreeMap<u16, u32>;
+
+/// One host.
+#[derive(Debug, Default)]
+pub struct Host {
+    /// The instance; none when its tasks outlived its record.
+    pub row: Option<SharedRow<InstanceRecord>>,
+    /// What a placement must compare with; 0 before the first.
+    pub placements_revision: Revision,
+    tasks: BTreeMap<TaskId, (Name, Arc<TaskRow>)>,
+    cpu_reserved: u64,
+    memory_reserved: u64,
+    tcp: PortCounts,
+    udp: PortCounts,
+    groups: BTreeMap<String, u32>,
+    shown: Counts,
+    alive: usize,
+}
+
+impl Host {
+    /// Every task on it, with its cluster, that the view knows: also stopped ones.
+    pub fn tasks(&self) -> &BTreeMap<TaskId, (Name, Arc<TaskRow>)> {
+        &self.tasks
+    }
+
+    /// CPU units taken.
+    pub fn cpu_reserved(&self) -> u32 {
+        u32::try_from(self.cpu_reserved).unwrap_or(u32::MAX)
+    }
+
+    /// MiB taken.
+    pub fn memory_reserved(&self) -> u32 {
+        u32::try_from(self.memory_reserved).unwrap_or(u32::MAX)
+    }
+
+    /// TCP ports taken by number or published.
+    pub fn tcp_ports(&self) -> &PortCounts {
+        &self.tcp
+    }
+
+    /// UDP ports taken by number or published.
+    pub fn udp_ports(&self) -> &PortCounts {
+        &self.udp
+    }
+
+    /// Tasks with desired status RUNNING by group.
+    pub fn groups(&self) -> &BTreeMap<String, u32> {
+        &self.groups
+    }
+
+    /// Numbers of the tasks that clients see on the instance: not those of the Fargate fleet.
+    pub fn counts(&self) -> &Counts {
+        &self.shown
+    }
+
+    /// How many tasks are not STOPPED, Fargate's included.
+    pub fn alive(&self) -> usize {
+        self.alive
+    }
+
+    pub(super) fn add(&mut self, cluster: &Name, task: Option<&Arc<TaskRow>>) {
+        let Some(task) = task else { return };
+        self.tasks.insert(task.id, (cluster.clone(), task.clone()));
+        if task.launch_type != LaunchType::Fargate {
+            self.shown.add(task);
+        }
+        self.alive += usize::from(!task.is_stopped());
+        if task.holds_resources() {
+            self.cpu_reserved += u64::from(task.reserved.cpu);
+            self.memory_reserved += u64::from(task.reserved.memory);
+            each_port(task, |udp, port| *if udp { &mut self.udp } else { &mut self.tcp }.entry(port).or_default() += 1);
+        }
+        if task.life.desired_status == DesiredStatus::Running {
+            *self.groups.entry(task.group.clone()).or_default() += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, task: Option<&Arc<TaskRow>>) {
+        let Some(task) = task else { return };
+        self.tasks.remove(&task.id);
+        if task.launch_type != LaunchType::Fargate {
+            self.shown.remove(task);
+        }
+        self.alive -= usize::from(!task.is_stopped());
+        if task.holds_resources() {
+            self.cpu_reserved -= u64::from(task.reserved.cpu);
+            self.memory_reserved -= u64::from(task.reserved.memory);
+            each_port(task, |udp, port| uncount(if udp { &mut self.udp } else { &mut self.tcp }, &port));
+        }
+        if task.life.desired_status == DesiredStatus::Running {
+            uncount(&mut self.groups, &task.group);
+        }
+    }
+}
+
+/// Ports asked for by number and dynamic ones that the agent reported, each once per task.
+fn each_port(task: &TaskRecord, mut act: impl FnMut(bool, u16)) {
+    let mut ports: Vec<(bool, u16)> = task.reserved.tcp.iter().map(|port| (false, *port)).collect();
+    ports.extend(task.reserved.udp.iter().map(|port| (true, *port)));
+    if task.network.is_none() {
+        for binding in task.containers.iter().flat_map(|container| &container.network_bindings) {
+            let udp = binding.protocol.as_ref().is_some_and(|protocol| protocol.as_str() == "udp");
+            if let Some(port) = binding.host_port.and_then(|port| u16::try_from(port).ok()) {
+                ports.push((udp, port));
+            }
+        }
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    ports.into_iter().for_each(|(udp, port)| act(udp, port));
+}
+
+fn uncount<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
