@@ -2,10 +2,12 @@
 //! argument; what should happen is its result. `clippy.toml` beside this crate keeps it so.
 
 pub mod arn;
+pub mod deployment;
 pub mod fargate;
 pub mod limits;
 pub mod paging;
 pub mod reason;
+pub mod service;
 pub mod tags;
 pub mod task;
 pub mod task_definition;
