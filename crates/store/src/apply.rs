@@ -49,27 +49,27 @@ pub(crate) fn check(rows: &impl Rows, txn: &Txn) -> Result<(), TxnError> {
 }
 
 /// Does the operations at `revision` and says what changed. No change: the revision is not used up.
-pub(crate) fn apply(rows: &mut impl Rows, txn: Txn, revision: Revision) -> Result<Vec<Event>, StoreError> {
+pub(crate) fn apply(rows: &mut impl Rows, txn: &Txn, revision: Revision) -> Result<Vec<Event>, StoreError> {
     let mut events = Vec::with_capacity(txn.then.len());
-    for op in txn.then {
+    for op in &txn.then {
         match op {
             Op::Put { key, value, lease } => {
-                let before = rows.head(&key)?;
+                let before = rows.head(key)?;
                 let kv = KeyValue {
-                    key: key.into(),
-                    value,
+                    key: key.as_str().into(),
+                    value: value.clone(),
                     create_revision: before.map_or(revision, |head| head.create_revision),
                     mod_revision: revision,
                     version: before.map_or(0, |head| head.version) + 1,
-                    lease,
+                    lease: *lease,
                 };
-                change_lease(rows, &kv.key, before.and_then(|head| head.lease), lease)?;
+                change_lease(rows, &kv.key, before.and_then(|head| head.lease), *lease)?;
                 rows.put(&kv)?;
                 events.push(Event::Put(kv));
             }
-            Op::Delete { key } => events.extend(delete(rows, key.into(), revision)?),
+            Op::Delete { key } => events.extend(delete(rows, key.as_str().into(), revision)?),
             Op::DeletePrefix { prefix } => {
-                for key in rows.keys(&KeyRange::prefix(&prefix))? {
+                for key in rows.keys(&KeyRange::prefix(prefix))? {
                     events.extend(delete(rows, key, revision)?);
                 }
             }

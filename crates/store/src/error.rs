@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::Revision;
 
 /// Why a read or a write was not done. Nothing was changed unless the variant says otherwise.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The key is empty or longer than [`crate::limits::KEY_BYTES_MAX`].
     #[error("key of {bytes} bytes; a key has 1 to {} bytes", crate::limits::KEY_BYTES_MAX)]
@@ -73,7 +73,7 @@ pub enum StoreError {
 }
 
 /// Why a transaction was not done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum TxnError {
     /// A compare did not hold: somebody else changed `key` since it was read. Read again and decide again.
     #[error("{key} has changed since it was read")]

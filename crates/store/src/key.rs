@@ -1,5 +1,7 @@
 //! Keys and intervals of keys. Keys order by their bytes.
 
+use std::ops::Bound;
+
 use crate::StoreError;
 use crate::limits::KEY_BYTES_MAX;
 
@@ -37,6 +39,12 @@ impl KeyRange {
     pub fn contains(&self, key: &str) -> bool {
         let key = key.as_bytes();
         key >= self.start.as_bytes() && self.end.as_ref().is_none_or(|end| key < end.as_slice())
+    }
+
+    /// The range as bounds of byte strings.
+    pub(crate) fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        let end = self.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        (Bound::Included(self.start.as_bytes()), end)
     }
 
     /// Whether no key can be in the range.

@@ -36,6 +36,13 @@ pub(crate) struct Deadlines {
     leases: BTreeMap<LeaseId, Deadline>,
 }
 
+/// A lease whose time has passed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DueLease {
+    pub(crate) lease: LeaseId,
+    ttl: Duration,
+}
+
 #[derive(Debug)]
 struct Deadline {
     ttl: Duration,
@@ -60,18 +67,23 @@ impl Deadlines {
         self.leases.remove(&lease);
     }
 
-    /// The leases whose time has passed. They stay listed until removed.
-    pub(crate) fn due(&self, now: Instant) -> Vec<LeaseId> {
-        self.leases.iter().filter(|(_, deadline)| deadline.at <= now).map(|(lease, _)| *lease).collect()
+    /// Removes and returns the leases whose time has passed: a keep-alive after this comes too late.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<DueLease> {
+        let due: Vec<LeaseId> =
+            self.leases.iter().filter(|(_, deadline)| deadline.at <= now).map(|(lease, _)| *lease).collect();
+        let taken = due.into_iter().filter_map(|lease| Some((lease, self.leases.remove(&lease)?.ttl)));
+        taken.map(|(lease, ttl)| DueLease { lease, ttl }).collect()
+    }
+
+    /// Puts back what could not be ended, to be due at `at`.
+    pub(crate) fn put_back(&mut self, due: &[DueLease], at: Instant) {
+        for DueLease { lease, ttl } in due {
+            self.leases.insert(*lease, Deadline { ttl: *ttl, at });
+        }
     }
 
     /// When the next lease ends.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.leases.values().map(|deadline| deadline.at).min()
-    }
-
-    /// Whether the lease is still due: a keep-alive may have come between asking and acting.
-    pub(crate) fn is_due(&self, lease: LeaseId, now: Instant) -> bool {
-        self.leases.get(&lease).is_some_and(|deadline| deadline.at <= now)
     }
 }

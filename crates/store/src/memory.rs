@@ -110,7 +110,7 @@ impl Engine for Memory {
         let mut state = self.open_state()?;
         apply::check(&state.rows, &txn)?;
         let revision = self.feed.head() + 1;
-        let events = apply::apply(&mut state.rows, txn, revision)?;
+        let events = apply::apply(&mut state.rows, &txn, revision)?;
         Ok(self.publish(revision, events))
     }
 
@@ -145,9 +145,9 @@ impl Engine for Memory {
 
     async fn lease_expire(&self, now: Instant) -> Result<usize, StoreError> {
         let mut state = self.open_state()?;
-        let due = state.deadlines.due(now);
+        let due = state.deadlines.take_due(now);
         for lease in &due {
-            self.end_lease(&mut state, *lease)?;
+            self.end_lease(&mut state, lease.lease)?;
         }
         Ok(due.len())
     }
