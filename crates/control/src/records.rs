@@ -24,8 +24,8 @@ pub use account_setting::AccountSettingRecord;
 pub use client_token::ClientTokenRecord;
 pub use cluster::{ClusterRecord, ClusterStatus};
 pub use instance::{InstanceRecord, InstanceStatus, RegisteredResources};
-pub use service::{ServiceRecord, ServiceStatus};
-pub use service_deployment::{ServiceDeploymentRecord, ServiceRevisionRecord};
+pub use service::{DeploymentRecord, EventRecord, SERVICE_EVENTS_MAX, ServiceRecord, ServiceStatus};
+pub use service_deployment::{RollbackRecord, ServiceDeploymentRecord, ServiceRevisionRecord};
 pub use subnet::{SubnetBlockRecord, SubnetRecord};
 pub use task::{
     AttachmentStatus, ContainerRecord, InterfaceRecord, LaunchType, NetworkRecord, PlatformRecord, Reservation,

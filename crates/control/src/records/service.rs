@@ -1,11 +1,19 @@
-//! A service.
+//! A service: what was asked of it, its deployments, and what it has told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use gantry_domain::Timestamp;
+use gantry_api::ecs;
+use gantry_domain::{
+    Timestamp,
+    deployment::{DeploymentId, Failures, RolloutState},
+    reason::RolloutReason,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{LaunchType, text};
+
+/// A service keeps this many events, newest first.
+pub const SERVICE_EVENTS_MAX: usize = 100;
 
 /// Where a service stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,17 +27,195 @@ pub enum ServiceStatus {
     Inactive,
 }
 
-/// A service; cluster and name are in the key.
+impl ServiceStatus {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Draining => "DRAINING",
+            Self::Inactive => "INACTIVE",
+        }
+    }
+}
+
+/// A service; cluster and name are in the key. What a deployment carries (task definition, network, platform) is in its
+/// service revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceRecord {
     /// Where it stands.
     pub status: ServiceStatus,
-    /// EC2, FARGATE or EXTERNAL.
+    /// EC2, FARGATE or EXTERNAL, of the primary deployment; FARGATE too when a strategy names Fargate's providers.
     pub launch_type: LaunchType,
     /// When it was created.
     #[serde(with = "text::millis")]
     pub created_at: Timestamp,
+    /// ARN of the principal that created it.
+    pub created_by: String,
+    /// When it became INACTIVE.
+    #[serde(default, with = "text::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+    /// SHA-256 of the request that created it: the same request again is answered with the service.
+    pub request: String,
+    /// How many tasks are wanted.
+    pub desired_count: u32,
+    /// As given, defaults filled in.
+    pub deployment_configuration: ecs::DeploymentConfiguration,
+    /// Seconds.
+    pub health_check_grace_period_seconds: i32,
+    /// As given.
+    #[serde(default)]
+    pub placement_constraints: Vec<ecs::PlacementConstraint>,
+    /// As given.
+    #[serde(default)]
+    pub placement_strategy: Vec<ecs::PlacementStrategy>,
+    /// Whose tags new tasks get.
+    pub propagate_tags: ecs::PropagateTags,
+    /// Whether new tasks get `aws:ecs:` tags.
+    pub enable_ecs_managed_tags: bool,
+    /// As given.
+    pub availability_zone_rebalancing: ecs::AvailabilityZoneRebalancing,
+    /// The primary deployment first.
+    pub deployments: Vec<DeploymentRecord>,
+    /// Number of the service revision that was last brought to a steady state: where a rollback goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_revision: Option<u64>,
+    /// Since when it is steady, and has said so.
+    #[serde(default, with = "text::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub steady_since: Option<Timestamp>,
+    /// The last attempt to start found no room for all tasks.
+    #[serde(default)]
+    pub placement_failed: bool,
+    /// The last complaint, so that it is not repeated all the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complaint: Option<EventRecord>,
+    /// Newest first, at most [`SERVICE_EVENTS_MAX`].
+    #[serde(default)]
+    pub events: VecDeque<EventRecord>,
     /// Key and value.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+}
+
+impl ServiceRecord {
+    /// The newest deployment.
+    pub fn primary(&self) -> Option<&DeploymentRecord> {
+        self.deployments.first()
+    }
+
+    /// Adds a message, and drops the oldest one when there are too many.
+    pub fn tell(&mut self, event: EventRecord) {
+        self.events.push_front(event);
+        self.events.truncate(SERVICE_EVENTS_MAX);
+    }
+}
+
+/// One entry of `deployments`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeploymentRecord {
+    /// `ecs-svc/N`.
+    #[serde(with = "deployment_id")]
+    pub id: DeploymentId,
+    /// Number of the service revision it brings about.
+    pub revision: u64,
+    /// Last part of the ARN of its service deployment.
+    pub service_deployment: String,
+    /// When it was created.
+    #[serde(with = "text::millis")]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[serde(with = "text::millis")]
+    pub updated_at: Timestamp,
+    /// How far it is.
+    #[serde(with = "rollout_state")]
+    pub rollout: RolloutState,
+    /// Why it is there.
+    pub rollout_reason: String,
+    /// What it remembers of its failures.
+    #[serde(with = "failures")]
+    pub failures: Failures,
+}
+
+impl DeploymentRecord {
+    /// A deployment that begins now.
+    pub fn new(id: DeploymentId, revision: u64, service_deployment: String, now: Timestamp) -> Self {
+        Self {
+            id,
+            revision,
+            service_deployment,
+            created_at: now,
+            updated_at: now,
+            rollout: RolloutState::InProgress,
+            rollout_reason: RolloutReason::InProgress.message(&id.to_string()),
+            failures: Failures::default(),
+        }
+    }
+}
+
+/// One message of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// A UUID.
+    pub id: String,
+    /// When it was said.
+    #[serde(with = "text::millis")]
+    pub at: Timestamp,
+    /// The sentence.
+    pub message: String,
+}
+
+mod deployment_id {
+    use std::borrow::Cow;
+
+    use gantry_domain::deployment::DeploymentId;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(id: &DeploymentId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeploymentId, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        DeploymentId::parse(&text).ok_or_else(|| D::Error::custom("not a deployment id"))
+    }
+}
+
+pub(super) mod rollout_state {
+    use std::borrow::Cow;
+
+    use gantry_domain::deployment::RolloutState;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(state: &RolloutState, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(state.as_str())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RolloutState, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        RolloutState::parse(&text).ok_or_else(|| D::Error::custom("not a rollout state"))
+    }
+}
+
+mod failures {
+    use gantry_domain::{Timestamp, deployment::Failures};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Row {
+        failed_tasks: u32,
+        start_failures: u32,
+        early_exits: u32,
+        last_at: Option<i64>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(failures: &Failures, serializer: S) -> Result<S::Ok, S::Error> {
+        let Failures { failed_tasks, start_failures, early_exits, last_at } = *failures;
+        let last_at = last_at.map(Timestamp::as_millis);
+        Row { failed_tasks, start_failures, early_exits, last_at }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Failures, D::Error> {
+        let Row { failed_tasks, start_failures, early_exits, last_at } = Row::deserialize(deserializer)?;
+        let last_at = last_at.map(Timestamp::from_millis);
+        Ok(Failures { failed_tasks, start_failures, early_exits, last_at })
+    }
 }

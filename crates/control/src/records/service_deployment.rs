@@ -1,22 +1,77 @@
 //! Deployments and revisions of a service, as their own describable resources.
 
-use gantry_domain::Timestamp;
+use gantry_api::ecs;
+use gantry_domain::{Timestamp, arn::TaskDefinitionKey};
 use serde::{Deserialize, Serialize};
 
-use super::text;
+use super::{LaunchType, task::definition_text, text};
 
-/// A service deployment; cluster, service and id are in the key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ServiceDeploymentRecord {
-    /// When it was created.
-    #[serde(with = "text::millis")]
-    pub created_at: Timestamp,
-}
-
-/// A service revision; cluster, service and id are in the key.
+/// What a deployment brings about: a snapshot of everything that makes new tasks different from old ones. Cluster,
+/// service and number are in the key. It never changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceRevisionRecord {
     /// When it was created.
     #[serde(with = "text::millis")]
     pub created_at: Timestamp,
+    /// What its tasks run.
+    #[serde(with = "definition_text")]
+    pub task_definition: TaskDefinitionKey,
+    /// How they are launched.
+    pub launch_type: LaunchType,
+    /// As given; empty when a launch type was named.
+    #[serde(default)]
+    pub capacity_provider_strategy: Vec<ecs::CapacityProviderStrategyItem>,
+    /// As given, `LATEST` when nothing was; only Fargate has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform_version: Option<String>,
+    /// As given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_configuration: Option<ecs::NetworkConfiguration>,
+}
+
+/// How a service deployment went. Cluster, service and id are in the key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceDeploymentRecord {
+    /// When it was created.
+    #[serde(with = "text::millis")]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[serde(with = "text::millis")]
+    pub updated_at: Timestamp,
+    /// When it reached its goal.
+    #[serde(default, with = "text::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// When it was given up.
+    #[serde(default, with = "text::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<Timestamp>,
+    /// How it stands.
+    pub status: ecs::ServiceDeploymentStatus,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<String>,
+    /// Numbers of the revisions it found.
+    #[serde(default)]
+    pub source_revisions: Vec<u64>,
+    /// Number of the revision it brings about.
+    pub target_revision: u64,
+    /// The service's at that time.
+    pub deployment_configuration: ecs::DeploymentConfiguration,
+    /// Failed tasks when it ended; while it goes on the service's deployment knows.
+    #[serde(default)]
+    pub failure_count: u32,
+    /// The rollback that followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackRecord>,
+}
+
+/// A rollback of a failed deployment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RollbackRecord {
+    /// Why.
+    pub reason: String,
+    /// When it began.
+    #[serde(with = "text::millis")]
+    pub started_at: Timestamp,
+    /// Number of the revision it goes back to.
+    pub revision: u64,
 }

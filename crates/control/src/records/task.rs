@@ -115,6 +115,9 @@ pub struct TaskRecord {
     /// The host's agent has said that it has the task. From then on an agent that does not know it has lost it.
     #[serde(default)]
     pub delivered: bool,
+    /// Its service has taken its end into account. Only for tasks of services, once STOPPED.
+    #[serde(default)]
+    pub counted_by_service: bool,
 }
 
 impl TaskRecord {

@@ -1,7 +1,7 @@
 //! The tasks of one cluster and the ways to find them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::{Bound, Deref},
     sync::Arc,
 };
@@ -41,6 +41,8 @@ pub struct Tasks {
     by_family: BTreeMap<String, Group>,
     by_service: BTreeMap<String, Group>,
     by_started_by: BTreeMap<String, Group>,
+    /// Ended tasks of services that the service has not taken into account yet.
+    uncounted: BTreeMap<String, BTreeSet<TaskId>>,
 }
 
 impl Tasks {
@@ -72,6 +74,11 @@ impl Tasks {
     /// Tasks of a service.
     pub fn of_service(&self, service: &str) -> Option<&Group> {
         self.by_service.get(service)
+    }
+
+    /// Ended tasks of a service that it has not taken into account yet.
+    pub fn uncounted_of_service(&self, service: &str) -> impl Iterator<Item = &Arc<TaskRow>> {
+        self.uncounted.get(service).into_iter().flatten().filter_map(|id| self.rows.get(id))
     }
 
     /// Tasks of a starter: a deployment (`ecs-svc/N`) or whatever a caller wrote.
@@ -106,9 +113,11 @@ impl Tasks {
         if let Some(old) = &old {
             self.each_group(old, |group| group.remove(id, old));
             self.drop_empty_groups(old);
+            self.set_uncounted(id, old, false);
         }
         if let Some(new) = &new {
             self.each_group(new, |group| group.add(id, new));
+            self.set_uncounted(id, new, new.is_stopped() && !new.counted_by_service);
         }
         old
     }
@@ -122,6 +131,18 @@ impl Tasks {
         }
         if let Some(started_by) = &task.started_by {
             act(entry(&mut self.by_started_by, started_by));
+        }
+    }
+
+    fn set_uncounted(&mut self, id: TaskId, task: &TaskRecord, uncounted: bool) {
+        let Some(service) = &task.service else { return };
+        if uncounted {
+            self.uncounted.entry(service.clone()).or_default().insert(id);
+        } else if let Some(ids) = self.uncounted.get_mut(service) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.uncounted.remove(service);
+            }
         }
     }
 
