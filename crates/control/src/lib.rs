@@ -14,6 +14,7 @@ pub mod reconcile;
 pub mod records;
 mod service;
 pub mod settings;
+pub mod task_definition;
 pub mod view;
 
 pub use clock::{Clock, SharedClock, SystemClock, TokioClock};

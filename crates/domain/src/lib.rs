@@ -2,6 +2,7 @@
 //! argument; what should happen is its result. `clippy.toml` beside this crate keeps it so.
 
 pub mod arn;
+pub mod capabilities;
 pub mod deployment;
 pub mod fargate;
 pub mod limits;

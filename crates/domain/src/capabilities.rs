@@ -1,0 +1,48 @@
+//! Names of the attributes by which a container instance says what it can do. The control plane derives from a task
+//! definition which of them an instance must have; the agent registers those it has. Both take the names from here, so
+//! that the two cannot drift apart.
+
+/// What Gantry's own agent can do on every Linux host. A task definition that the control plane agrees to run requires
+/// nothing else: a test in the control plane holds the two together.
+pub const OF_EVERY_HOST: &[&str] = &[
+    "com.amazonaws.ecs.capability.docker-remote-api.1.17",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.18",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.19",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.20",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.21",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.22",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.23",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.24",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.25",
+    "com.amazonaws.ecs.capability.ecr-auth",
+    "com.amazonaws.ecs.capability.logging-driver.awslogs",
+    "com.amazonaws.ecs.capability.logging-driver.json-file",
+    "com.amazonaws.ecs.capability.logging-driver.none",
+    "com.amazonaws.ecs.capability.privileged-container",
+    "ecs.capability.container-health-check",
+    "ecs.capability.container-ordering",
+    "ecs.capability.container-restart-policy",
+    "ecs.capability.docker-plugin.local",
+    "ecs.capability.execution-role-awslogs",
+    "ecs.capability.execution-role-ecr-pull",
+    "ecs.capability.increased-task-cpu-limit",
+    "ecs.capability.network.container-port-range",
+    "ecs.capability.pid-ipc-namespace-sharing",
+    "ecs.capability.task-cpu-mem-limit",
+    "ecs.capability.task-eni",
+];
+
+/// `x86_64` or `arm64`.
+pub const CPU_ARCHITECTURE: &str = "ecs.cpu-architecture";
+/// `LINUX` or one of the Windows Server names.
+pub const OS_FAMILY: &str = "ecs.os-family";
+
+/// Version `1.minor` of the Docker API that the instance's agent understands.
+pub fn docker_api(minor: u32) -> String {
+    format!("com.amazonaws.ecs.capability.docker-remote-api.1.{minor}")
+}
+
+/// A log driver the instance can start containers with.
+pub fn log_driver(name: &str) -> String {
+    format!("com.amazonaws.ecs.capability.logging-driver.{name}")
+}
