@@ -34,6 +34,12 @@ async fn run(path: PathBuf, time: Duration) {
     let mut rows = 0u64;
     store.scan("/", |_| rows += 1).await.unwrap();
     println!("scan of {rows} rows: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+    // A copy of the open file is what a crash leaves behind.
+    let crashed = path.with_extension("crashed");
+    std::fs::copy(&path, &crashed).unwrap();
+    let started = Instant::now();
+    Embedded::open(&crashed, EmbeddedOptions::default()).await.unwrap();
+    println!("opening it after a crash: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
     store.close().await;
     let started = Instant::now();
     Embedded::open(&path, EmbeddedOptions::default()).await.unwrap();
