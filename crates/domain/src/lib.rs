@@ -7,6 +7,8 @@ pub mod deployment;
 pub mod fargate;
 pub mod limits;
 pub mod paging;
+pub mod placement;
+pub mod query;
 pub mod reason;
 pub mod service;
 pub mod tags;

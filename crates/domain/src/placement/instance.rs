@@ -1,0 +1,105 @@
+//! An instance as placement and the query language see it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Taken;
+use crate::{
+    arn::ContainerInstanceId,
+    task_definition::{Protocol, TaskResources},
+    time::Timestamp,
+};
+
+/// Attribute names with their optional values.
+pub type Attributes = BTreeMap<String, Option<String>>;
+
+/// An instance: borrowed from wherever it is kept, but for the numbers that placing changes.
+#[derive(Debug, Clone)]
+pub struct Instance<'a> {
+    /// Its id; ties are broken by order of input.
+    pub id: ContainerInstanceId,
+    /// Whether its agent's connection is up.
+    pub agent_connected: bool,
+    /// CPU units nobody has.
+    pub cpu_free: u32,
+    /// MiB nobody has.
+    pub memory_free: u32,
+    /// TCP ports that no task may ask for.
+    pub tcp_reserved: &'a BTreeSet<u16>,
+    /// UDP ports that no task may ask for.
+    pub udp_reserved: &'a BTreeSet<u16>,
+    /// TCP ports of tasks.
+    pub tcp_taken: &'a BTreeMap<u16, u32>,
+    /// UDP ports of tasks.
+    pub udp_taken: &'a BTreeMap<u16, u32>,
+    /// Custom attributes; they win over the others.
+    pub custom_attributes: &'a Attributes,
+    /// Attributes as registered.
+    pub attributes: &'a Attributes,
+    /// Tasks with desired status RUNNING by group.
+    pub groups: &'a BTreeMap<String, u32>,
+    /// Tasks with last status RUNNING.
+    pub running_tasks: u32,
+    /// Version of the agent.
+    pub agent_version: Option<&'a str>,
+    /// `i-…`
+    pub ec2_instance_id: Option<&'a str>,
+    /// When it registered.
+    pub registered_at: Timestamp,
+    /// What was given out since it was borrowed.
+    pub taken: TakenHere,
+}
+
+/// What an instance gave out during the present planning, beyond what its borrowed parts say.
+#[derive(Debug, Clone, Default)]
+pub struct TakenHere {
+    ports: Taken,
+    /// Tasks per group.
+    groups: BTreeMap<String, u32>,
+}
+
+impl Instance<'_> {
+    /// The attribute of this name, if there is one; an attribute may have no value.
+    pub fn attribute(&self, name: &str) -> Option<Option<&str>> {
+        self.custom_attributes.get(name).or_else(|| self.attributes.get(name)).map(Option::as_deref)
+    }
+
+    /// Tasks of a group, wanted or just placed.
+    pub fn tasks_in_group(&self, group: &str) -> u32 {
+        let count = |groups: &BTreeMap<String, u32>| groups.get(group).copied().unwrap_or(0);
+        count(self.groups) + count(&self.taken.groups)
+    }
+
+    /// Whether a host port is in use.
+    pub fn port_taken(&self, protocol: Protocol, port: u16) -> bool {
+        let (reserved, taken) = self.ports(protocol);
+        reserved.contains(&port) || taken.contains_key(&port) || self.taken.ports.contains(&(protocol, port))
+    }
+
+    /// How many host ports are in use.
+    pub fn ports_reserved(&self, protocol: Protocol) -> usize {
+        let (reserved, taken) = self.ports(protocol);
+        let here = self.taken.ports.iter().filter(|(of, _)| *of == protocol).count();
+        reserved.len() + taken.keys().filter(|port| !reserved.contains(port)).count() + here
+    }
+
+    /// Whether anything of group `name` is on the instance (the query language's `task:group`).
+    pub fn has_group(&self, name: &str) -> bool {
+        self.tasks_in_group(name) > 0
+    }
+
+    /// Gives a task's resources away, and counts it in its group.
+    pub fn take(&mut self, resources: &TaskResources, group: &str) {
+        self.cpu_free = self.cpu_free.saturating_sub(resources.cpu_units);
+        self.memory_free = self.memory_free.saturating_sub(resources.memory_mib);
+        self.taken.ports.extend(resources.tcp_ports.iter().map(|port| (Protocol::Tcp, *port)));
+        self.taken.ports.extend(resources.udp_ports.iter().map(|port| (Protocol::Udp, *port)));
+        *self.taken.groups.entry(group.to_owned()).or_default() += 1;
+    }
+
+    fn ports(&self, protocol: Protocol) -> (&BTreeSet<u16>, &BTreeMap<u16, u32>) {
+        match protocol {
+            Protocol::Tcp => (self.tcp_reserved, self.tcp_taken),
+            Protocol::Udp => (self.udp_reserved, self.udp_taken),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Dates as the query language writes them: `2018-06-18T22:28:28+00:00`, `…Z`, without a zone (UTC), or a date alone.
+
+use crate::time::Timestamp;
+
+pub(super) fn parse(text: &str) -> Option<Timestamp> {
+    let (date, time) = text.split_once('T').map_or((text, None), |(date, time)| (date, Some(time)));
+    let days = days(date)?;
+    let seconds = time.map_or(Some(0), seconds)?;
+    Some(Timestamp::from_millis((days * 86_400 + seconds) * 1000))
+}
+
+fn days(date: &str) -> Option<i64> {
+    let mut parts = date.splitn(3, '-');
+    let (year, month, day) = (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // Days since the epoch in the proleptic Gregorian calendar, counted from a March so that leap days come last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    Some(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
+}
+
+fn seconds(time: &str) -> Option<i64> {
+    let (clock, offset) = match time.find(['Z', '+', '-']) {
+        Some(at) => (&time[..at], offset(&time[at..])?),
+        None => (time, 0),
+    };
+    let clock = clock.split_once('.').map_or(clock, |(whole, _)| whole);
+    let mut parts = clock.splitn(3, ':');
+    let (hours, minutes) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?);
+    let seconds = parts.next().map_or(Some(0), |text| number(text, 2))?;
+    (hours < 24 && minutes < 60 && seconds <= 60).then_some(hours * 3600 + minutes * 60 + seconds - offset)
+}
+
+fn offset(text: &str) -> Option<i64> {
+    if text == "Z" {
+        return Some(0);
+    }
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    Some(sign * (number(hours, 2)? * 3600 + number(minutes, 2)? * 60))
+}
+
+fn number(text: &str, digits: usize) -> Option<i64> {
+    let valid = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    if valid { text.parse().ok() } else { None }
+}
