@@ -67,3 +67,13 @@ pub fn elsewhere(error: &ReferenceError) -> Fault {
 pub fn bad_token(_: BadToken) -> Fault {
     invalid("Invalid token.")
 }
+
+/// No service of that name.
+pub fn service_not_found() -> Fault {
+    wire::service_not_found_exception("Service not found.")
+}
+
+/// The service was deleted.
+pub fn service_not_active() -> Fault {
+    wire::service_not_active_exception("Service was not ACTIVE.")
+}

@@ -13,6 +13,7 @@ mod operations;
 pub mod reconcile;
 pub mod records;
 mod service;
+mod services;
 pub mod settings;
 pub mod task_definition;
 pub mod view;
