@@ -1,7 +1,9 @@
-//! Generation and checks of the Gantry workspace: `cargo xtask generate [--check]`, `cargo xtask layers`.
+//! Generation and checks of the Gantry workspace: `cargo xtask generate [--check]`, `cargo xtask layers`,
+//! `cargo xtask licences`.
 
 mod generate;
 mod layers;
+mod licences;
 
 use anyhow::{Result, bail};
 
@@ -11,6 +13,7 @@ fn main() -> Result<()> {
         ["generate"] => generate::run(generate::Mode::Write),
         ["generate", "--check"] => generate::run(generate::Mode::Check),
         ["layers"] => layers::check(),
-        _ => bail!("usage: cargo xtask generate [--check] | layers"),
+        ["licences"] => licences::check(),
+        _ => bail!("usage: cargo xtask generate [--check] | layers | licences"),
     }
 }

@@ -1,0 +1,190 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Amazon ECS and ECR for your own machines.
+#[derive(Debug, Parser)]
+#[command(name = "gantry", version, about, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Control plane, registry and one agent in the foreground.
+    Up(UpOptions),
+    /// Control plane and registry only.
+    Server(ServerOptions),
+    /// The agent of a container instance.
+    Agent(AgentOptions),
+    /// Print shell exports that point the AWS CLI and SDKs at a running Gantry.
+    Env(EnvOptions),
+    /// Clusters, services and tasks at a glance.
+    Status(ClientOptions),
+    /// Put an image into the registry without any other tool.
+    Push(PushOptions),
+    /// Print the logs of a task or of a log group.
+    Logs(LogsOptions),
+    /// Print the version.
+    Version(OutputOptions),
+}
+
+/// What every role of the server takes. Each is a flag, then a `GANTRY_*` variable, then a key of the configuration
+/// file; see `config.rs`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ServerOptions {
+    /// Where everything is kept [default: /var/lib/gantry]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Address of the one port [default: 127.0.0.1:4566]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Region told to clients [default: us-east-1]
+    #[arg(long)]
+    pub(crate) region: Option<String>,
+    /// Account of the root access key [default: 000000000000]
+    #[arg(long)]
+    pub(crate) account: Option<String>,
+    /// Host and port in image URIs [default: localhost and the port]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) registry_host: Option<String>,
+    /// Certificate chain (PEM) for TLS
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key (PEM) for TLS
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Allow an address other than loopback without TLS
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Configuration file [default: /etc/gantry/gantry.toml when it exists]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// What to log: error, warn, info, debug or a tracing filter [default: info, for `gantry up` on a terminal warn]
+    #[arg(long)]
+    pub(crate) log_level: Option<String>,
+    /// How to log [default: text on a terminal, else json]
+    #[arg(long, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UpOptions {
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+    /// Do not run an agent beside the control plane
+    #[arg(long)]
+    pub(crate) no_agent: bool,
+    /// Container runtime: embedded, runc, crun or the path of an OCI runtime [default: embedded]
+    #[arg(long)]
+    pub(crate) runtime: Option<String>,
+    /// Stop all tasks at the end instead of leaving them running
+    #[arg(long)]
+    pub(crate) stop_tasks: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AgentOptions {
+    /// Where everything is kept [default: /var/lib/gantry]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The control plane [default: the Gantry that runs with this data directory]
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// Cluster to join [default: default]
+    #[arg(long)]
+    pub(crate) cluster: Option<String>,
+    /// Region of the cluster [default: us-east-1]
+    #[arg(long)]
+    pub(crate) region: Option<String>,
+    /// Credentials of the instance, in the AWS CLI's format [default: DIR/instance-credentials]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) credentials: Option<PathBuf>,
+    /// Container runtime: embedded, runc, crun or the path of an OCI runtime [default: embedded]
+    #[arg(long)]
+    pub(crate) runtime: Option<String>,
+    /// Configuration file [default: /etc/gantry/gantry.toml when it exists]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// What to log
+    #[arg(long)]
+    pub(crate) log_level: Option<String>,
+    /// How to log [default: text on a terminal, else json]
+    #[arg(long, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EnvOptions {
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+/// How a command finds the server.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClientOptions {
+    /// Data directory of the Gantry to talk to [default: /var/lib/gantry]
+    #[arg(long, value_name = "DIR", env = "GANTRY_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// URL of the Gantry to talk to [default: as DATA says]
+    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL")]
+    pub(crate) endpoint: Option<String>,
+    /// Region [default: the server's]
+    #[arg(long, env = "AWS_REGION")]
+    pub(crate) region: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OutputOptions {
+    /// text or json
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PushOptions {
+    /// A directory with a root filesystem, an OCI image layout, an oci-archive or a docker-archive
+    pub(crate) source: PathBuf,
+    /// Repository and tag to push to, for example `web:1`; the repository is created when it does not exist
+    pub(crate) image: String,
+    /// Command of an image made from a directory, as a JSON array or a shell line
+    #[arg(long)]
+    pub(crate) cmd: Option<String>,
+    /// Entry point of an image made from a directory, as a JSON array or a shell line
+    #[arg(long)]
+    pub(crate) entrypoint: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogsOptions {
+    /// Log group, or a task id or ARN
+    pub(crate) target: String,
+    /// Cluster of the task
+    #[arg(long, default_value = "default")]
+    pub(crate) cluster: String,
+    /// Wait for more
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}

@@ -1,0 +1,92 @@
+//! A signed client of the AWS APIs, for the operator's commands.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail};
+use gantry_api::ServiceInfo;
+use gantry_protocol::signer::{self, Credentials};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Hint,
+    arguments::ClientOptions,
+    config::{DEFAULT_DATA_DIR, Running, variable},
+    credentials::{self, AccessKey},
+};
+
+/// Where and as whom to call.
+pub(crate) struct Client {
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) key: AccessKey,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// From the data directory of a local Gantry; flags and the AWS variables win.
+    pub(crate) fn new(options: &ClientOptions) -> Result<Self> {
+        let data_dir = options.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
+        let running = Running::read(data_dir);
+        let endpoint = match &options.endpoint {
+            Some(endpoint) => endpoint.trim_end_matches('/').to_string(),
+            None => running.as_ref().map_err(|error| retell(error))?.endpoint.clone(),
+        };
+        let region = options.region.clone();
+        let region = region.or_else(|| running.as_ref().ok().map(|running| running.region.clone()));
+        let key = match (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
+            (Some(id), Some(secret)) if options.data_dir.is_none() => AccessKey { id, secret },
+            _ => AccessKey::read(&credentials::root_path(data_dir))?,
+        };
+        let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).build()?;
+        Ok(Self { endpoint, region: region.unwrap_or_else(|| "us-east-1".into()), key, http })
+    }
+
+    /// Calls a JSON operation.
+    pub(crate) async fn call<I: Serialize, O: DeserializeOwned>(
+        &self,
+        service: &ServiceInfo,
+        operation: &str,
+        input: &I,
+    ) -> Result<O> {
+        let body = serde_json::to_vec(input)?;
+        let request = http::Request::post(format!("{}/", self.endpoint))
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", format!("{}.{operation}", service.target_prefix))
+            .body(body)?;
+        let credentials = Credentials {
+            access_key_id: self.key.id.clone(),
+            secret: self.key.secret.clone(),
+            region: self.region.clone(),
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let request = signer::sign(request, &credentials, service.signing_name, now)?;
+        let answer = self.http.execute(request.try_into()?).await.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.context("the answer ended early")?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).with_context(|| format!("understanding the answer of {operation}"));
+        }
+        let fault: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let text = |name: &str| fault[name].as_str().unwrap_or_default().to_string();
+        bail!("{operation}: {} ({})", text("message"), text("__type"))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+        let problem = format!("no Gantry answers at {}", self.endpoint);
+        if error.is_connect() {
+            return Hint::new(problem, "start it with `gantry up`, or say where it is with --endpoint");
+        }
+        anyhow::anyhow!("{problem}: {error}")
+    }
+}
+
+/// An `anyhow::Error` cannot be cloned; a hint can be told again.
+fn retell(error: &anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<Hint>() {
+        Some(hint) => Hint::new(hint.problem.clone(), hint.hint.clone()),
+        None => anyhow::anyhow!("{error:#}"),
+    }
+}

@@ -1,0 +1,251 @@
+//! Configuration in two steps: what was said (flag, then `GANTRY_*` variable, then file), then what it means.
+//!
+//! Every key stands in [`File`]; an unknown key is refused. All mistakes are reported together.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::{
+    Hint,
+    arguments::{LogFormat, ServerOptions},
+};
+
+/// The default file; it need not exist.
+const DEFAULT_FILE: &str = "/etc/gantry/gantry.toml";
+/// Where everything is kept unless told otherwise.
+pub(crate) const DEFAULT_DATA_DIR: &str = "/var/lib/gantry";
+
+/// The configuration file's keys. Each has the flag's name with underscores, and a variable `GANTRY_` in capitals.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct File {
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) listen: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) account: Option<String>,
+    pub(crate) registry_host: Option<String>,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) insecure: Option<bool>,
+    pub(crate) log_level: Option<String>,
+    pub(crate) log_format: Option<LogFormat>,
+    pub(crate) runtime: Option<String>,
+    pub(crate) cluster: Option<String>,
+    pub(crate) endpoint: Option<String>,
+}
+
+impl File {
+    /// Reads the file that was named, or the default one when it is there.
+    pub(crate) fn read(named: Option<&Path>) -> Result<Self> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        match std::fs::read_to_string(path) {
+            Ok(text) => toml::from_str(&text).with_context(|| format!("in {}", path.display())),
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("could not read {}", path.display())),
+        }
+    }
+}
+
+/// A variable that is set and not empty.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// What the server runs with, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerConfig {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) region: String,
+    pub(crate) account: String,
+    pub(crate) registry_host: Option<String>,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) log_level: Option<String>,
+    pub(crate) log_format: Option<LogFormat>,
+    pub(crate) runtime: String,
+}
+
+/// PEM files.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl ServerConfig {
+    /// Merges flags, variables and file, and checks the result.
+    pub(crate) fn build(options: &ServerOptions, runtime: Option<String>) -> Result<Self> {
+        let file = File::read(options.config.as_deref())?;
+        let mut mistakes = Vec::new();
+        let text = |flag: Option<String>, name: &str, file: Option<String>, default: &str| {
+            flag.or_else(|| variable(name)).or(file).unwrap_or_else(|| default.to_string())
+        };
+        let path = |flag: &Option<PathBuf>, name: &str, file: Option<PathBuf>| {
+            flag.clone().or_else(|| variable(name).map(PathBuf::from)).or(file)
+        };
+
+        let listen = text(options.listen.clone(), "GANTRY_LISTEN", file.listen, "127.0.0.1:4566");
+        let listen = listen.parse::<SocketAddr>().map_err(|_| {
+            mistakes.push(format!("listen: '{listen}' is not an address and port such as 127.0.0.1:4566"));
+        });
+        let account = text(options.account.clone(), "GANTRY_ACCOUNT", file.account, "000000000000");
+        if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+            mistakes.push(format!("account: '{account}' is not twelve digits"));
+        }
+        let region = text(options.region.clone(), "GANTRY_REGION", file.region, "us-east-1");
+        if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+            mistakes.push(format!("region: '{region}' is not a region's name"));
+        }
+        let certificate = path(&options.tls_cert, "GANTRY_TLS_CERT", file.tls_cert);
+        let key = path(&options.tls_key, "GANTRY_TLS_KEY", file.tls_key);
+        let tls = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            _ => {
+                mistakes.push("tls: --tls-cert and --tls-key go together".into());
+                None
+            }
+        };
+        let insecure = options.insecure || variable("GANTRY_INSECURE").is_some() || file.insecure.unwrap_or(false);
+        if let Ok(listen) = listen
+            && !listen.ip().is_loopback()
+            && tls.is_none()
+            && !insecure
+        {
+            mistakes.push(format!(
+                "listen: {listen} is reachable from other machines; give --tls-cert and --tls-key, or say --insecure"
+            ));
+        }
+        let (Ok(listen), true) = (listen, mistakes.is_empty()) else {
+            bail!("the configuration is not usable\n  {}", mistakes.join("\n  "));
+        };
+        Ok(Self {
+            data_dir: path(&options.data_dir, "GANTRY_DATA_DIR", file.data_dir)
+                .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)),
+            listen,
+            region,
+            account,
+            registry_host: options
+                .registry_host
+                .clone()
+                .or_else(|| variable("GANTRY_REGISTRY_HOST"))
+                .or(file.registry_host),
+            tls,
+            log_level: options.log_level.clone().or_else(|| variable("GANTRY_LOG_LEVEL")).or(file.log_level),
+            log_format: options.log_format.or(file.log_format),
+            runtime: text(runtime, "GANTRY_RUNTIME", file.runtime, "embedded"),
+        })
+    }
+
+    /// `http://127.0.0.1:4566`, as clients on this machine reach it.
+    pub(crate) fn endpoint(&self, bound: SocketAddr) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let host = match bound.ip() {
+            ip if ip.is_unspecified() => "127.0.0.1".to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+            ip => ip.to_string(),
+        };
+        format!("{scheme}://{host}:{}", bound.port())
+    }
+
+    /// Creates the data directory, for its owner only.
+    pub(crate) fn create_data_dir(&self) -> Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.data_dir);
+        created.map_err(|error| {
+            Hint::new(
+                format!("could not create {}: {error}", self.data_dir.display()),
+                "run as root, or give a directory of your own with --data-dir",
+            )
+        })
+    }
+}
+
+/// What a running server tells local commands, in `DATA/gantry.json`.
+#[derive(Debug, Clone, serde::Serialize, Deserialize)]
+pub(crate) struct Running {
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) account: String,
+    pub(crate) pid: u32,
+    pub(crate) version: String,
+}
+
+impl Running {
+    fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join("gantry.json")
+    }
+
+    pub(crate) fn write(&self, data_dir: &Path) -> Result<()> {
+        crate::credentials::write_atomically(&Self::path(data_dir), &serde_json::to_vec_pretty(self)?)
+    }
+
+    pub(crate) fn read(data_dir: &Path) -> Result<Self> {
+        let path = Self::path(data_dir);
+        let text = std::fs::read(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => Hint::new(
+                format!("{} is not readable for you", path.display()),
+                "run this command as the user who runs Gantry (sudo)",
+            ),
+            _ => Hint::new(
+                format!("no Gantry has run with {}", data_dir.display()),
+                "start one with `gantry up`, or name its directory with --data-dir",
+            ),
+        })?;
+        serde_json::from_slice(&text).with_context(|| format!("in {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(options: ServerOptions) -> Result<ServerConfig> {
+        // A file of its own, so that the machine's configuration does not matter.
+        let file = tempfile::NamedTempFile::new()?;
+        ServerConfig::build(&ServerOptions { config: Some(file.path().into()), ..options }, None)
+    }
+
+    #[test]
+    fn defaults_need_no_configuration() {
+        let config = build(ServerOptions::default()).expect("builds");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:4566");
+        assert_eq!((config.region.as_str(), config.account.as_str()), ("us-east-1", "000000000000"));
+        assert_eq!(config.endpoint(config.listen), "http://127.0.0.1:4566");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let options = ServerOptions {
+            listen: Some("nowhere".into()),
+            account: Some("12".into()),
+            tls_key: Some("key.pem".into()),
+            ..ServerOptions::default()
+        };
+        let text = build(options).expect_err("refused").to_string();
+        for part in ["listen: 'nowhere'", "account: '12'", "tls:"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_machines_reach_it_only_over_tls_or_on_purpose() {
+        let open = ServerOptions { listen: Some("0.0.0.0:4566".into()), ..ServerOptions::default() };
+        assert!(build(open.clone()).is_err());
+        assert!(build(ServerOptions { insecure: true, ..open.clone() }).is_ok());
+        assert!(build(ServerOptions { tls_cert: Some("c".into()), tls_key: Some("k".into()), ..open }).is_ok());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "lisen = \"127.0.0.1:1\"\n").expect("writes");
+        let text = format!("{:#}", File::read(Some(file.path())).expect_err("refused"));
+        assert!(text.contains("lisen"), "{text}");
+    }
+}
