@@ -98,7 +98,9 @@ impl ServerConfig {
             mistakes.push(format!("account: '{account}' is not twelve digits"));
         }
         let region = text(options.region.clone(), "GANTRY_REGION", file.region, "us-east-1");
-        if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        if region.is_empty()
+            || !region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        {
             mistakes.push(format!("region: '{region}' is not a region's name"));
         }
         let certificate = path(&options.tls_cert, "GANTRY_TLS_CERT", file.tls_cert);

@@ -84,8 +84,7 @@ impl AccessKey {
     }
 
     fn write(&self, path: &Path) -> Result<()> {
-        let text =
-            format!("[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n", self.id, self.secret);
+        let text = format!("[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n", self.id, self.secret);
         write_atomically(path, text.as_bytes())
     }
 }

@@ -6,4 +6,6 @@ mod identities;
 mod tls;
 
 pub(crate) use door::{Door, Shutdown};
+pub(crate) use http::Site;
 pub(crate) use identities::Identities;
+pub(crate) use tls::acceptor as tls_acceptor;

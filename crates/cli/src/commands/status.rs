@@ -147,8 +147,7 @@ async fn clusters(client: &Client) -> Result<Vec<Cluster>> {
 
 async fn services(client: &Client, cluster: &str) -> Result<Vec<ecs::Service>> {
     let cluster = Some(cluster.to_string());
-    let mut input =
-        ListServicesRequest { cluster: cluster.clone(), max_results: Some(10), ..Default::default() };
+    let mut input = ListServicesRequest { cluster: cluster.clone(), max_results: Some(10), ..Default::default() };
     let mut found = Vec::new();
     for _ in 0..PAGES_MAX {
         let page: ListServicesResponse = client.call(&SERVICE, "ListServices", &input).await?;

@@ -1,0 +1,115 @@
+//! `gantry server`: control plane, registry and companions behind one port.
+
+use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
+
+use anyhow::{Context, Result};
+use gantry_control::{Control, EcsService, Settings, SystemClock};
+use gantry_protocol::{endpoint::Endpoint, services};
+use gantry_store::{Embedded, EmbeddedOptions, OpenError, Store};
+use tokio::{sync::watch, task::JoinHandle};
+use tracing::info;
+
+use crate::{
+    Hint,
+    arguments::ServerOptions,
+    config::{Running, ServerConfig},
+    observe,
+    server::{Door, Identities, Shutdown, Site, tls_acceptor},
+};
+
+/// Runs the server until a signal.
+pub(crate) async fn run(options: ServerOptions) -> Result<ExitCode> {
+    let config = ServerConfig::build(&options, None)?;
+    observe::start_logging(config.log_level.as_deref(), config.log_format, "info")?;
+    let (stop, shutdown) = watch::channel(false);
+    let server = Server::start(&config, shutdown).await?;
+    info!(endpoint = server.endpoint, data_dir = %config.data_dir.display(), "gantry server is ready");
+    wait_for_signal().await?;
+    stop.send_replace(true);
+    server.finish().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A server that answers.
+pub(crate) struct Server {
+    /// Its URL for clients on this machine.
+    pub(crate) endpoint: String,
+    /// Its keys.
+    pub(crate) identities: Identities,
+    store: Store,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens everything below the data directory and starts to answer.
+    pub(crate) async fn start(config: &ServerConfig, shutdown: Shutdown) -> Result<Self> {
+        config.create_data_dir()?;
+        // The port first: a second Gantry must fail before it touches anything.
+        let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
+        let door = Door::bind(config.listen, tls).await?;
+        let bound = door.address()?;
+        let endpoint = config.endpoint(bound);
+        let identities = Identities::open(&config.data_dir)?;
+        let store = open_store(&config.data_dir).await?;
+        let site = build_site(config, bound, &endpoint, &identities, &store).await?;
+        let serving = tokio::spawn(door.serve(Arc::new(site), shutdown));
+        let running = Running {
+            endpoint: endpoint.clone(),
+            region: config.region.clone(),
+            account: config.account.clone(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+        };
+        running.write(&config.data_dir)?;
+        Ok(Self { endpoint, identities, store, serving })
+    }
+
+    /// Waits for the requests under way and closes the store. Tell it to end first.
+    pub(crate) async fn finish(self) {
+        let _ = self.serving.await;
+        self.store.close().await;
+    }
+}
+
+async fn open_store(data_dir: &Path) -> Result<Store> {
+    let path = data_dir.join("state.redb");
+    match Embedded::open(path, EmbeddedOptions::default()).await {
+        Ok(store) => Ok(store),
+        Err(error @ OpenError::Locked { .. }) => Err(Hint::new(
+            error.to_string(),
+            "another Gantry runs with this data directory; stop it, or give this one its own with --data-dir",
+        )),
+        Err(error) => Err(error).context("could not open the state"),
+    }
+}
+
+async fn build_site(
+    config: &ServerConfig,
+    _bound: SocketAddr,
+    endpoint: &str,
+    identities: &Identities,
+    store: &Store,
+) -> Result<Site> {
+    let settings = Settings { endpoint: endpoint.to_string(), ..Settings::default() };
+    let control = Control::open(store.clone(), Arc::new(SystemClock), settings).await?;
+    let mounted = vec![services::ecs(EcsService::new(control))];
+    let keys = Arc::new(identities.keys(&config.account));
+    Ok(Site {
+        endpoint: Endpoint::new(mounted, keys, Arc::new(observe::RequestMetrics)),
+        registry: axum::Router::new(),
+        agents: axum::Router::new(),
+        metrics: observe::start_metrics()?,
+    })
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub(crate) async fn wait_for_signal() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
