@@ -4,8 +4,12 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 
+mod digest;
+mod failure;
 mod local;
+mod manifest;
 mod reference;
+mod unpack;
 
 pub use self::{
     local::{ImageOptions, LocalImages},
