@@ -4,16 +4,28 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 
+mod challenge;
+mod copy;
 mod digest;
 mod failure;
+mod garbage;
+mod layers;
 mod local;
 mod manifest;
+mod overlay;
+mod parents;
 mod reference;
+mod registry;
+mod snapshot;
+mod store;
+mod trash;
 mod unpack;
 
 pub use self::{
     local::{ImageOptions, LocalImages},
+    overlay::mount_rootfs,
     reference::Reference,
+    registry::Retry,
 };
 
 /// How to reach and authenticate to the registry that serves an image.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::ImageError;
+use super::{ImageError, manifest};
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -14,6 +14,8 @@ pub(super) enum Failure {
     Unreachable(String),
     #[error("{0}")]
     Corrupt(String),
+    #[error("no manifest for this host")]
+    NoPlatform,
     #[error("no space left on device")]
     NoSpace,
     #[error("{action}")]
@@ -42,6 +44,9 @@ impl Failure {
             Self::Denied(detail) => ImageError::Denied { reference, detail },
             Self::Unreachable(detail) => ImageError::Unreachable { registry: registry.to_owned(), detail },
             Self::Corrupt(detail) => ImageError::Corrupt { reference, detail },
+            Self::NoPlatform => {
+                ImageError::NoPlatform { reference, architecture: manifest::host_architecture().to_owned() }
+            }
             Self::NoSpace => ImageError::NoSpace,
             Self::Io { action, source } => ImageError::Io { action, source },
         }

@@ -1,0 +1,225 @@
+//! Where things lie under the image directory, and what a crash may leave there.
+//!
+//! ```text
+//! blobs/DIGITS            manifests, indexes, configurations; checked against their digest whenever they are read
+//! downloads/DIGITS        compressed layers, complete and checked, until they are unpacked
+//! layers/DIGITS/fs        an unpacked layer, named by its diff id
+//! layers/DIGITS/layer.json
+//! layers/DIGITS/synced    present once the layer is known to be on the disk
+//! references/DIGITS.json  what a reference resolved to, named by the reference's own hash
+//! snapshots/ID/           writable layer of a container
+//! tmp/, trash/            never needed after a restart
+//! boot                    the boot that wrote last
+//! ```
+//!
+//! A directory under `layers` is complete: it is renamed there when it is verified. After a crash of the process the
+//! page cache still holds all of it, so nobody has to wait for the disk. After a crash of the *machine* files may be
+//! empty; then every layer without `synced` is dropped, as is everything in `downloads`.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    digest::{digits, matches},
+    failure::Failure,
+    trash::Trash,
+    unpack::Layer,
+};
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    root: PathBuf,
+    pub(super) trash: Trash,
+}
+
+impl Store {
+    pub(super) fn open(root: PathBuf) -> Result<Self, Failure> {
+        let failed = |error| Failure::io("open the image directory", error);
+        fs::create_dir_all(&root).map_err(failed)?;
+        // Layers contain setuid programs: nobody but root may reach them outside a container.
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(&root, private).map_err(failed)?;
+        let trash = Trash::open(root.join("trash")).map_err(failed)?;
+        let store = Self { root, trash };
+        store.trash.discard(&store.path("tmp")).map_err(failed)?;
+        for name in ["blobs", "downloads", "layers", "references", "snapshots", "tmp"] {
+            fs::create_dir_all(store.path(name)).map_err(failed)?;
+        }
+        store.drop_unsynced_after_boot(&fs::read_to_string(BOOT_ID).unwrap_or_default()).map_err(failed)?;
+        Ok(store)
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    pub(super) fn download(&self, digest: &str) -> PathBuf {
+        self.path("downloads").join(digits(digest))
+    }
+
+    pub(super) fn layer_directory(&self, diff_id: &str) -> PathBuf {
+        self.path("layers").join(digits(diff_id))
+    }
+
+    pub(super) fn layer_root(&self, diff_id: &str) -> PathBuf {
+        self.layer_directory(diff_id).join("fs")
+    }
+
+    pub(super) fn has_layer(&self, diff_id: &str) -> bool {
+        self.layer_directory(diff_id).exists()
+    }
+
+    pub(super) fn layer(&self, diff_id: &str) -> Option<Layer> {
+        self.read_record(&self.layer_directory(diff_id).join("layer.json"))
+    }
+
+    /// A fresh directory that [`Store::adopt_layer`] takes, or the next start deletes.
+    pub(super) fn scratch(&self) -> Result<PathBuf, Failure> {
+        let path = self.path("tmp").join(uuid::Uuid::new_v4().simple().to_string());
+        fs::create_dir(&path).map_err(|error| Failure::io("create a directory", error))?;
+        Ok(path)
+    }
+
+    /// A path for a file that will be renamed to its place.
+    pub(super) fn scratch_file(&self) -> PathBuf {
+        self.path("tmp").join(uuid::Uuid::new_v4().simple().to_string())
+    }
+
+    /// Makes the unpacked layer in `scratch` (holding `fs`) visible. When somebody was faster, theirs stays.
+    pub(super) fn adopt_layer(&self, diff_id: &str, scratch: &Path, layer: &Layer) -> Result<(), Failure> {
+        self.write_record(&scratch.join("layer.json"), layer)?;
+        match fs::rename(scratch, self.layer_directory(diff_id)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+                self.trash.discard(scratch).map_err(|error| Failure::io("remove a directory", error))
+            }
+            other => other.map_err(|error| Failure::io("rename a layer", error)),
+        }
+    }
+
+    /// A small blob, when it is here and intact.
+    pub(super) fn blob(&self, digest: &str) -> Option<Vec<u8>> {
+        let bytes = fs::read(self.path("blobs").join(digits(digest))).ok()?;
+        matches(&bytes, digest).then_some(bytes)
+    }
+
+    /// Keeps a small blob that was checked.
+    pub(super) fn keep_blob(&self, digest: &str, bytes: &[u8]) -> Result<(), Failure> {
+        self.replace(&self.path("blobs").join(digits(digest)), bytes)
+    }
+
+    /// Replaces a file at once or not at all. Not synced: an unreadable record counts as absent.
+    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+        let failed = |error| Failure::io(format!("write {}", path.display()), error);
+        let scratch = self.scratch_file();
+        let mut file = File::create_new(&scratch).map_err(failed)?;
+        file.write_all(bytes).map_err(failed)?;
+        fs::rename(&scratch, path).map_err(failed)
+    }
+
+    pub(super) fn write_record(&self, path: &Path, record: &impl Serialize) -> Result<(), Failure> {
+        let bytes =
+            serde_json::to_vec(record).map_err(|error| Failure::io("write a record", io::Error::other(error)))?;
+        self.replace(path, &bytes)
+    }
+
+    pub(super) fn read_record<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    /// Writes everything to the disk and marks the layers `diff_ids` as safe. May take seconds.
+    pub(super) fn sync(&self, diff_ids: &[String]) -> io::Result<()> {
+        let root = File::open(&self.root)?;
+        rustix::fs::syncfs(&root)?;
+        for diff_id in diff_ids {
+            // The layer may have been collected meanwhile.
+            match File::create(self.layer_directory(diff_id).join("synced")) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_unsynced_after_boot(&self, boot_id: &str) -> io::Result<()> {
+        let record = self.path("boot");
+        if fs::read_to_string(&record).is_ok_and(|last| last == boot_id) {
+            return Ok(());
+        }
+        for layer in fs::read_dir(self.path("layers"))? {
+            let path = layer?.path();
+            if !path.join("synced").exists() {
+                tracing::info!(layer = %path.display(), "dropping a layer that may not be whole after the reboot");
+                self.trash.discard(&path)?;
+            }
+        }
+        for download in fs::read_dir(self.path("downloads"))? {
+            self.trash.discard(&download?.path())?;
+        }
+        let mut file = File::create(&record)?;
+        file.write_all(boot_id.as_bytes())?;
+        file.sync_all()?;
+        File::open(&self.root)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn add_layer(store: &Store, diff_id: &str) {
+        let scratch = store.scratch().unwrap();
+        fs::create_dir(scratch.join("fs")).unwrap();
+        store.adopt_layer(diff_id, &scratch, &Layer::default()).unwrap();
+    }
+
+    #[test]
+    fn a_reboot_drops_what_may_not_be_on_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("images");
+        let store = Store::open(root.clone()).unwrap();
+        add_layer(&store, "sha256:aa");
+        add_layer(&store, "sha256:bb");
+        fs::write(store.download("sha256:cc"), "x").unwrap();
+        store.sync(&["sha256:aa".to_owned(), "sha256:gone".to_owned()]).unwrap();
+
+        let store = Store::open(root).unwrap();
+        assert!(store.has_layer("sha256:aa") && store.has_layer("sha256:bb"), "the process alone died");
+        assert!(store.download("sha256:cc").exists());
+
+        store.drop_unsynced_after_boot("another boot").unwrap();
+        assert!(store.has_layer("sha256:aa"));
+        assert!(!store.has_layer("sha256:bb") && !store.download("sha256:cc").exists());
+    }
+
+    #[test]
+    fn a_damaged_record_counts_as_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().to_owned()).unwrap();
+        let bytes = b"manifest";
+        let digest = super::super::digest::sha256(bytes);
+        store.keep_blob(&digest, bytes).unwrap();
+        assert_eq!(store.blob(&digest).unwrap(), bytes);
+        fs::write(store.path("blobs").join(digits(&digest)), "").unwrap();
+        assert_eq!(store.blob(&digest), None);
+        fs::write(store.path("x.json"), "{\"bytes\":").unwrap();
+        assert_eq!(store.read_record::<Layer>(&store.path("x.json")), None);
+    }
+
+    #[test]
+    fn the_second_of_two_equal_layers_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path().to_owned()).unwrap();
+        add_layer(&store, "sha256:aa");
+        add_layer(&store, "sha256:aa");
+        assert_eq!(fs::read_dir(store.path("tmp")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(store.path("layers")).unwrap().count(), 1);
+    }
+}
