@@ -12,6 +12,7 @@ use gantry_store::{Revision, Store, StoreError, Txn, TxnError, View, ViewGuard};
 use crate::{
     clock::SharedClock,
     fault, keys,
+    random::Random,
     records::{ClusterRecord, SharedRow},
     settings::Settings,
     view::EcsView,
@@ -30,6 +31,8 @@ pub struct Control {
     pub view: View<EcsView>,
     /// What time it is.
     pub clock: SharedClock,
+    /// Where ids and seeds come from.
+    pub random: Random,
     /// What the operator chose.
     pub settings: Arc<Settings>,
 }
@@ -50,7 +53,14 @@ impl Control {
     /// When the store cannot be read.
     pub async fn open(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, StoreError> {
         let view = View::start(&store, keys::PREFIX).await?;
-        Ok(Self { store, view, clock, settings: Arc::new(settings) })
+        Ok(Self { store, view, clock, random: Random::system(), settings: Arc::new(settings) })
+    }
+
+    /// The same with another source of random numbers, so that a simulated run can be repeated.
+    #[must_use]
+    pub fn with_random(mut self, random: Random) -> Self {
+        self.random = random;
+        self
     }
 
     /// The present moment.

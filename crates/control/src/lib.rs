@@ -10,6 +10,7 @@ pub mod failures;
 pub mod fault;
 pub mod keys;
 mod operations;
+mod random;
 pub mod reconcile;
 pub mod records;
 mod service;
@@ -20,6 +21,7 @@ pub mod view;
 
 pub use clock::{Clock, SharedClock, SystemClock, TokioClock};
 pub use control::{Control, Plan};
+pub use random::Random;
 pub use service::EcsService;
 pub use settings::Settings;
 pub use view::EcsView;
