@@ -4,6 +4,7 @@
 mod generate;
 mod layers;
 mod licences;
+mod up;
 
 use anyhow::{Result, bail};
 
@@ -14,6 +15,8 @@ fn main() -> Result<()> {
         ["generate", "--check"] => generate::run(generate::Mode::Check),
         ["layers"] => layers::check(),
         ["licences"] => licences::check(),
-        _ => bail!("usage: cargo xtask generate [--check] | layers | licences"),
+        ["up"] => up::up(),
+        ["down"] => up::down(),
+        _ => bail!("usage: cargo xtask generate [--check] | layers | licences | up | down"),
     }
 }
