@@ -1,6 +1,8 @@
 //! Generation and checks of the Gantry workspace: `cargo xtask generate [--check]`, `cargo xtask layers`,
 //! `cargo xtask licences`.
 
+#![expect(clippy::print_stdout, reason = "this program talks to a person")]
+
 mod generate;
 mod layers;
 mod licences;

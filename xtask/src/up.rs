@@ -22,7 +22,7 @@ const ADDRESS: &str = "127.0.0.1:4566";
 pub(crate) fn up() -> Result<()> {
     let root = crate::generate::workspace_root()?;
     let gantry = root.join("target/release/gantry");
-    if running_pid().is_some_and(|pid| replaced(pid)) {
+    if running_pid().is_some_and(replaced) {
         say("the program changed: restarting Gantry (tasks keep running)");
         stop()?;
     }

@@ -1,0 +1,290 @@
+"""Fixtures: a real Gantry on a port of its own, and the clients that people use, unmodified.
+
+Needs root (containers), the Debian packages and the Python packages that tools/setup installs. The program under
+test is target/debug/gantry, or what GANTRY_BIN names.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+import uuid
+from pathlib import Path
+
+import boto3
+import botocore.config
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GANTRY = os.environ.get("GANTRY_BIN", str(ROOT / "target/debug/gantry"))
+AWS_V1 = str(ROOT / ".venv/bin/aws")
+AWS_V2 = "/usr/bin/aws"
+REGION = "us-east-1"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition, seconds=30, what="the condition"):
+    """Polls until `condition()` is truthy and returns its value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what} did not come about within {seconds} s"
+        time.sleep(0.05)
+
+
+class Gantry:
+    """One Gantry with a data directory of its own; `roles` is "up", or "server" and "agent" apart."""
+
+    def __init__(self, folder, apart=False, extra=()):
+        self.folder = Path(folder)
+        self.port = free_port()
+        self.apart = apart
+        self.extra = list(extra)
+        self.processes = {}
+
+    # -- processes ---------------------------------------------------------------------------------------------
+
+    def start(self, role=None):
+        if role is None:
+            for each in ("server", "agent") if self.apart else ("up",):
+                self.start(each)
+            return self
+        arguments = [GANTRY, role, "--data-dir", str(self.folder), "--log-level", "info"]
+        if role != "agent":
+            arguments += ["--listen", f"127.0.0.1:{self.port}"]
+        arguments += self.extra if role in ("up", "agent") else []
+        log = open(self.folder / f"{role}.log", "ab")
+        self.processes[role] = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        if role != "agent":
+            wait_until(self.healthy, 30, f"gantry {role} (see {log.name})")
+        return self
+
+    def healthy(self):
+        for role, process in self.processes.items():
+            assert process.poll() is None, f"gantry {role} ended:\n{self.log(role)}"
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def kill(self, role="up", with_signal=signal.SIGKILL):
+        process = self.processes.pop(role)
+        process.send_signal(with_signal)
+        process.wait(30)
+
+    def log(self, role="up"):
+        return (self.folder / f"{role}.log").read_text(errors="replace")[-6000:]
+
+    def stop(self):
+        for role in list(self.processes):
+            self.kill(role, signal.SIGTERM)
+
+    def run(self, *arguments, check=True, **options):
+        """Runs a command of the program against this Gantry."""
+        command = [GANTRY, *arguments, "--data-dir", str(self.folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+        assert not check or done.returncode == 0, f"{command}: {done.stderr}"
+        return done
+
+    # -- clients -----------------------------------------------------------------------------------------------
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self):
+        if not hasattr(self, "_environment"):
+            self._environment = json.loads(self.run("env", "--output", "json").stdout)
+        return self._environment
+
+    def client(self, service, **changes):
+        options = dict(
+            region_name=REGION,
+            endpoint_url=self.url,
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            config=botocore.config.Config(retries={"max_attempts": 1}, parameter_validation=False),
+        )
+        return boto3.client(service, **{**options, **changes})
+
+    def aws(self, *arguments, program=AWS_V1, check=True, timeout=120, stdin=None):
+        """Calls an AWS CLI; the parsed answer, or the finished process when check is off."""
+        command = [program, *arguments]
+        if program == AWS_V2:
+            # Debian's version is older than the variable AWS_ENDPOINT_URL.
+            command += ["--endpoint-url", self.url]
+        environment = {**os.environ, **self.environment, "AWS_PAGER": "", "AWS_EC2_METADATA_DISABLED": "true"}
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=timeout, input=stdin)
+        if not check:
+            return done
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return json.loads(done.stdout) if done.stdout.strip().startswith(("{", "[")) else done.stdout
+
+    # -- what is looked at -------------------------------------------------------------------------------------
+
+    def task(self, arn, cluster="default"):
+        tasks = self.client("ecs").describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
+        return tasks[0] if tasks else None
+
+    def wait_for_status(self, arn, status, seconds=60, cluster="default"):
+        def reached():
+            task = self.task(arn, cluster)
+            assert status == "STOPPED" or task["lastStatus"] != "STOPPED", f"the task stopped: {task}"
+            return task if task["lastStatus"] == status else None
+
+        return wait_until(reached, seconds, f"{status} of {arn}")
+
+    def wait_for_instance(self):
+        ecs = self.client("ecs")
+
+        def connected():
+            try:
+                arns = ecs.list_container_instances(cluster="default")["containerInstanceArns"]
+            except ecs.exceptions.ClusterNotFoundException:
+                return None
+            if not arns:
+                return None
+            found = ecs.describe_container_instances(cluster="default", containerInstances=arns)
+            return next((each for each in found["containerInstances"] if each["agentConnected"]), None)
+
+        return wait_until(connected, 30, "a connected container instance")
+
+    def logs(self, group, stream_prefix=""):
+        client = self.client("logs")
+        events = client.filter_log_events(logGroupName=group, logStreamNamePrefix=stream_prefix or "w")["events"]
+        return [event["message"] for event in events]
+
+
+def make(tmp_root, **options):
+    folder = Path(tempfile.mkdtemp(prefix="gantry-", dir=tmp_root))
+    return Gantry(folder, **options)
+
+
+@pytest.fixture(scope="session")
+def scratch():
+    assert os.geteuid() == 0, "these tests make containers: run them as root (sudo make test)"
+    # Not below pytest's own folder: socket and overlay paths must stay short.
+    folder = tempfile.mkdtemp(prefix="ge2e-", dir="/var/tmp")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_everything(gantry):
+    """Stops every task of a Gantry, so that no container outlives the test session."""
+    try:
+        ecs = gantry.client("ecs")
+        for cluster in ecs.list_clusters()["clusterArns"]:
+            for service in ecs.list_services(cluster=cluster, maxResults=100)["serviceArns"]:
+                ecs.delete_service(cluster=cluster, service=service, force=True)
+            for task in ecs.list_tasks(cluster=cluster)["taskArns"]:
+                ecs.stop_task(cluster=cluster, task=task)
+            wait_until(lambda: not ecs.list_tasks(cluster=cluster)["taskArns"], 60, "the end of all tasks")
+    finally:
+        gantry.stop()
+
+
+@pytest.fixture(scope="session")
+def gantry(scratch):
+    """The Gantry that tests share which do not kill it."""
+    gantry = make(scratch).start()
+    gantry.wait_for_instance()
+    push_busybox(gantry)
+    yield gantry
+    remove_everything(gantry)
+
+
+@pytest.fixture
+def own_gantry(scratch):
+    """Makes Gantrys for one test: `own_gantry(apart=True)`."""
+    made = []
+
+    def build(**options):
+        gantry = make(scratch, **options).start()
+        made.append(gantry)
+        gantry.wait_for_instance()
+        push_busybox(gantry)
+        return gantry
+
+    yield build
+    for gantry in made:
+        remove_everything(gantry)
+
+
+def busybox_rootfs(folder):
+    """A root filesystem with busybox and its links."""
+    root = Path(folder)
+    for part in ("bin", "etc", "tmp", "www", "root"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    for name in subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True).stdout.split():
+        link = root / "bin" / name
+        if not link.exists():
+            link.symlink_to("busybox")
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/tmp:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\nusers:x:1000:\nextra:x:2000:alice\n")
+    return root
+
+
+def push_busybox(gantry):
+    root = busybox_rootfs(gantry.folder / "busybox-rootfs")
+    gantry.run("push", str(root), "busybox:1", "--cmd", '["sh"]')
+
+
+@pytest.fixture
+def name():
+    """A name that no other test uses."""
+    return f"t{uuid.uuid4().hex[:10]}"
+
+
+def image(gantry, reference="busybox:1"):
+    return f"localhost:{gantry.port}/{reference}"
+
+
+def register(gantry, family, *containers, **task):
+    """Registers a task definition whose containers are busybox unless they say otherwise; returns its ARN."""
+    defaults = {"name": "main", "image": image(gantry), "memory": 64, "essential": True}
+    document = {"family": family, "containerDefinitions": [{**defaults, **each} for each in containers], **task}
+    return gantry.client("ecs").register_task_definition(**document)["taskDefinition"]["taskDefinitionArn"]
+
+
+def run_task(gantry, definition, **options):
+    answer = gantry.client("ecs").run_task(taskDefinition=definition, **{"launchType": "EC2", **options})
+    assert not answer["failures"], answer["failures"]
+    return answer["tasks"][0]["taskArn"]
+
+
+def awslogs(group, prefix="w"):
+    return {
+        "logDriver": "awslogs",
+        "options": {
+            "awslogs-group": group,
+            "awslogs-region": REGION,
+            "awslogs-stream-prefix": prefix,
+            "awslogs-create-group": "true",
+        },
+    }
+
+
+def run_to_end(gantry, name, script, seconds=60, **container):
+    """Runs `sh -c script` as a task to its end; returns (task, printed lines)."""
+    container = {"command": ["sh", "-c", script], "logConfiguration": awslogs(f"/{name}"), **container}
+    task_level = container.pop("task", {})
+    options = container.pop("run", {})
+    definition = register(gantry, name, container, **task_level)
+    task = gantry.wait_for_status(run_task(gantry, definition, **options), "STOPPED", seconds)
+    return task, gantry.logs(f"/{name}")
