@@ -1,1 +1,3 @@
 //! The simulated world used by tests.
+
+pub mod fake_runtime;

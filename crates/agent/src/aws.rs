@@ -1,0 +1,183 @@
+//! A small signed client for the few AWS JSON operations that the agent calls.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use gantry_api::{ecr, ecs, logs};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    clock::Clock,
+    config::Credentials,
+    sigv4::{Request, Scope, sign},
+};
+
+/// Bound on one call; the control plane answers in milliseconds or not at all.
+const CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+
+pub(crate) struct AwsClient {
+    http: reqwest::Client,
+    endpoint: String,
+    region: String,
+    credentials: Credentials,
+    clock: Clock,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AwsError {
+    #[error("control plane not reachable")]
+    Unreachable(#[source] reqwest::Error),
+    /// The control plane said no.
+    #[error("{code}: {message}")]
+    Refused { code: String, message: String },
+    #[error("{operation} was answered with something else than its output")]
+    Malformed { operation: &'static str },
+}
+
+impl AwsError {
+    pub(crate) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            Self::Unreachable(_) | Self::Malformed { .. } => None,
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Malformed { .. } => true,
+            Self::Refused { code, .. } => {
+                matches!(code.as_str(), "ThrottlingException" | "ServiceUnavailableException" | "ServerException")
+                    || code.starts_with("InternalFailure")
+            }
+        }
+    }
+}
+
+impl AwsClient {
+    pub(crate) fn new(
+        endpoint: &str,
+        region: &str,
+        credentials: Credentials,
+        clock: Clock,
+    ) -> Result<Self, reqwest::Error> {
+        // Whoever embeds the agent may have chosen a provider already; then theirs stays.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let http = reqwest::Client::builder().timeout(CALL_TIMEOUT).no_proxy().build()?;
+        Ok(Self { http, endpoint: endpoint.to_owned(), region: region.to_owned(), credentials, clock })
+    }
+
+    pub(crate) async fn register_container_instance(
+        &self,
+        input: &ecs::RegisterContainerInstanceRequest,
+    ) -> Result<ecs::RegisterContainerInstanceResponse, AwsError> {
+        self.ecs("RegisterContainerInstance", input).await
+    }
+
+    pub(crate) async fn discover_poll_endpoint(
+        &self,
+        input: &ecs::DiscoverPollEndpointRequest,
+    ) -> Result<ecs::DiscoverPollEndpointResponse, AwsError> {
+        self.ecs("DiscoverPollEndpoint", input).await
+    }
+
+    async fn ecs<I: Serialize, O: DeserializeOwned>(&self, name: &'static str, input: &I) -> Result<O, AwsError> {
+        let scope = Scope { region: &self.region, service: "ecs" };
+        self.call(&scope, "AmazonEC2ContainerServiceV20141113", name, input).await
+    }
+
+    /// User, password and end of validity (milliseconds since the epoch) of the registry in `region`.
+    pub(crate) async fn ecr_authorization(&self, region: &str) -> Result<(String, String, u64), AwsError> {
+        let operation = "GetAuthorizationToken";
+        let scope = Scope { region, service: "ecr" };
+        let input = ecr::GetAuthorizationTokenRequest::default();
+        let output: ecr::GetAuthorizationTokenResponse =
+            self.call(&scope, "AmazonEC2ContainerRegistry_V20150921", operation, &input).await?;
+        let malformed = || AwsError::Malformed { operation };
+        let data = output.authorization_data.and_then(|all| all.into_iter().next()).ok_or_else(malformed)?;
+        let token = STANDARD.decode(data.authorization_token.unwrap_or_default()).map_err(|_| malformed())?;
+        let token = String::from_utf8(token).map_err(|_| malformed())?;
+        let (user, password) = token.split_once(':').ok_or_else(malformed)?;
+        let expires_ms = data.expires_at.map_or(0, |at| (at.0 * 1000.0) as u64);
+        Ok((user.to_owned(), password.to_owned(), expires_ms))
+    }
+
+    pub(crate) async fn create_log_group(&self, region: &str, group: &str) -> Result<(), AwsError> {
+        let input = logs::CreateLogGroupRequest { log_group_name: Some(group.to_owned()), ..Default::default() };
+        self.logs(region, "CreateLogGroup", &input).await
+    }
+
+    pub(crate) async fn create_log_stream(&self, region: &str, group: &str, stream: &str) -> Result<(), AwsError> {
+        let input = logs::CreateLogStreamRequest {
+            log_group_name: Some(group.to_owned()),
+            log_stream_name: Some(stream.to_owned()),
+        };
+        self.logs(region, "CreateLogStream", &input).await
+    }
+
+    pub(crate) async fn put_log_events(&self, region: &str, input: &logs::PutLogEventsRequest) -> Result<(), AwsError> {
+        self.logs(region, "PutLogEvents", input).await
+    }
+
+    async fn logs<I: Serialize>(&self, region: &str, name: &'static str, input: &I) -> Result<(), AwsError> {
+        let _: serde_json::Value = self.call(&Scope { region, service: "logs" }, "Logs_20140328", name, input).await?;
+        Ok(())
+    }
+
+    async fn call<I: Serialize, O: DeserializeOwned>(
+        &self,
+        scope: &Scope<'_>,
+        target: &str,
+        operation: &'static str,
+        input: &I,
+    ) -> Result<O, AwsError> {
+        let malformed = || AwsError::Malformed { operation };
+        let body = serde_json::to_vec(input).map_err(|_| malformed())?;
+        let headers = vec![
+            ("host", host_of(&self.endpoint).to_owned()),
+            ("content-type", "application/x-amz-json-1.1".to_owned()),
+            ("x-amz-target", format!("{target}.{operation}")),
+        ];
+        let request = Request { method: "POST", path: "/", query: &[], headers: headers.clone(), body: &body };
+        let added = sign(request, scope, &self.credentials, self.clock.now_ms());
+        let mut call = self.http.post(format!("{}/", self.endpoint));
+        for (name, value) in headers.into_iter().skip(1).chain(added) {
+            call = call.header(name, value);
+        }
+        let answer = call.body(body).send().await.map_err(AwsError::Unreachable)?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.map_err(AwsError::Unreachable)?;
+        if status.is_success() {
+            let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+            return serde_json::from_slice(bytes).map_err(|_| malformed());
+        }
+        let refusal: Refusal = serde_json::from_slice(&bytes).unwrap_or_default();
+        let code = refusal.code.rsplit('#').next().unwrap_or_default().to_owned();
+        let code = if code.is_empty() && status.is_server_error() { "InternalFailure".to_owned() } else { code };
+        Err(AwsError::Refused { code, message: refusal.message })
+    }
+
+    /// URL and headers of the signed upgrade request for `path` with `query`.
+    pub(crate) fn sign_upgrade(&self, path: &str, query: &[(&str, String)]) -> (String, Vec<(&'static str, String)>) {
+        let headers = vec![("host", host_of(&self.endpoint).to_owned())];
+        let request = Request { method: "GET", path, query, headers, body: b"" };
+        let scope = Scope { region: &self.region, service: "ecs" };
+        let added = sign(request, &scope, &self.credentials, self.clock.now_ms());
+        let query = query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+        let base = self.endpoint.replacen("http", "ws", 1);
+        (format!("{base}{path}?{query}"), added)
+    }
+}
+
+/// Body of an awsJson error.
+#[derive(Debug, Default, Deserialize)]
+struct Refusal {
+    #[serde(rename = "__type", default)]
+    code: String,
+    #[serde(alias = "Message", default)]
+    message: String,
+}
+
+/// `host[:port]` of a base URL.
+fn host_of(endpoint: &str) -> &str {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}

@@ -1,0 +1,34 @@
+//! The wall clock as the agent reads it: milliseconds since the epoch, as every timestamp on the wire and on disk.
+//!
+//! Tests run on a clock that follows tokio's (paused) time, so that time-outs and the timestamps they are compared
+//! with move together.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Clock {
+    System,
+    /// `start_ms` at `start`, moving with tokio's time.
+    Tokio {
+        start_ms: u64,
+        start: Instant,
+    },
+}
+
+impl Clock {
+    pub(crate) fn now_ms(&self) -> u64 {
+        match self {
+            Self::System => {
+                SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
+            }
+            Self::Tokio { start_ms, start } => start_ms + start.elapsed().as_millis() as u64,
+        }
+    }
+
+    /// Waits until `at_ms`; returns at once when it is past.
+    pub(crate) async fn sleep_until(&self, at_ms: u64) {
+        tokio::time::sleep(Duration::from_millis(at_ms.saturating_sub(self.now_ms()))).await;
+    }
+}

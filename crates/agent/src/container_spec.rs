@@ -1,0 +1,221 @@
+//! From a container definition and an image to what the runtime starts. Pure.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use gantry_runtime::{
+    container::{ContainerSpec, Device, Limits, LogFile, Mount, MountSource, Namespace},
+    image::{ImageConfig, Rootfs},
+};
+
+use crate::{
+    reason::ContainerReason,
+    task::{ContainerDefinition, LaunchType, SharedNamespace, TaskNetwork, TaskSpec},
+};
+
+const MIB: u64 = 1 << 20;
+/// The kernel treats 0 and 1 as "default"; the service gives the smallest real weight.
+const CPU_SHARES_MIN: u64 = 2;
+const CPU_SHARES_MAX: u64 = 262_144;
+/// Below this a container cannot even be set up.
+const MEMORY_MIB_MIN: u64 = 6;
+const SWAPPINESS_DEFAULT: u64 = 60;
+const FARGATE_NOFILE: i64 = 65_535;
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Everything that was made for the container before it can be described.
+pub(crate) struct Parts<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) task_cgroup: &'a str,
+    pub(crate) image: &'a ImageConfig,
+    pub(crate) rootfs: Rootfs,
+    pub(crate) network: Namespace,
+    pub(crate) hostname: Option<String>,
+    /// Volumes of the container, `volumesFrom` included.
+    pub(crate) volumes: Vec<Mount>,
+    /// Generated files of /etc.
+    pub(crate) files: Vec<Mount>,
+    pub(crate) log: LogFile,
+}
+
+/// Describes container `definition` of `task`.
+pub(crate) fn container_spec(
+    task: &TaskSpec,
+    definition: &ContainerDefinition,
+    parts: Parts<'_>,
+) -> Result<ContainerSpec, ContainerReason> {
+    let args = args(definition, parts.image);
+    if args.is_empty() {
+        return Err(ContainerReason::CannotCreate("no command specified".to_owned()));
+    }
+    let linux = &definition.linux;
+    Ok(ContainerSpec {
+        id: parts.id.to_owned(),
+        task_cgroup: parts.task_cgroup.to_owned(),
+        readonly_rootfs: definition.readonly_root_filesystem,
+        args,
+        env: environment(task, definition, parts.image, parts.hostname.as_deref()),
+        working_dir: first_set([definition.working_directory.as_deref(), Some(&parts.image.working_dir)], "/"),
+        user: first_set([definition.user.as_deref(), Some(&parts.image.user)], ""),
+        hostname: parts.hostname,
+        network: parts.network,
+        pid: namespace(task.pid),
+        ipc: namespace(task.ipc),
+        mounts: mounts(definition, parts.volumes, parts.files),
+        rootfs: parts.rootfs,
+        limits: limits(definition),
+        privileged: definition.privileged,
+        capabilities_add: linux.capabilities_add.clone(),
+        capabilities_drop: linux.capabilities_drop.clone(),
+        ulimits: ulimits(task, definition),
+        sysctls: definition.system_controls.clone(),
+        devices: linux.devices.iter().map(device).collect(),
+        shm_bytes: linux.shared_memory_mib.map(|mib| mib * MIB),
+        init_process: linux.init_process_enabled,
+        no_new_privileges: definition.no_new_privileges,
+        terminal: definition.pseudo_terminal,
+        log: parts.log,
+        labels: labels(task, definition),
+    })
+}
+
+/// Docker's rule: an entry point of the definition drops the image's command as well.
+fn args(definition: &ContainerDefinition, image: &ImageConfig) -> Vec<String> {
+    let command = definition.command.as_ref().filter(|command| !command.is_empty());
+    let (entry_point, command) = match &definition.entry_point {
+        Some(entry_point) if !entry_point.is_empty() => (entry_point, command.cloned().unwrap_or_default()),
+        _ => (&image.entrypoint, command.unwrap_or(&image.cmd).clone()),
+    };
+    entry_point.iter().cloned().chain(command).collect()
+}
+
+/// Lowest precedence first: image, definition with overrides, platform. The region gives way to the task's own.
+fn environment(
+    task: &TaskSpec,
+    definition: &ContainerDefinition,
+    image: &ImageConfig,
+    hostname: Option<&str>,
+) -> Vec<String> {
+    let mut variables = Variables::default();
+    variables.set("PATH", DEFAULT_PATH);
+    if let Some(hostname) = hostname {
+        variables.set("HOSTNAME", hostname);
+    }
+    if definition.pseudo_terminal {
+        variables.set("TERM", "xterm");
+    }
+    for variable in &image.env {
+        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+        variables.set(name, value);
+    }
+    for (name, value) in &definition.environment {
+        variables.set(name, value);
+    }
+    variables.set(
+        "AWS_EXECUTION_ENV",
+        match task.launch_type {
+            LaunchType::Ec2 => "AWS_ECS_EC2",
+            LaunchType::Fargate => "AWS_ECS_FARGATE",
+            LaunchType::External => "AWS_ECS_EXTERNAL",
+        },
+    );
+    if !variables.has("AWS_REGION") && !variables.has("AWS_DEFAULT_REGION") {
+        variables.set("AWS_REGION", task.region());
+        variables.set("AWS_DEFAULT_REGION", task.region());
+    }
+    variables.0.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// Variables in the order of their first appearance.
+#[derive(Default)]
+struct Variables(Vec<(String, String)>);
+
+impl Variables {
+    fn set(&mut self, name: &str, value: &str) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => self.0.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+}
+
+fn limits(definition: &ContainerDefinition) -> Limits {
+    let memory_mib = definition.memory_mib.filter(|mib| *mib > 0).map(|mib| mib.max(MEMORY_MIB_MIN));
+    let max_swap_mib = definition.linux.max_swap_mib;
+    Limits {
+        cpu_shares: Some(definition.cpu_units.clamp(CPU_SHARES_MIN, CPU_SHARES_MAX)),
+        cpu_quota_units: None,
+        memory_bytes: memory_mib.map(|mib| mib * MIB),
+        memory_reservation_bytes: definition.memory_reservation_mib.filter(|mib| *mib > 0).map(|mib| mib * MIB),
+        memory_swap_bytes: memory_mib.zip(max_swap_mib).map(|(memory, swap)| (memory + swap) * MIB),
+        swappiness: max_swap_mib.map(|_| definition.linux.swappiness.unwrap_or(SWAPPINESS_DEFAULT)),
+        pids: None,
+    }
+}
+
+fn ulimits(task: &TaskSpec, definition: &ContainerDefinition) -> BTreeMap<String, (i64, i64)> {
+    let mut ulimits = definition.ulimits.clone();
+    if task.launch_type == LaunchType::Fargate {
+        ulimits.entry("nofile".to_owned()).or_insert((FARGATE_NOFILE, FARGATE_NOFILE));
+    }
+    ulimits
+}
+
+fn device(device: &crate::task::Device) -> Device {
+    Device {
+        host_path: PathBuf::from(&device.host_path),
+        container_path: device.container_path.clone(),
+        permissions: device.permissions.clone(),
+    }
+}
+
+/// Generated files first, so that a volume may cover them; parents before children.
+fn mounts(definition: &ContainerDefinition, volumes: Vec<Mount>, files: Vec<Mount>) -> Vec<Mount> {
+    let tmpfs = definition.linux.tmpfs.iter().map(|tmpfs| Mount {
+        source: MountSource::Tmpfs { bytes: tmpfs.size_mib * MIB, options: tmpfs.options.clone() },
+        target: tmpfs.container_path.clone(),
+        readonly: false,
+    });
+    let mut own: Vec<Mount> = volumes.into_iter().chain(tmpfs).collect();
+    own.sort_by_key(|mount| mount.target.split('/').filter(|part| !part.is_empty()).count());
+    let files = files.into_iter().filter(|file| own.iter().all(|mount| mount.target != file.target));
+    files.collect::<Vec<_>>().into_iter().chain(own).collect()
+}
+
+fn namespace(mode: SharedNamespace) -> Namespace {
+    match mode {
+        SharedNamespace::Host => Namespace::Host,
+        // The task's shared one is entered when the container starts, if another container already runs.
+        SharedNamespace::Private | SharedNamespace::Task | SharedNamespace::None => Namespace::Private,
+    }
+}
+
+fn labels(task: &TaskSpec, definition: &ContainerDefinition) -> BTreeMap<String, String> {
+    let own = [
+        ("task-arn", task.arn.clone()),
+        ("container-name", definition.name.clone()),
+        ("task-definition-family", task.family.clone()),
+        ("task-definition-version", task.revision.to_string()),
+        ("cluster", task.cluster.clone()),
+    ];
+    let mut labels = definition.docker_labels.clone();
+    labels.extend(own.into_iter().map(|(name, value)| (format!("com.amazonaws.ecs.{name}"), value)));
+    labels
+}
+
+/// The container's host name: its own, the interface's, or the start of its id as Docker has it. `None` in host mode.
+pub(crate) fn hostname(task: &TaskSpec, definition: &ContainerDefinition, id: &str) -> Option<String> {
+    match (&definition.hostname, &task.network) {
+        (Some(hostname), _) if !hostname.is_empty() => Some(hostname.clone()),
+        (_, TaskNetwork::Awsvpc(eni)) => Some(eni.private_dns_name.clone()),
+        (_, TaskNetwork::Host) => None,
+        (_, TaskNetwork::Bridge | TaskNetwork::None) => Some(id.chars().take(12).collect()),
+    }
+}
+
+fn first_set<'a>(candidates: impl IntoIterator<Item = Option<&'a str>>, otherwise: &str) -> String {
+    candidates.into_iter().flatten().find(|text| !text.is_empty()).unwrap_or(otherwise).to_owned()
+}

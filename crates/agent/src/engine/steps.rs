@@ -1,0 +1,462 @@
+//! The steps of a plan: all I/O, no decisions about what comes next. Each may be repeated.
+
+use std::{
+    fs, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use gantry_runtime::{
+    container::{
+        ContainerError, ContainerSpec, ExecRequest, LogFile, Mount, MountSource, Namespace, Started, TaskLimits,
+    },
+    image::{Image, ImageError, NoProgress, RegistryAccess},
+    network::{Interface, NetworkError, NetworkRequest, Publish},
+};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::state::{ContainerNetwork, Event, Exit, Provision};
+use crate::{
+    config::ImagePullBehavior,
+    container_spec::{Parts, container_spec, hostname},
+    etc_files,
+    host::Host,
+    logs::log_file_of,
+    ports,
+    reason::{ContainerReason, chain},
+    record::blocking,
+    task::{LaunchType, SharedNamespace, TaskNetwork, TaskSpec},
+    volumes::{Backing, VolumeMount, volume_mounts},
+};
+
+/// How long a taken port is waited for while stopped tasks are taken apart.
+const PORT_WAIT: Duration = Duration::from_secs(10);
+/// How many blocks of ports are tried for a container's port ranges.
+const RANGE_ATTEMPTS: usize = 64;
+/// Between two looks at a container that the runtime could not be asked about.
+const WAIT_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Task cgroup and, for awsvpc, the task's namespace.
+pub(crate) async fn provision(host: &Host, task: &TaskSpec) -> Result<Provision, ContainerReason> {
+    if let Some(reason) = &task.refused {
+        return Err(ContainerReason::ResourceInitialization(reason.clone()));
+    }
+    let limits =
+        TaskLimits { cpu_units: task.cpu_units, memory_bytes: task.memory_mib.map(|mib| mib << 20), pids: None };
+    let cgroup = async {
+        let created = host.runtime.containers.create_task_cgroup(task.id(), &limits).await;
+        created.map_err(|error| {
+            ContainerReason::ResourceInitialization(format!(
+                "resource cannot be initialized for task {}: {}",
+                task.arn,
+                chain(&error)
+            ))
+        })
+    };
+    let namespace = async {
+        let TaskNetwork::Awsvpc(eni) = &task.network else { return Ok(None) };
+        let request = NetworkRequest::Awsvpc(Interface {
+            subnet_id: eni.subnet_id.clone(),
+            address: eni.address,
+            prefix_length: eni.prefix_length,
+            gateway: eni.gateway,
+            mac: eni.mac.clone(),
+        });
+        let created = host.runtime.networks.create(task.id(), &request).await;
+        created.map(Some).map_err(|error| ContainerReason::from_network(&error))
+    };
+    let (cgroup, namespace) = tokio::try_join!(cgroup, namespace)?;
+    Ok(Provision { cgroup, namespace })
+}
+
+/// Makes the image of a container available.
+pub(crate) async fn pull(host: &Host, task: &TaskSpec, index: usize) -> Result<Image, ContainerReason> {
+    let reference = &task.containers[index].image;
+    let _in_use = host.image_use.read().await;
+    let images = &host.runtime.images;
+    let behavior = match task.launch_type {
+        LaunchType::Fargate => ImagePullBehavior::Always,
+        LaunchType::Ec2 | LaunchType::External => host.config.image_pull_behavior,
+    };
+    let cached = images.cached(reference).await;
+    let ask = match behavior {
+        // A digest names one content for ever: there is nothing to ask.
+        _ if reference.contains("@sha256:") => false,
+        ImagePullBehavior::Default | ImagePullBehavior::Always => true,
+        ImagePullBehavior::Once | ImagePullBehavior::PreferCached => false,
+    };
+    if let Some(image) = &cached
+        && !ask
+    {
+        return Ok(image.clone());
+    }
+    match pull_from_registry(host, reference, cached.as_ref()).await {
+        Ok(image) => Ok(image),
+        Err(reason) => match cached {
+            Some(image) if behavior == ImagePullBehavior::Default => {
+                warn!(reference, reason = reason.text(), "registry not usable; going on with the image on the host");
+                Ok(image)
+            }
+            _ => Err(reason),
+        },
+    }
+}
+
+async fn pull_from_registry(host: &Host, reference: &str, cached: Option<&Image>) -> Result<Image, ContainerReason> {
+    let access = |error: crate::aws::AwsError| ContainerReason::CannotPullEcr(chain(&error));
+    let first = host.registries.access(reference).await.map_err(access)?;
+    match attempt(host, reference, cached, &first).await {
+        // The token may have been revoked, or be of an earlier control plane.
+        Err(ImageError::Denied { .. }) if first.basic.is_some() => {
+            host.registries.refused(reference).await;
+            let second = host.registries.access(reference).await.map_err(access)?;
+            attempt(host, reference, cached, &second).await
+        }
+        other => other,
+    }
+    .map_err(|error| ContainerReason::from_pull(&error))
+}
+
+async fn attempt(
+    host: &Host,
+    reference: &str,
+    cached: Option<&Image>,
+    access: &RegistryAccess,
+) -> Result<Image, ImageError> {
+    let images = &host.runtime.images;
+    if let Some(image) = cached
+        && images.resolve(reference, access).await? == image.digest
+    {
+        return Ok(image.clone());
+    }
+    // The permit is taken only here: a warm start does not queue behind downloads.
+    let _turn = host.pulls.acquire().await;
+    images.pull(reference, access, std::sync::Arc::new(NoProgress)).await
+}
+
+/// The network namespace of a container, with its ports published.
+pub(crate) async fn network(
+    host: &Host,
+    task: &TaskSpec,
+    index: usize,
+    id: &str,
+    provision: Option<&Provision>,
+) -> Result<ContainerNetwork, ContainerReason> {
+    let definition = &task.containers[index];
+    let request = match &task.network {
+        _ if definition.disable_networking => NetworkRequest::None,
+        TaskNetwork::None => NetworkRequest::None,
+        TaskNetwork::Bridge => NetworkRequest::Bridge,
+        TaskNetwork::Host => {
+            return Ok(ContainerNetwork {
+                namespace: Namespace::Host,
+                address: None,
+                gateway: None,
+                bindings: ports::unpublished_bindings(task, definition),
+            });
+        }
+        TaskNetwork::Awsvpc(eni) => {
+            let namespace = provision
+                .and_then(|provision| provision.namespace.as_ref())
+                .ok_or_else(|| ContainerReason::Networking("the task has no network namespace".to_owned()))?;
+            return Ok(ContainerNetwork {
+                namespace: Namespace::Path(namespace.path.clone()),
+                address: Some(IpAddr::V4(eni.address)),
+                gateway: Some(IpAddr::V4(eni.gateway)),
+                bindings: ports::unpublished_bindings(task, definition),
+            });
+        }
+    };
+    let _turn = host.starts.acquire().await;
+    let namespace =
+        host.runtime.networks.create(id, &request).await.map_err(|error| ContainerReason::from_network(&error))?;
+    let bindings = if definition.ports.is_empty() || request == NetworkRequest::None {
+        Vec::new()
+    } else {
+        let published = publish(host, id, &definition.ports).await;
+        ports::bindings(&definition.ports, &published.map_err(|error| ContainerReason::from_network(&error))?)
+    };
+    Ok(ContainerNetwork {
+        namespace: Namespace::Path(namespace.path),
+        address: namespace.address,
+        gateway: namespace.gateway,
+        bindings,
+    })
+}
+
+/// Publishes, trying other blocks for ranges, and waiting for a fixed port that a stopped task is about to free.
+async fn publish(host: &Host, id: &str, mappings: &[crate::task::PortMapping]) -> Result<Vec<Publish>, NetworkError> {
+    let fixed = |port: u16| mappings.iter().any(|mapping| mapping.host_port == Some(port));
+    let deadline = tokio::time::Instant::now() + PORT_WAIT;
+    let mut blocks = 0;
+    loop {
+        let requests = ports::requests(mappings, host.take_range(ports::range_size(mappings)));
+        match host.runtime.networks.publish(id, &requests).await {
+            Err(NetworkError::PortTaken { port }) if fixed(port) => {
+                let ended = tokio::time::timeout_at(deadline, host.teardowns.one_ended()).await;
+                if !matches!(ended, Ok(true)) {
+                    return Err(NetworkError::PortTaken { port });
+                }
+            }
+            Err(NetworkError::PortTaken { .. }) if blocks < RANGE_ATTEMPTS => blocks += 1,
+            other => return other,
+        }
+    }
+}
+
+/// What [`create`] needs of the task's state.
+pub(crate) struct CreateInput {
+    pub(crate) id: String,
+    pub(crate) image: Image,
+    pub(crate) network: ContainerNetwork,
+    pub(crate) cgroup: String,
+    /// Addresses of linked containers with their names.
+    pub(crate) links: Vec<(IpAddr, Vec<String>)>,
+}
+
+/// Root filesystem, volumes, generated files, log stream; the container as the runtime wants it described.
+pub(crate) async fn create(
+    host: &Host,
+    task: &TaskSpec,
+    index: usize,
+    input: CreateInput,
+) -> Result<Box<ContainerSpec>, ContainerReason> {
+    let definition = &task.containers[index];
+    let _in_use = host.image_use.read().await;
+    let hostname = hostname(task, definition, &input.id);
+    let rootfs = async {
+        let prepared = host.runtime.images.prepare_rootfs(&input.id, &input.image).await;
+        prepared.map_err(|error| ContainerReason::from_create(&error))
+    };
+    let volumes = prepare_volumes(host, task, index, &input.image);
+    let files = write_etc_files(host, task, index, &input, hostname.as_deref());
+    let stream = host.logs.prepare(task, index);
+    let (rootfs, volumes, files, ()) = tokio::try_join!(rootfs, volumes, files, stream)?;
+    let parts = Parts {
+        id: &input.id,
+        task_cgroup: &input.cgroup,
+        image: &input.image.config,
+        rootfs,
+        network: input.network.namespace,
+        hostname,
+        volumes,
+        files,
+        log: log_of(host, task, index, &input.id),
+    };
+    container_spec(task, definition, parts).map(Box::new)
+}
+
+fn log_of(host: &Host, task: &TaskSpec, index: usize, id: &str) -> LogFile {
+    log_file_of(&task.containers[index].log, task.launch_type, host.dirs.log_file(id))
+}
+
+async fn prepare_volumes(
+    host: &Host,
+    task: &TaskSpec,
+    index: usize,
+    image: &Image,
+) -> Result<Vec<Mount>, ContainerReason> {
+    let volumes = volume_mounts(task, index, &image.config.volumes, &host.dirs.volumes(task.id()))?;
+    for volume in &volumes {
+        prepare_volume(host, image, volume).await?;
+    }
+    Ok(volumes.iter().map(VolumeMount::mount).collect())
+}
+
+async fn prepare_volume(host: &Host, image: &Image, volume: &VolumeMount) -> Result<(), ContainerReason> {
+    let failed = |error: &dyn std::error::Error| ContainerReason::CannotCreateVolume(chain(error));
+    let directory = volume.directory.clone();
+    match &volume.backing {
+        Backing::Host => blocking(move || make_host_path(&directory)).await.map_err(|error| failed(&error)),
+        Backing::Existing { volume: name } => {
+            if directory.is_dir() {
+                return Ok(());
+            }
+            Err(ContainerReason::ResourceInitialization(format!(
+                "initialize volume: volume detection failed, volume '{name}' does not exist and autoprovision is set \
+                 to false"
+            )))
+        }
+        Backing::Filled => {
+            // Filled beside its place and then renamed: a crash in between leaves no half-filled volume.
+            let Some(staging) = staging_of(&directory) else {
+                return Err(ContainerReason::CannotCreateVolume("volume has no name".to_owned()));
+            };
+            if directory.is_dir() {
+                return Ok(());
+            }
+            let fresh = staging.clone();
+            blocking(move || make_fresh(&fresh)).await.map_err(|error| failed(&error))?;
+            let copied = host.runtime.images.copy_out(image, &volume.target, &staging).await;
+            copied.map_err(|error| failed(&error))?;
+            // Another container of the task may have been faster; its directory is as good.
+            let renamed = blocking(move || match fs::rename(&staging, &directory) {
+                Err(_) if directory.is_dir() => fs::remove_dir_all(&staging),
+                other => other,
+            });
+            renamed.await.map_err(|error| failed(&error))
+        }
+    }
+}
+
+/// A unique sibling to fill.
+fn staging_of(directory: &Path) -> Option<PathBuf> {
+    let name = directory.file_name()?.to_str()?;
+    Some(directory.with_file_name(format!(".filling-{name}-{}", uuid::Uuid::new_v4().simple())))
+}
+
+fn make_fresh(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)
+}
+
+/// A host path may be a file or a device; only a missing one is made, as a directory.
+fn make_host_path(path: &Path) -> io::Result<()> {
+    if path.exists() { Ok(()) } else { fs::create_dir_all(path) }
+}
+
+async fn write_etc_files(
+    host: &Host,
+    task: &TaskSpec,
+    index: usize,
+    input: &CreateInput,
+    hostname: Option<&str>,
+) -> Result<Vec<Mount>, ContainerReason> {
+    let definition = &task.containers[index];
+    let dir = host.dirs.etc(&input.id);
+    let own = input.network.address.zip(hostname);
+    let links: Vec<(IpAddr, Vec<&str>)> =
+        input.links.iter().map(|(address, names)| (*address, names.iter().map(String::as_str).collect())).collect();
+    let from_host = Host::files();
+    let mut files = vec![
+        ("hosts", etc_files::hosts(task, definition, &from_host, own, &links)),
+        ("resolv.conf", etc_files::resolv_conf(task, definition, &from_host)),
+    ];
+    if let Some(hostname) = hostname {
+        files.push(("hostname", format!("{hostname}\n")));
+    }
+    let mounts = files
+        .iter()
+        .map(|(name, _)| Mount {
+            source: MountSource::Bind(dir.join(name)),
+            target: format!("/etc/{name}"),
+            readonly: definition.readonly_root_filesystem,
+        })
+        .collect();
+    let written = blocking(move || {
+        fs::create_dir_all(&dir)?;
+        files.iter().try_for_each(|(name, text)| fs::write(dir.join(name), text))
+    });
+    written.await.map_err(|error| ContainerReason::CannotCreate(chain(&error)))?;
+    Ok(mounts)
+}
+
+/// Executes the container. `sibling` is a running container of the task, whose namespaces are shared where asked.
+pub(crate) async fn start(
+    host: &Host,
+    task: &TaskSpec,
+    mut spec: ContainerSpec,
+    sibling: Option<&str>,
+) -> Result<Started, ContainerReason> {
+    let containers = &host.runtime.containers;
+    let _turn = host.starts.acquire().await;
+    if let Some(sibling) = sibling {
+        let shared = async |kind: &str| {
+            let path = containers.namespace_path(sibling, kind).await;
+            path.map(Namespace::Path).map_err(|error| ContainerReason::from_start(&error))
+        };
+        if task.pid == SharedNamespace::Task {
+            spec.pid = shared("pid").await?;
+        }
+        if task.ipc == SharedNamespace::Task {
+            spec.ipc = shared("ipc").await?;
+        }
+    }
+    containers.start(&spec).await.map_err(|error| ContainerReason::from_start(&error))
+}
+
+/// Waits for the container's end.
+pub(crate) async fn wait(host: &Host, id: &str) -> Event {
+    loop {
+        match host.runtime.containers.wait(id).await {
+            Ok(record) => return Event::Exited(Exit::Recorded(record)),
+            Err(ContainerError::NotRunning { .. }) => {
+                return Event::Exited(Exit::Lost(ContainerReason::Vanished));
+            }
+            Err(error) => {
+                warn!(container = id, %error, "container could not be waited for; trying again");
+                tokio::time::sleep(WAIT_AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
+/// Runs the health check once.
+pub(crate) async fn probe(host: &Host, task: &TaskSpec, index: usize, id: &str) -> Event {
+    let Some(check) = &task.containers[index].health_check else {
+        return Event::Probed { exit_code: None, output: String::new() };
+    };
+    let limit = Duration::from_secs(check.timeout_seconds);
+    let request = ExecRequest { args: check.args.clone(), user: String::new(), timeout: limit };
+    // The runtime kills the probe at its time-out; ours is for a runtime that does not answer.
+    match timeout(limit + Duration::from_secs(5), host.runtime.containers.exec(id, &request)).await {
+        Ok(Ok(outcome)) => Event::Probed { exit_code: outcome.exit_code, output: outcome.output },
+        Ok(Err(error)) => Event::Probed { exit_code: None, output: chain(&error) },
+        Err(_) => Event::Probed { exit_code: None, output: "health check did not return".to_owned() },
+    }
+}
+
+/// Sends a signal. A container that is already gone is no error: its end is on the way.
+pub(crate) async fn signal(host: &Host, id: &str, signal: i32) {
+    match host.runtime.containers.signal(id, signal).await {
+        Ok(()) => debug!(container = id, signal, "signalled"),
+        Err(ContainerError::NotRunning { .. }) => {}
+        Err(error) => warn!(container = id, signal, %error, "signal was not delivered"),
+    }
+}
+
+/// Takes apart what a stopped task held: processes, networks, cgroup, writable layers, task volumes, generated files.
+pub(crate) async fn tear_down(host: &Host, task: &TaskSpec, ids: &[String]) {
+    let failed = |what: &str, error: &dyn std::error::Error| {
+        warn!(task = task.id(), what, error = chain(error), "left-over was not removed");
+    };
+    // Networks first: another task may be waiting for the ports.
+    for id in ids {
+        if matches!(task.network, TaskNetwork::Bridge | TaskNetwork::None | TaskNetwork::Awsvpc(_))
+            && let Err(error) = host.runtime.networks.remove(id).await
+        {
+            failed("container network", &error);
+        }
+    }
+    if matches!(task.network, TaskNetwork::Awsvpc(_))
+        && let Err(error) = host.runtime.networks.remove(task.id()).await
+    {
+        failed("task network", &error);
+    }
+    for id in ids {
+        if let Err(error) = host.runtime.containers.remove(id).await {
+            failed("container", &error);
+        }
+        if let Err(error) = host.runtime.images.remove_rootfs(id).await {
+            failed("writable layer", &error);
+        }
+    }
+    if let Err(error) = host.runtime.containers.remove_task_cgroup(task.id()).await {
+        failed("task cgroup", &error);
+    }
+    let mut directories: Vec<PathBuf> = ids.iter().map(|id| host.dirs.etc(id)).collect();
+    directories.push(host.dirs.volumes(task.id()).task);
+    let removed = blocking(move || {
+        for directory in directories {
+            match fs::remove_dir_all(&directory) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = removed.await {
+        failed("volumes", &error);
+    }
+}

@@ -1,0 +1,183 @@
+//! What every part of the agent shares: configuration, the runtime, the clock, directories, bounds.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+};
+
+use tokio::sync::{RwLock, Semaphore, watch};
+
+use crate::{
+    clock::Clock,
+    config::{Config, RuntimeParts},
+    etc_files::HostFiles,
+    logs::Logs,
+    outbox::Outbox,
+    ports,
+    record::Records,
+    registry_access::RegistryAccesses,
+    volumes::{VolumeDirs, volume_dirs},
+};
+
+/// Containers being set up at a time: enough to keep every core busy while others wait for the kernel.
+const STARTS_AT_A_TIME: usize = 32;
+/// Images being pulled at a time.
+const PULLS_AT_A_TIME: usize = 8;
+/// Stopped tasks being taken apart at a time: it is never urgent, and it competes with starts.
+const TEARDOWNS_AT_A_TIME: usize = 4;
+
+pub(crate) struct Host {
+    pub(crate) config: Config,
+    pub(crate) runtime: RuntimeParts,
+    pub(crate) clock: Clock,
+    pub(crate) boot_id: String,
+    pub(crate) dirs: Dirs,
+    pub(crate) records: Records,
+    pub(crate) outbox: Outbox,
+    pub(crate) registries: RegistryAccesses,
+    pub(crate) logs: Logs,
+    pub(crate) starts: Semaphore,
+    pub(crate) pulls: Semaphore,
+    pub(crate) teardowns: Teardowns,
+    /// Pulls and creations read; image clean-up writes.
+    pub(crate) image_use: RwLock<()>,
+    next_range_port: AtomicU16,
+}
+
+/// Directories below `DATA/agent`.
+#[derive(Debug, Clone)]
+pub(crate) struct Dirs {
+    pub(crate) root: PathBuf,
+}
+
+impl Dirs {
+    pub(crate) fn new(data_dir: &std::path::Path) -> Self {
+        Self { root: data_dir.join("agent") }
+    }
+
+    pub(crate) fn tasks(&self) -> PathBuf {
+        self.root.join("tasks")
+    }
+
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// The log file of a container; rotated ones beside it.
+    pub(crate) fn log_file(&self, container_id: &str) -> PathBuf {
+        self.logs().join(format!("{container_id}.log"))
+    }
+
+    /// Generated files of a container.
+    pub(crate) fn etc(&self, container_id: &str) -> PathBuf {
+        self.root.join("etc").join(container_id)
+    }
+
+    pub(crate) fn volumes(&self, task_id: &str) -> VolumeDirs {
+        volume_dirs(&self.root, task_id)
+    }
+}
+
+/// Whatever `Host::new` cannot make itself.
+pub(crate) struct HostParts {
+    pub(crate) runtime: RuntimeParts,
+    pub(crate) clock: Clock,
+    pub(crate) boot_id: String,
+    pub(crate) registries: RegistryAccesses,
+    pub(crate) logs: Logs,
+}
+
+impl Host {
+    pub(crate) fn new(config: Config, parts: HostParts) -> io::Result<Arc<Self>> {
+        let dirs = Dirs::new(&config.data_dir);
+        for dir in [dirs.logs(), dirs.root.join("etc"), dirs.root.join("volumes"), dirs.root.join("shared-volumes")] {
+            std::fs::create_dir_all(dir)?;
+        }
+        Ok(Arc::new(Self {
+            records: Records::open(dirs.tasks())?,
+            dirs,
+            config,
+            runtime: parts.runtime,
+            clock: parts.clock,
+            boot_id: parts.boot_id,
+            outbox: Outbox::new(),
+            registries: parts.registries,
+            logs: parts.logs,
+            starts: Semaphore::new(STARTS_AT_A_TIME),
+            pulls: Semaphore::new(PULLS_AT_A_TIME),
+            teardowns: Teardowns::new(),
+            image_use: RwLock::new(()),
+            next_range_port: AtomicU16::new(0),
+        }))
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// The host's own files of /etc that containers' files are derived from.
+    pub(crate) fn files() -> HostFiles {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let mut resolv_conf = read("/etc/resolv.conf");
+        if resolv_conf.contains("127.0.0.53") {
+            // systemd-resolved's stub is reachable only on the host; this file has the real servers.
+            let real = read("/run/systemd/resolve/resolv.conf");
+            if !real.is_empty() {
+                resolv_conf = real;
+            }
+        }
+        HostFiles { hosts: read("/etc/hosts"), resolv_conf }
+    }
+
+    /// Takes the next block of host ports for a container's port ranges.
+    pub(crate) fn take_range(&self, size: u16) -> u16 {
+        if size == 0 {
+            return 0;
+        }
+        let next = |wanted: u16| Some(ports::range_base(wanted, size).saturating_add(size));
+        let before = self.next_range_port.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        ports::range_base(before.unwrap_or(0), size)
+    }
+}
+
+/// Stopped tasks whose networks are on their way out. A start that finds its port taken waits for them.
+pub(crate) struct Teardowns {
+    permits: Semaphore,
+    in_flight: watch::Sender<usize>,
+}
+
+impl Teardowns {
+    fn new() -> Self {
+        Self { permits: Semaphore::new(TEARDOWNS_AT_A_TIME), in_flight: watch::Sender::new(0) }
+    }
+
+    /// Announces a teardown; it counts until the guard is dropped.
+    pub(crate) fn begin(&self) -> TeardownGuard<'_> {
+        self.in_flight.send_modify(|count| *count += 1);
+        TeardownGuard(self)
+    }
+
+    /// Waits for the turn to do the work.
+    pub(crate) async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.permits.acquire().await.ok()
+    }
+
+    /// Waits until one that is under way now has ended; `false` when there is none.
+    pub(crate) async fn one_ended(&self) -> bool {
+        let mut in_flight = self.in_flight.subscribe();
+        let now = *in_flight.borrow_and_update();
+        now > 0 && in_flight.wait_for(|count| *count < now).await.is_ok()
+    }
+}
+
+pub(crate) struct TeardownGuard<'a>(&'a Teardowns);
+
+impl Drop for TeardownGuard<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.send_modify(|count| *count -= 1);
+    }
+}

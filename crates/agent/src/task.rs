@@ -1,0 +1,241 @@
+//! What the control plane wants run, in the agent's own words: parsed once at the edge (`wire`), persisted with the
+//! task's record, read by the planner and by the mapping to the runtime.
+//!
+//! Every value is final: overrides are merged and defaults of the service are filled in before a `TaskSpec` exists.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+/// A task as it was handed to this instance. It never changes; only its desired status does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TaskSpec {
+    pub(crate) arn: String,
+    pub(crate) cluster: String,
+    pub(crate) family: String,
+    pub(crate) revision: u64,
+    pub(crate) launch_type: LaunchType,
+    pub(crate) network: TaskNetwork,
+    pub(crate) pid: SharedNamespace,
+    pub(crate) ipc: SharedNamespace,
+    /// 1024 per vCPU.
+    pub(crate) cpu_units: Option<u64>,
+    pub(crate) memory_mib: Option<u64>,
+    pub(crate) volumes: Vec<Volume>,
+    pub(crate) containers: Vec<ContainerDefinition>,
+    /// Why this agent cannot run the task at all.
+    pub(crate) refused: Option<String>,
+}
+
+impl TaskSpec {
+    /// The last segment of the ARN: 32 hexadecimal characters.
+    pub(crate) fn id(&self) -> &str {
+        task_id(&self.arn)
+    }
+
+    pub(crate) fn index_of(&self, container: &str) -> Option<usize> {
+        self.containers.iter().position(|candidate| candidate.name == container)
+    }
+
+    /// The region of the ARN, which is the region that the task's own SDK calls should go to.
+    pub(crate) fn region(&self) -> &str {
+        self.arn.split(':').nth(3).unwrap_or_default()
+    }
+}
+
+/// The last segment of a task's ARN.
+pub(crate) fn task_id(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum LaunchType {
+    Ec2,
+    Fargate,
+    External,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum TaskNetwork {
+    Bridge,
+    Host,
+    None,
+    Awsvpc(Eni),
+}
+
+/// The elastic network interface of an awsvpc task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Eni {
+    pub(crate) attachment_id: String,
+    pub(crate) subnet_id: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) prefix_length: u8,
+    pub(crate) gateway: Ipv4Addr,
+    pub(crate) mac: String,
+    /// `ip-10-0-0-5.ec2.internal`: host name of the task and its line in /etc/hosts.
+    pub(crate) private_dns_name: String,
+}
+
+/// `pidMode` and `ipcMode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum SharedNamespace {
+    /// One per container.
+    Private,
+    Host,
+    /// One for all containers of the task.
+    Task,
+    /// `ipcMode: none`.
+    None,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Volume {
+    pub(crate) name: String,
+    pub(crate) source: VolumeSource,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum VolumeSource {
+    /// A path of the host, made when it does not exist, never removed by us.
+    Host(String),
+    /// A directory that lives as long as the task.
+    Task,
+    /// A directory of the instance that outlives tasks.
+    Shared { autoprovision: bool },
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ContainerDefinition {
+    pub(crate) name: String,
+    pub(crate) image: String,
+    pub(crate) essential: bool,
+    pub(crate) cpu_units: u64,
+    pub(crate) memory_mib: Option<u64>,
+    pub(crate) memory_reservation_mib: Option<u64>,
+    pub(crate) entry_point: Option<Vec<String>>,
+    pub(crate) command: Option<Vec<String>>,
+    /// In order, overrides merged; a later name wins.
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) ports: Vec<PortMapping>,
+    pub(crate) mounts: Vec<MountPoint>,
+    pub(crate) volumes_from: Vec<VolumeFrom>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) depends_on: Vec<Dependency>,
+    pub(crate) start_timeout_seconds: Option<u64>,
+    pub(crate) stop_timeout_seconds: Option<u64>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) working_directory: Option<String>,
+    pub(crate) disable_networking: bool,
+    pub(crate) privileged: bool,
+    pub(crate) readonly_root_filesystem: bool,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) dns_servers: Vec<String>,
+    pub(crate) dns_search_domains: Vec<String>,
+    /// (host name, address).
+    pub(crate) extra_hosts: Vec<(String, String)>,
+    pub(crate) pseudo_terminal: bool,
+    pub(crate) docker_labels: BTreeMap<String, String>,
+    /// name → (soft, hard).
+    pub(crate) ulimits: BTreeMap<String, (i64, i64)>,
+    pub(crate) system_controls: BTreeMap<String, String>,
+    pub(crate) linux: LinuxParameters,
+    pub(crate) health_check: Option<HealthCheck>,
+    pub(crate) restart_policy: Option<RestartPolicy>,
+    pub(crate) log: LogConfiguration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PortMapping {
+    /// First and last container port, equal for a single port.
+    pub(crate) container_ports: (u16, u16),
+    /// Fixed host port; `None` is dynamic.
+    pub(crate) host_port: Option<u16>,
+    pub(crate) udp: bool,
+    /// It was written as `containerPortRange`, and is reported as one.
+    pub(crate) is_range: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MountPoint {
+    pub(crate) volume: String,
+    pub(crate) container_path: String,
+    pub(crate) readonly: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VolumeFrom {
+    pub(crate) container: String,
+    pub(crate) readonly: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Link {
+    pub(crate) container: String,
+    pub(crate) alias: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) container: String,
+    pub(crate) condition: Condition,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Condition {
+    Start,
+    Complete,
+    Success,
+    Healthy,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LinuxParameters {
+    pub(crate) capabilities_add: Vec<String>,
+    pub(crate) capabilities_drop: Vec<String>,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) init_process_enabled: bool,
+    pub(crate) shared_memory_mib: Option<u64>,
+    pub(crate) tmpfs: Vec<Tmpfs>,
+    pub(crate) max_swap_mib: Option<u64>,
+    pub(crate) swappiness: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Device {
+    pub(crate) host_path: String,
+    pub(crate) container_path: String,
+    /// Any of `r`, `w`, `m`.
+    pub(crate) permissions: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tmpfs {
+    pub(crate) container_path: String,
+    pub(crate) size_mib: u64,
+    pub(crate) options: Vec<String>,
+}
+
+/// Defaults are filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HealthCheck {
+    /// Program and arguments: `CMD-SHELL` is already `/bin/sh -c`.
+    pub(crate) args: Vec<String>,
+    pub(crate) interval_seconds: u64,
+    pub(crate) timeout_seconds: u64,
+    pub(crate) retries: u32,
+    pub(crate) start_period_seconds: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RestartPolicy {
+    pub(crate) ignored_exit_codes: Vec<i32>,
+    pub(crate) attempt_period_seconds: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogConfiguration {
+    /// `awslogs`, `json-file`, `none`; empty is the instance's default.
+    pub(crate) driver: String,
+    pub(crate) options: BTreeMap<String, String>,
+}
