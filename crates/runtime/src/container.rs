@@ -7,6 +7,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::Rootfs;
 
+mod cgroup;
+mod driver;
+mod embedded;
+mod exec;
+mod facts;
+mod logs;
+mod message;
+mod oci_binary;
+mod process;
+mod program;
+mod rootfs;
+mod seccomp;
+pub mod shim;
+mod spec;
+mod supervisor;
+mod sys;
+mod user;
+mod zygote;
+
+pub use driver::{ShimContainers, ShimOptions};
+pub use message::Runtime;
+
 /// Everything needed to start one container. Serialised to the shim's bundle directory (mode 0600).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerSpec {

@@ -1,0 +1,80 @@
+//! Naming processes so that a reused pid is never mistaken for the one we mean.
+
+use std::{fs, io, os::fd::OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// Field 22 of /proc/PID/stat: when the process started, in clock ticks since boot.
+pub(super) fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    start_time_of(&stat)
+}
+
+fn start_time_of(stat: &str) -> Option<u64> {
+    // The name in parentheses may itself contain blanks and parentheses.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// A handle on the process with this pid *and* start time.
+pub(super) fn open(pid: u32, started: u64) -> io::Result<OwnedFd> {
+    let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+    let handle = pidfd_open(raw, PidfdFlags::empty())?;
+    // Checked after the handle was taken: if the pid had been reused before, the time differs; afterwards the handle
+    // stays with its process.
+    if start_time(pid) == Some(started) { Ok(handle) } else { Err(gone()) }
+}
+
+/// Sends a signal, real-time ones too, to the process behind a handle.
+pub(super) fn send_signal(handle: &OwnedFd, signal: i32) -> io::Result<()> {
+    super::sys::pidfd_send_signal(handle, signal)
+}
+
+/// Kills a process and everything that descends from it, stopping each first so that none escapes by forking.
+pub(super) fn kill_tree(root: u32) {
+    let signal = |pid: u32, signal: nix::sys::signal::Signal| {
+        if let Ok(pid) = i32::try_from(pid) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+        }
+    };
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&pid) = found.get(next) {
+        signal(pid, nix::sys::signal::Signal::SIGSTOP);
+        found.extend(children(pid));
+        next += 1;
+    }
+    for pid in found {
+        signal(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_found_behind_any_name() {
+        let tail = (4..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+        assert_eq!(start_time_of(&format!("7 (a) b (c) S {tail}")), Some(22));
+        assert_eq!(start_time_of("garbage"), None);
+    }
+
+    #[test]
+    fn another_start_time_is_another_process() {
+        let pid = std::process::id();
+        let started = start_time(pid).unwrap();
+        assert!(open(pid, started).is_ok());
+        assert_eq!(open(pid, started + 1).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+    }
+}

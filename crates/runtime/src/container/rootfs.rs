@@ -1,0 +1,189 @@
+//! The starting process's own mount namespace: root filesystem, scratch space, a view without control groups.
+//!
+//! Everything mounted here lives exactly as long as the container's own namespace, which is copied from it. There is
+//! nothing to unmount afterwards, whoever dies how.
+
+use std::{
+    fs,
+    io::{self, Read},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags},
+    mount::{MountFlags, MountPropagationFlags, UnmountFlags},
+    thread::UnshareFlags,
+};
+
+use super::message::Failure;
+use crate::image::Rootfs;
+
+/// Leaves the host's mount namespace for a copy whose changes stay in it.
+pub(super) fn enter_private_namespace() -> Result<(), Failure> {
+    let failure = |error: rustix::io::Errno| Failure::io("making a mount namespace", &error.into());
+    #[expect(deprecated, reason = "its replacement is unsafe only for CLONE_FILES, which is not used")]
+    rustix::thread::unshare(UnshareFlags::NEWNS).map_err(failure)?;
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).map_err(failure)
+}
+
+/// Mounts a small tmpfs on `directory`, for files that only this start needs.
+pub(super) fn mount_scratch(directory: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(directory)
+        .map_err(io::Error::from)
+        .and_then(|()| {
+            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+            Ok(rustix::mount::mount("tmpfs", directory, "tmpfs", flags, c"mode=700,size=16m")?)
+        })
+        .map_err(|error| Failure::io(format!("mounting a tmpfs on {}", directory.display()), &error))
+}
+
+/// Mounts the container's root filesystem on its mount point.
+pub(super) fn mount_root(rootfs: &Rootfs) -> Result<(), Failure> {
+    let failure = |error: io::Error| Failure::io("mounting the root filesystem", &error);
+    for directory in [&rootfs.upper_dir, &rootfs.work_dir, &rootfs.mount_point] {
+        fs::create_dir_all(directory).map_err(failure)?;
+    }
+    // Left by a mount that did not sync. We only mount a writable layer again to restart its container on a host that
+    // has not gone down since, when everything written is still to be seen.
+    let _ = fs::remove_dir(rootfs.work_dir.join("work/incompat/volatile"));
+    let _ = fs::remove_dir(rootfs.work_dir.join("work/incompat"));
+    // `volatile` because a writable layer never outlives its task: without it every fsync of the container, and the
+    // unmount, waits for the disk.
+    match mount_overlay(rootfs, true) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => mount_overlay(rootfs, false).map_err(failure),
+        result => result.map_err(failure),
+    }
+}
+
+fn mount_overlay(rootfs: &Rootfs, volatile: bool) -> io::Result<()> {
+    let filesystem = rustix::mount::fsopen("overlay", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let filesystem = filesystem.as_fd();
+    set_lower_directories(filesystem, &rootfs.lower_dirs)?;
+    rustix::mount::fsconfig_set_string(filesystem, "upperdir", escape(&rootfs.upper_dir, false))?;
+    rustix::mount::fsconfig_set_string(filesystem, "workdir", escape(&rootfs.work_dir, false))?;
+    if volatile {
+        rustix::mount::fsconfig_set_flag(filesystem, "volatile")?;
+    }
+    rustix::mount::fsconfig_create(filesystem)?;
+    let mount = rustix::mount::fsmount(
+        filesystem,
+        rustix::mount::FsMountFlags::FSMOUNT_CLOEXEC,
+        rustix::mount::MountAttrFlags::empty(),
+    )?;
+    rustix::mount::move_mount(
+        mount.as_fd(),
+        "",
+        CWD,
+        &rootfs.mount_point,
+        rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )?;
+    Ok(())
+}
+
+/// One by one where the kernel can (6.8), so that neither the page that options have to fit in nor a colon in a path
+/// limits how many layers an image may have.
+fn set_lower_directories(filesystem: rustix::fd::BorrowedFd<'_>, lower: &[PathBuf]) -> io::Result<()> {
+    for (number, directory) in lower.iter().enumerate() {
+        match rustix::mount::fsconfig_set_string(filesystem, "lowerdir+", directory.as_os_str().as_bytes()) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::INVAL) if number == 0 => {
+                let joined = lower.iter().map(|directory| escape(directory, true)).collect::<Vec<_>>().join(&b':');
+                return Ok(rustix::mount::fsconfig_set_string(filesystem, "lowerdir", joined)?);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// overlayfs's own escapes in option strings.
+fn escape(path: &Path, in_list: bool) -> Vec<u8> {
+    let mut escaped = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if *byte == b'\\' || (in_list && *byte == b':') {
+            escaped.push(b'\\');
+        }
+        escaped.push(*byte);
+    }
+    escaped
+}
+
+/// Takes the control group file systems out of this namespace: the library, seeing a host with an empty tmpfs there,
+/// moves nobody anywhere. The container is where it should be already, and every such move would cost milliseconds.
+pub(super) fn hide_control_groups() -> Result<(), Failure> {
+    let failure = |error: rustix::io::Errno| Failure::io("hiding /sys/fs/cgroup", &error.into());
+    rustix::mount::unmount("/sys/fs/cgroup", UnmountFlags::DETACH).map_err(failure)?;
+    rustix::mount::mount("tmpfs", "/sys/fs/cgroup", "tmpfs", MountFlags::RDONLY, c"size=0").map_err(failure)
+}
+
+/// Binds `source` on a new directory `target`, read-only.
+pub(super) fn bind_read_only(source: &Path, target: &Path) -> Result<(), Failure> {
+    let failure = |error: io::Error| Failure::io(format!("binding {}", source.display()), &error);
+    fs::create_dir_all(target).map_err(failure)?;
+    rustix::mount::mount_bind(source, target).map_err(|error| failure(error.into()))
+}
+
+/// Opens a path of the container's root filesystem so that no link in it leads out.
+pub(super) fn open_in_root(root: &Path, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
+    let root = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let relative = path.trim_start_matches('/');
+    let relative = if relative.is_empty() { "." } else { relative };
+    Ok(rustix::fs::openat2(root, relative, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)?)
+}
+
+/// A small text file of the image (/etc/passwd); empty when it has none.
+pub(super) fn read_in_root(root: &Path, path: &str) -> String {
+    const BYTES_MAX: u64 = 4 << 20;
+    let mut text = Vec::new();
+    if let Ok(file) = open_in_root(root, path, OFlags::RDONLY | OFlags::NONBLOCK) {
+        let _ = fs::File::from(file).take(BYTES_MAX).read_to_end(&mut text);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Makes the directory `path` inside the container's root with its parents.
+pub(super) fn create_directory_in_root(root: &Path, path: &str) -> io::Result<()> {
+    if open_in_root(root, path, OFlags::PATH | OFlags::DIRECTORY).is_ok() {
+        return Ok(());
+    }
+    let mut parent = String::from("/");
+    for component in path.split('/').filter(|component| !component.is_empty() && *component != ".") {
+        let directory = open_in_root(root, &parent, OFlags::PATH | OFlags::DIRECTORY)?;
+        match rustix::fs::mkdirat(&directory, component, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        parent = format!("{}/{component}", parent.trim_end_matches('/'));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn paths_that_mean_something_to_overlayfs_are_escaped() {
+        assert_eq!(escape(Path::new("/a:b\\c"), true), b"/a\\:b\\\\c");
+        assert_eq!(escape(Path::new("/a:b"), false), b"/a:b");
+    }
+
+    #[test]
+    fn links_do_not_lead_out_of_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        fs::write(root.path().join("etc/secret"), "inside").unwrap();
+        std::os::unix::fs::symlink("/etc/secret", root.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("/../../../../etc", root.path().join("out")).unwrap();
+        assert_eq!(read_in_root(root.path(), "/link"), "inside");
+        assert_eq!(read_in_root(root.path(), "out/secret"), "inside");
+        assert_eq!(read_in_root(root.path(), "/etc/shadow"), "");
+        create_directory_in_root(root.path(), "/out/deep/er").unwrap();
+        assert!(root.path().join("etc/deep/er").is_dir());
+    }
+}

@@ -1,0 +1,182 @@
+//! From our [`ContainerSpec`] to an OCI runtime configuration: a pure function over the specification and what was
+//! found out about image and host.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{ContainerSpec, Namespace, message::Failure, user::Identity};
+
+pub(super) mod capabilities;
+pub(super) mod devices;
+mod mounts;
+
+use devices::DeviceNode;
+
+/// What the specification does not say: facts about the image and the host.
+pub(super) struct Facts {
+    /// The user, looked up in the image.
+    pub(super) identity: Identity,
+    /// Nodes to create beyond the standard ones.
+    pub(super) devices: Vec<DeviceNode>,
+    /// The container's own control groups, as mounts.
+    pub(super) cgroup_mounts: Vec<Value>,
+    /// The other container's /dev/shm when the ipc namespace is shared: a path to bind.
+    pub(super) shared_shm: Option<std::path::PathBuf>,
+    /// The container's capabilities, without `CAP_`.
+    pub(super) capabilities: BTreeSet<String>,
+    /// Who enforces what.
+    pub(super) enforcement: Enforcement,
+}
+
+/// Who puts limits, device rules and the system call filter in place.
+pub(super) enum Enforcement {
+    /// Our own code, around a library that is told nothing of them. The library leaves `keep` capabilities that the
+    /// last step before the program gives up.
+    Ours,
+    /// An OCI binary, from the configuration.
+    Configuration {
+        /// Absolute, below each hierarchy's mount point.
+        cgroups_path: String,
+        /// `linux.resources`.
+        resources: Value,
+        /// `linux.seccomp`; none for privileged containers.
+        seccomp: Option<Value>,
+    },
+}
+
+/// Capabilities that installing a filter and dropping capabilities need; given up before the program starts.
+const NEEDED_BY_LAST_STEP: [&str; 2] = ["SYS_ADMIN", "SETPCAP"];
+
+const MASKED_PATHS: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// `config.json` of a container whose root filesystem is mounted at its mount point.
+pub(super) fn oci_configuration(spec: &ContainerSpec, facts: &Facts) -> Result<Value, Failure> {
+    let (masked, readonly): (&[&str], &[&str]) =
+        if spec.privileged { (&[], &[]) } else { (&MASKED_PATHS, &READONLY_PATHS) };
+    let mut linux = json!({
+        "namespaces": namespaces(spec),
+        "maskedPaths": masked,
+        "readonlyPaths": readonly,
+        "devices": facts.devices.iter().map(DeviceNode::oci).collect::<Vec<_>>(),
+        "sysctl": spec.sysctls,
+        "rootfsPropagation": "private",
+    });
+    if let Enforcement::Configuration { cgroups_path, resources, seccomp } = &facts.enforcement {
+        linux["cgroupsPath"] = json!(cgroups_path);
+        linux["resources"] = resources.clone();
+        if let Some(seccomp) = seccomp {
+            linux["seccomp"] = seccomp.clone();
+        }
+    }
+    let mut configuration = json!({
+        "ociVersion": "1.0.2",
+        "root": {"path": spec.rootfs.mount_point, "readonly": spec.readonly_rootfs},
+        "process": process(spec, facts)?,
+        "mounts": mounts::mounts(spec, facts)?,
+        "linux": linux,
+    });
+    if let Some(hostname) = &spec.hostname {
+        configuration["hostname"] = json!(hostname);
+    }
+    Ok(configuration)
+}
+
+/// `process` of a configuration; with other arguments also what `exec --process` of OCI binaries takes.
+pub(super) fn process(spec: &ContainerSpec, facts: &Facts) -> Result<Value, Failure> {
+    let identity = &facts.identity;
+    Ok(json!({
+        "terminal": spec.terminal,
+        "user": {"uid": identity.uid, "gid": identity.gid, "additionalGids": identity.groups},
+        "args": spec.args,
+        "env": environment(spec, identity),
+        "cwd": working_directory(spec),
+        "capabilities": capability_sets(facts),
+        "rlimits": resource_limits(spec)?,
+        "noNewPrivileges": spec.no_new_privileges,
+    }))
+}
+
+/// `/` when the specification names none.
+pub(super) fn working_directory(spec: &ContainerSpec) -> &str {
+    if spec.working_dir.is_empty() { "/" } else { &spec.working_dir }
+}
+
+/// The environment with what every program may count on: PATH, HOME, and TERM on a terminal.
+pub(super) fn environment(spec: &ContainerSpec, identity: &Identity) -> Vec<String> {
+    let mut environment = spec.env.clone();
+    let mut default = |name: &str, value: &str| {
+        if !spec.env.iter().any(|entry| entry.split('=').next() == Some(name)) {
+            environment.push(format!("{name}={value}"));
+        }
+    };
+    default("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    default("HOME", &identity.home);
+    if spec.terminal {
+        default("TERM", "xterm");
+    }
+    environment
+}
+
+fn capability_sets(facts: &Facts) -> Value {
+    let mut bounding = facts.capabilities.clone();
+    if matches!(facts.enforcement, Enforcement::Ours) {
+        bounding.extend(NEEDED_BY_LAST_STEP.map(str::to_owned));
+    }
+    let names = |set: &BTreeSet<String>| set.iter().map(|name| format!("CAP_{name}")).collect::<Vec<_>>();
+    // An OCI binary leaves a user other than root what `execve` leaves it: nothing. We do the same in the last step.
+    let effective = match facts.enforcement {
+        Enforcement::Ours => names(&bounding),
+        Enforcement::Configuration { .. } if facts.identity.uid != 0 => Vec::new(),
+        Enforcement::Configuration { .. } => names(&bounding),
+    };
+    json!({"bounding": names(&bounding), "effective": effective, "permitted": effective, "inheritable": [], "ambient": []})
+}
+
+fn resource_limits(spec: &ContainerSpec) -> Result<Vec<Value>, Failure> {
+    spec.ulimits
+        .iter()
+        .map(|(name, (soft, hard))| {
+            if !capabilities::ULIMITS.contains(&name.as_str()) {
+                return Err(Failure::Spec(format!("invalid ulimit type: {name}")));
+            }
+            let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
+            if value(*soft) > value(*hard) {
+                return Err(Failure::Spec(format!(
+                    "ulimit soft limit must be less than or equal to hard limit: {name}: {soft} > {hard}"
+                )));
+            }
+            Ok(json!({"type": format!("RLIMIT_{}", name.to_uppercase()), "soft": value(*soft), "hard": value(*hard)}))
+        })
+        .collect()
+}
+
+fn namespaces(spec: &ContainerSpec) -> Vec<Value> {
+    let mut namespaces = vec![json!({"type": "mount"}), json!({"type": "uts"}), json!({"type": "cgroup"})];
+    for (kind, namespace) in [("network", &spec.network), ("pid", &spec.pid), ("ipc", &spec.ipc)] {
+        match namespace {
+            Namespace::Host => {}
+            Namespace::Private => namespaces.push(json!({"type": kind})),
+            Namespace::Path(path) => namespaces.push(json!({"type": kind, "path": path})),
+        }
+    }
+    namespaces
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! A directory, a cgroup parent and a busybox image of its own for each test, and the proof that nothing is left.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use gantry_runtime::{
+    container::{
+        ContainerSpec, Containers, ExitRecord, Limits, LogFile, Namespace, Runtime, ShimContainers, ShimOptions,
+        TaskLimits,
+    },
+    image::Rootfs,
+};
+
+pub struct Fixture {
+    pub containers: ShimContainers,
+    pub directory: tempfile::TempDir,
+    pub parent: String,
+    next: AtomicU32,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        Self::with_runtime(Runtime::Embedded)
+    }
+
+    pub fn with_runtime(runtime: Runtime) -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "these tests start real containers: run them as root");
+        let directory = tempfile::Builder::new().prefix("gantry-containers-").tempdir().unwrap();
+        let parent = format!("gantry-test-{}", directory.path().file_name().unwrap().to_string_lossy());
+        build_image(&directory.path().join("image"));
+        let containers = open(directory.path(), &parent, runtime);
+        Self { containers, directory, parent, next: AtomicU32::new(1) }
+    }
+
+    /// A container that runs `script` in a shell, in a task of its own.
+    pub fn shell(&self, script: &str) -> ContainerSpec {
+        self.spec(&["/bin/sh", "-c", script])
+    }
+
+    pub fn spec(&self, args: &[&str]) -> ContainerSpec {
+        let id = format!("c{}", self.next.fetch_add(1, Ordering::Relaxed));
+        let home = self.directory.path().join("layers").join(&id);
+        ContainerSpec {
+            task_cgroup: self.task(&id, &TaskLimits::default()),
+            rootfs: Rootfs {
+                lower_dirs: vec![self.directory.path().join("image")],
+                upper_dir: home.join("upper"),
+                work_dir: home.join("work"),
+                mount_point: home.join("rootfs"),
+            },
+            readonly_rootfs: false,
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            env: vec!["PATH=/bin".into()],
+            working_dir: String::new(),
+            user: String::new(),
+            hostname: None,
+            network: Namespace::Private,
+            pid: Namespace::Private,
+            ipc: Namespace::Private,
+            mounts: Vec::new(),
+            limits: Limits::default(),
+            privileged: false,
+            capabilities_add: Vec::new(),
+            capabilities_drop: Vec::new(),
+            ulimits: BTreeMap::new(),
+            sysctls: BTreeMap::new(),
+            devices: Vec::new(),
+            shm_bytes: None,
+            init_process: false,
+            no_new_privileges: false,
+            terminal: false,
+            log: LogFile { path: self.directory.path().join(format!("{id}.log")), max_bytes: None, max_files: 1 },
+            labels: BTreeMap::new(),
+            id,
+        }
+    }
+
+    /// A task cgroup. Blocking, so that a specification can be made in one expression.
+    pub fn task(&self, id: &str, limits: &TaskLimits) -> String {
+        let (containers, id, limits) = (self.containers.clone(), format!("task-{id}"), limits.clone());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(containers.create_task_cgroup(&id, &limits)).unwrap()
+        })
+        .join()
+        .unwrap()
+    }
+
+    /// Starts, waits, and returns how it ended and what it printed on standard output.
+    pub async fn run(&self, spec: &ContainerSpec) -> (ExitRecord, String) {
+        self.containers.start(spec).await.unwrap();
+        let record = self.containers.wait(&spec.id).await.unwrap();
+        let output =
+            self.log(spec).into_iter().filter(|(stream, _)| stream == "stdout").map(|(_, line)| line).collect();
+        (record, output)
+    }
+
+    /// Runs `script` in a default container, which must succeed.
+    pub async fn output(&self, script: &str) -> String {
+        let spec = self.shell(script);
+        let (record, output) = self.run(&spec).await;
+        assert_eq!(record.exit_code, 0, "{:?}", self.log(&spec));
+        output
+    }
+
+    /// The log as (stream, text).
+    pub fn log(&self, spec: &ContainerSpec) -> Vec<(String, String)> {
+        fs::read_to_string(&spec.log.path)
+            .unwrap_or_default()
+            .lines()
+            .map(|line| {
+                let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+                let text = |name: &str| entry[name].as_str().unwrap().to_owned();
+                assert!(text("time").ends_with('Z'));
+                (text("stream"), text("log"))
+            })
+            .collect()
+    }
+
+    /// Opens the same containers anew, as a restarted agent does.
+    pub fn reopen(&self) -> ShimContainers {
+        open(self.directory.path(), &self.parent, Runtime::Embedded)
+    }
+
+    /// Removes everything and checks that no cgroup, mount, process or bundle is left.
+    pub async fn clean_up(self) {
+        for id in self.containers.list().await.unwrap().into_keys() {
+            self.containers.remove(&id).await.unwrap();
+        }
+        let root = self.directory.path().join("containers");
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "a bundle is left");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(&*self.directory.path().to_string_lossy()), "a mount is left:\n{mounts}");
+        for directory in cgroup_directories(&self.parent) {
+            for task in fs::read_dir(&directory).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
+                if task.file_name() == "shims" {
+                    continue;
+                }
+                let left: Vec<_> =
+                    fs::read_dir(task.path()).unwrap().flatten().filter(|entry| entry.path().is_dir()).collect();
+                assert!(left.is_empty(), "a cgroup is left: {left:?}");
+                let id = task.file_name().to_string_lossy().into_owned();
+                self.containers.remove_task_cgroup(&id).await.unwrap();
+            }
+        }
+        drop(self.containers);
+        for directory in cgroup_directories(&self.parent) {
+            remove_cgroup(&directory.join("shims"));
+            remove_cgroup(&directory);
+            assert!(!directory.exists(), "{} is left", directory.display());
+        }
+    }
+}
+
+fn open(directory: &Path, parent: &str, runtime: Runtime) -> ShimContainers {
+    let options = ShimOptions { runtime, program: shim_program(), cgroup_parent: parent.to_owned() };
+    ShimContainers::open(directory.join("containers"), options).unwrap()
+}
+
+pub fn shim_program() -> PathBuf {
+    if let Some(program) = std::env::var_os("GANTRY_SHIM") {
+        return program.into();
+    }
+    let program = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples/shim");
+    assert!(program.exists(), "{} is missing: build it with `cargo build --example shim`", program.display());
+    program
+}
+
+/// Every directory of `parent` in the mounted hierarchies.
+fn cgroup_directories(parent: &str) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let below = fs::read_dir(root).unwrap().flatten().map(|entry| entry.path().join(parent));
+    below.chain([root.join(parent)]).filter(|path| path.is_dir()).collect()
+}
+
+/// A shim leaves its cgroup a moment after it closed its FIFO.
+fn remove_cgroup(directory: &Path) {
+    for _ in 0..2000 {
+        match fs::remove_dir(directory) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            _ => return,
+        }
+    }
+}
+
+fn build_image(image: &Path) {
+    let busybox = std::env::var_os("BUSYBOX").map_or_else(|| PathBuf::from("/bin/busybox"), PathBuf::from);
+    for directory in ["bin", "etc", "tmp", "root", "home/app"] {
+        fs::create_dir_all(image.join(directory)).unwrap();
+    }
+    fs::set_permissions(image.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::copy(&busybox, image.join("bin/busybox")).unwrap();
+    let list = Command::new(&busybox).arg("--list").output().unwrap();
+    for applet in String::from_utf8(list.stdout).unwrap().lines().filter(|applet| *applet != "busybox") {
+        std::os::unix::fs::symlink("busybox", image.join("bin").join(applet)).unwrap();
+    }
+    fs::write(image.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home/app:/bin/sh\n")
+        .unwrap();
+    fs::write(image.join("etc/group"), "root:x:0:\napp:x:1000:\nextra:x:2000:app\n").unwrap();
+    fs::write(image.join("bin/text"), "not a program\n").unwrap();
+}
