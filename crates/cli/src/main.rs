@@ -16,9 +16,8 @@ use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
     // The shim must stay single-threaded, so it goes its own way before anything else starts.
-    let raw: Vec<String> = std::env::args().collect();
-    if raw.get(1).is_some_and(|first| first == "shim") {
-        return fail(&anyhow::anyhow!("the shim is not built in"));
+    if std::env::args_os().nth(1).is_some_and(|first| first == "shim") {
+        gantry_runtime::container::shim::main(std::env::args_os().skip(2));
     }
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
