@@ -14,6 +14,7 @@ use crate::{
     fault, keys,
     random::Random,
     records::{ClusterRecord, SharedRow},
+    revisions::RevisionNumbers,
     settings::Settings,
     view::EcsView,
 };
@@ -35,6 +36,8 @@ pub struct Control {
     pub random: Random,
     /// What the operator chose.
     pub settings: Arc<Settings>,
+    /// Revision numbers on their way into the store.
+    pub(crate) revisions: Arc<RevisionNumbers>,
 }
 
 /// What a planning closure decided.
@@ -53,7 +56,14 @@ impl Control {
     /// When the store cannot be read.
     pub async fn open(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, StoreError> {
         let view = View::start(&store, keys::PREFIX).await?;
-        Ok(Self { store, view, clock, random: Random::system(), settings: Arc::new(settings) })
+        Ok(Self {
+            store,
+            view,
+            clock,
+            random: Random::system(),
+            settings: Arc::new(settings),
+            revisions: Arc::default(),
+        })
     }
 
     /// The same with another source of random numbers, so that a simulated run can be repeated.

@@ -15,3 +15,22 @@ pub fn missing(arn: String) -> Failure {
 pub fn inactive(arn: String) -> Failure {
     failure(arn, "INACTIVE")
 }
+
+/// DeleteTaskDefinitions: the reference names no single revision.
+pub fn invalid_task_definition(reference: &str) -> Failure {
+    let reason = "The specified task definition identifier is invalid. Specify a valid name or ARN and try again.";
+    failure(reference.to_owned(), reason)
+}
+
+/// DeleteTaskDefinitions: there is no such revision.
+pub fn unknown_task_definition(arn: String) -> Failure {
+    let reason =
+        "The specified task definition does not exist. Specify a valid account, family, revision and try again.";
+    failure(arn, reason)
+}
+
+/// DeleteTaskDefinitions: only INACTIVE revisions may go.
+pub fn active_task_definition(arn: String) -> Failure {
+    let reason = "The specified task definition is still in ACTIVE status. Please deregister the target and try again.";
+    failure(arn, reason)
+}

@@ -1,9 +1,15 @@
 //! Every sentence with which the control plane refuses a whole request. The sentences are the real service's; clients
 //! match on them.
 
+mod request;
+mod task_definition;
+
 use gantry_api::{Fault, ecs::fault as wire};
 use gantry_domain::{arn::ReferenceError, paging::BadToken};
 use gantry_store::StoreError;
+
+pub use request::*;
+pub use task_definition::*;
 
 /// `InvalidParameterException` with a sentence.
 pub fn invalid(message: impl Into<String>) -> Fault {
@@ -52,7 +58,8 @@ pub fn elsewhere(error: &ReferenceError) -> Fault {
             invalid(format!("Invalid identifier: Identifier is for account {found}, your account is {expected}"))
         }
         ReferenceError::Region { found, expected } => {
-            invalid(format!("Invalid identifier: Identifier is for {found}. Did you mean {expected}?"))
+            tracing::debug!(found, expected, "an ARN of another region");
+            invalid("Invalid Region in ARN")
         }
         ReferenceError::Cluster { found, expected } => {
             invalid(format!("Invalid identifier: Identifier is for cluster {found}. Your cluster is {expected}"))

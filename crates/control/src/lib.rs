@@ -2,7 +2,7 @@
 //!
 //! A request is answered from the [`view`], an in-memory picture of the store. What changes something plans on that
 //! picture and commits one compare-and-set transaction ([`Control::transact`]); whoever lost a race plans again.
-//! Nothing else keeps state: a new [`Control`] on the same store goes on where the old one stopped.
+//! Nothing else keeps state that matters: a new [`Control`] on the same store goes on where the old one stopped.
 
 pub mod clock;
 mod control;
@@ -10,12 +10,15 @@ pub mod failures;
 pub mod fault;
 pub mod keys;
 mod operations;
+mod paging;
 mod random;
 pub mod reconcile;
 pub mod records;
+mod revisions;
 mod service;
 mod services;
 pub mod settings;
+mod tags;
 pub mod task_definition;
 pub mod view;
 

@@ -2,5 +2,7 @@
 //! acts with one transaction; the [`runner`] says when.
 
 pub mod runner;
+mod task_definitions;
 
 pub use runner::{Reconciler, Runner, Wake};
+pub use task_definitions::TaskDefinitions;

@@ -11,13 +11,21 @@ mod document;
 mod invalid;
 mod refusals;
 mod requirements;
+mod wire;
 
 use gantry_api::ecs::{RegisterTaskDefinitionRequest, TaskDefinition};
+use gantry_domain::arn::{Revision, Scope, TaskDefinitionKey, TaskDefinitionReference};
 use gantry_domain::limits::TASK_DEFINITION_BYTES_MAX;
+
+use crate::{
+    EcsView,
+    records::{SharedRow, TaskDefinitionRecord},
+};
 
 pub use invalid::Invalid;
 pub use refusals::{Refusal, refusals};
 pub use requirements::requirements;
+pub(crate) use wire::wire;
 
 use document::Document;
 
@@ -38,6 +46,23 @@ pub fn prepare(request: RegisterTaskDefinitionRequest) -> Result<TaskDefinition,
     task.requires_attributes = Some(attributes::wire(&required));
     task.compatibilities = Some(can);
     Ok(task)
+}
+
+/// The revision a reference means: the one it names, whatever its status, or the family's latest ACTIVE one.
+pub(crate) fn find(
+    view: &EcsView,
+    scope: &Scope,
+    reference: &TaskDefinitionReference,
+) -> Option<(TaskDefinitionKey, SharedRow<TaskDefinitionRecord>)> {
+    let family = view.namespace(scope)?.families().get(&reference.family)?;
+    let (revision, row) = match reference.revision {
+        Some(revision) => (revision, family.revisions().get(&revision.get())?),
+        None => {
+            let (number, row) = family.latest_active()?;
+            (Revision::new(number)?, row)
+        }
+    };
+    Some((TaskDefinitionKey { family: reference.family.clone(), revision }, row.clone()))
 }
 
 /// The bound is on what the client sent: defaults must not push a document over it.

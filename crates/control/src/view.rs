@@ -2,18 +2,24 @@
 //! events and nothing else; every index is brought up to date with each event, so no request walks all tasks.
 
 mod cluster;
+mod family;
 mod feed;
 mod group;
 mod host;
 mod tasks;
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
 use gantry_domain::arn::{Name, Scope, TaskDefinitionKey, TaskId};
 use gantry_store::{Event, Model};
 use serde::de::DeserializeOwned;
 
 pub use cluster::ClusterView;
+pub use family::FamilyView;
 pub use feed::{Change, ChangeFeed};
 pub use group::{Counts, Group, Phase};
 pub use host::{Host, PortCounts};
@@ -22,8 +28,8 @@ pub use tasks::{TaskRow, Tasks};
 use crate::{
     keys::{ClusterKey, InstanceKey, Key, TaskKey},
     records::{
-        AccountSettingRecord, ClientTokenRecord, FamilyRecord, Row, SharedRow, SubnetBlockRecord, SubnetRecord,
-        TaskDefinitionRecord, TaskRecord, decode,
+        AccountSettingRecord, ClientTokenRecord, Row, SharedRow, SubnetBlockRecord, SubnetRecord, TaskDefinitionRecord,
+        TaskRecord, decode,
     },
 };
 
@@ -41,18 +47,10 @@ pub struct EcsView {
 pub struct Namespace {
     clusters: BTreeMap<Name, ClusterView>,
     families: BTreeMap<Name, FamilyView>,
+    deleting: BTreeSet<TaskDefinitionKey>,
     account_settings: BTreeMap<(String, String), SharedRow<AccountSettingRecord>>,
     client_tokens: BTreeMap<(String, Name, String), SharedRow<ClientTokenRecord>>,
     subnets: BTreeMap<String, SubnetView>,
-}
-
-/// One family of task definitions.
-#[derive(Debug, Default)]
-pub struct FamilyView {
-    /// The counter.
-    pub counter: Option<SharedRow<FamilyRecord>>,
-    /// By revision number.
-    pub revisions: BTreeMap<u32, SharedRow<TaskDefinitionRecord>>,
 }
 
 /// One subnet.
@@ -126,10 +124,14 @@ impl EcsView {
                 space.clusters.entry(name.clone()).or_default().set_row(row(event));
                 self.feed.send(Change::Cluster(ClusterKey { scope, cluster: name }));
             }
-            Key::Family { family } => space.families.entry(family).or_default().counter = row(event),
+            Key::Family { family } => space.families.entry(family).or_default().set_counter(row(event)),
             Key::TaskDefinition(key) => {
                 let family = space.families.entry(key.family.clone()).or_default();
-                set(&mut family.revisions, key.revision.get(), row(event));
+                if family.set_revision(key.revision.get(), row(event)) {
+                    space.deleting.insert(key.clone());
+                } else {
+                    space.deleting.remove(&key);
+                }
                 self.feed.send(Change::TaskDefinition(scope, key));
             }
             Key::Task { cluster, id } => self.apply_task(TaskKey { scope, cluster, id }, event),
@@ -208,7 +210,12 @@ impl Namespace {
 
     /// One revision of a task definition.
     pub fn task_definition(&self, key: &TaskDefinitionKey) -> Option<&SharedRow<TaskDefinitionRecord>> {
-        self.families.get(&key.family)?.revisions.get(&key.revision.get())
+        self.families.get(&key.family)?.revisions().get(&key.revision.get())
+    }
+
+    /// Task definitions that are DELETE_IN_PROGRESS.
+    pub fn deleting(&self) -> &BTreeSet<TaskDefinitionKey> {
+        &self.deleting
     }
 
     /// Explicitly stored account settings by principal and name.

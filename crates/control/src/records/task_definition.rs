@@ -43,9 +43,10 @@ pub struct TaskDefinitionRecord {
     pub tags: BTreeMap<String, String>,
 }
 
-/// The last revision number a family has used; numbers are never used twice.
+/// What a family must remember of revisions that are gone, because numbers are never used twice. Written when a revision
+/// is deleted and not when one is registered: registrations of one family then have nothing to fight over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FamilyRecord {
-    /// The highest number ever given out.
+    /// The highest number among deleted revisions.
     pub last_revision: u32,
 }

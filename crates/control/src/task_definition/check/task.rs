@@ -5,6 +5,7 @@ use gantry_domain::limits::{
     CONTAINERS_PER_TASK_MAX, EPHEMERAL_STORAGE_GIB, NAME_LENGTH_MAX, PLACEMENT_CONSTRAINTS_MAX,
     PLACEMENT_EXPRESSION_LENGTH_MAX,
 };
+use gantry_domain::query::Expression;
 
 use crate::task_definition::document::{Document, list, text};
 use crate::task_definition::invalid::Invalid;
@@ -77,6 +78,10 @@ fn check_placement_constraints(document: Document<'_>) -> Result<(), Invalid> {
         if constraint.r#type.is_none() || expression.trim().is_empty() || length > PLACEMENT_EXPRESSION_LENGTH_MAX {
             return Err(Invalid::PlacementExpression);
         }
+        expression.parse::<Expression>().map_err(|problem| Invalid::PlacementSyntax {
+            expression: expression.to_owned(),
+            problem: problem.to_string(),
+        })?;
     }
     Ok(())
 }
