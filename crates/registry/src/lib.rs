@@ -1,5 +1,24 @@
 //! The image registry: ECR and the OCI distribution API over one content store.
+//!
+//! Two doors, one house: [`http::router`] speaks the OCI distribution API to docker and its relatives, and
+//! [`Registry`] implements the ECR operations. Both work on the same repositories, images and uploads, so that what
+//! goes in at one comes out at the other. Bytes lie in a content store ([`blobs`]), everything else in the store
+//! ([`metadata`]).
 
 pub mod blobs;
 pub mod digest;
+pub mod fault;
+pub mod http;
+pub mod images;
+mod layers;
+pub mod manifest;
+pub mod metadata;
+pub mod mutability;
 pub mod name;
+pub mod push_image;
+mod registry;
+mod repositories;
+pub mod token;
+mod verified;
+
+pub use registry::{Clock, OpenError, Registry, RegistryConfig, system_clock};

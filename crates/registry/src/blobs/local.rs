@@ -226,8 +226,7 @@ impl BlobStore for LocalBlobs {
     async fn upload_open(&self, scope: &str, id: &str, mode: WriteMode) -> Result<Box<dyn Upload>, BlobError> {
         let key = SessionKey { scope_directory: scope_directory(scope), id: canonical_id(id)? };
         let session = self.0.session(&key)?;
-        let guard =
-            tokio::time::timeout(BUSY_WAIT, session.lock_owned()).await.map_err(|_| BlobError::UploadBusy)?;
+        let guard = tokio::time::timeout(BUSY_WAIT, session.lock_owned()).await.map_err(|_| BlobError::UploadBusy)?;
         if guard.gone {
             return Err(BlobError::UploadUnknown);
         }
@@ -298,8 +297,8 @@ impl Inner {
     }
 
     fn check_space(&self) -> Result<(), BlobError> {
-        let space = rustix::fs::statvfs(&self.root)
-            .map_err(|error| BlobError::io("asking for free space")(error.into()))?;
+        let space =
+            rustix::fs::statvfs(&self.root).map_err(|error| BlobError::io("asking for free space")(error.into()))?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
         if free < self.limits.reserve_bytes { Err(BlobError::DiskFull) } else { Ok(()) }
     }

@@ -85,11 +85,7 @@ impl Stream for BlobStream {
 }
 
 /// Begins to read the next piece, if there is one.
-fn read_next(
-    file: &Arc<File>,
-    rest: &mut Range<u64>,
-    pool: &BufferPool,
-) -> Option<JoinHandle<io::Result<Bytes>>> {
+fn read_next(file: &Arc<File>, rest: &mut Range<u64>, pool: &BufferPool) -> Option<JoinHandle<io::Result<Bytes>>> {
     if rest.is_empty() {
         return None;
     }

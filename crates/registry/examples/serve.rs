@@ -1,0 +1,33 @@
+//! A registry to try by hand: `serve DIRECTORY [ADDRESS [REPOSITORY...]]`. It makes the repositories, prints a
+//! password for `docker login --username AWS`, and serves `/v2/` until it is killed.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gantry_domain::arn::Scope;
+use gantry_registry::metadata::{RepositoryKeys, RepositoryRow};
+use gantry_registry::token::{Access, Principal};
+use gantry_registry::{Registry, RegistryConfig, http, system_clock};
+use gantry_store::Memory;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let directory = PathBuf::from(arguments.next().ok_or("usage: serve DIRECTORY [ADDRESS [REPOSITORY...]]")?);
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:5001".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let config =
+        RegistryConfig { public_endpoint: format!("http://{}", listener.local_addr()?), ..RegistryConfig::default() };
+    let registry = Arc::new(Registry::open(&directory, Memory::store(), system_clock(), config)?);
+    let scope = Scope::new("000000000000", "us-east-1");
+    for name in arguments {
+        let keys = RepositoryKeys::new(&scope, &name.parse()?);
+        registry.repository_create(&keys, &RepositoryRow::default()).await?;
+    }
+    let arn = "arn:aws:iam::000000000000:root".to_owned();
+    let (password, _) = registry.issue_password(&Principal { scope, arn, access: Access::Full });
+    eprintln!("{} {password}", listener.local_addr()?);
+    axum::serve(listener, http::router(registry)).await?;
+    Ok(())
+}

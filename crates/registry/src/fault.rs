@@ -1,0 +1,454 @@
+//! How the registry says no: one error, spoken in two dialects.
+//!
+//! The OCI routes answer `{"errors":[{"code","message"}]}` ([`RegistryError::oci`]), the ECR operations an AWS fault
+//! ([`RegistryError::fault`]). Clients match on the sentences, so they are the real service's where those are known.
+//! What only an operator should read stays in the source of an error and never reaches a client.
+
+use gantry_api::Fault;
+use gantry_api::ecr::fault;
+use gantry_domain::arn::Scope;
+use gantry_store::{StoreError, TxnError};
+
+use crate::blobs::BlobError;
+use crate::digest::Digest;
+use crate::manifest::ManifestError;
+use crate::name::{RepositoryName, Tag};
+
+/// Everything the registry refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The text is no repository name.
+    #[error("invalid repository name {0:?}")]
+    NameInvalid(String),
+    /// A member of the request does not satisfy a constraint that the model does not express.
+    #[error("Invalid parameter at '{member}' failed to satisfy constraint: '{constraint}'")]
+    Parameter {
+        /// The member.
+        member: &'static str,
+        /// The constraint, as a sentence.
+        constraint: String,
+    },
+    /// No such repository.
+    #[error("The repository with name '{name}' does not exist in the registry with id '{registry}'")]
+    RepositoryNotFound {
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// There is one already.
+    #[error("The repository with name '{name}' already exists in the registry with id '{registry}'")]
+    RepositoryAlreadyExists {
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// It still holds images.
+    #[error(
+        "The repository with name '{name}' in registry with id '{registry}' cannot be deleted because it still contains images"
+    )]
+    RepositoryNotEmpty {
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// Bad resource tags.
+    #[error(transparent)]
+    ResourceTag(#[from] gantry_domain::tags::TagError),
+    /// The text is no image tag.
+    #[error(
+        "Invalid parameter at 'imageTag' failed to satisfy constraint: 'must satisfy regular expression '{TAG_PATTERN}''"
+    )]
+    TagInvalid(String),
+    /// An image has as many tags as it may.
+    #[error("The image with digest '{0}' already has the maximum number of tags")]
+    TooManyImageTags(Digest),
+    /// The text is no digest we know.
+    #[error("invalid digest {0:?}")]
+    DigestInvalid(String),
+    /// The manifest's bytes have another digest than was said.
+    #[error("The provided digest '{given}' does not match the image's digest '{computed}'")]
+    ImageDigestMismatch {
+        /// What the client said.
+        given: String,
+        /// What the bytes are.
+        computed: Digest,
+    },
+    /// The manifest is refused.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// No such manifest; for the HTTP door, which does not say more.
+    #[error("Requested image not found")]
+    ManifestUnknown,
+    /// No such image.
+    #[error(
+        "The image with imageId {{imageDigest:'{digest}', imageTag:'{tag}'}} does not exist within the repository with name '{name}' in the registry with id '{registry}'"
+    )]
+    ImageNotFound {
+        /// The digest asked for, or `null`.
+        digest: String,
+        /// The tag asked for, or `null`.
+        tag: String,
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// The push would change nothing.
+    #[error(
+        "Image with digest '{digest}' and tag '{tag}' already exists in the repository with name '{name}' in registry with id '{registry}'"
+    )]
+    ImageAlreadyExists {
+        /// The image.
+        digest: Digest,
+        /// The tag, or `null`.
+        tag: String,
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// The tag may not move.
+    #[error(
+        "The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten because the tag is immutable."
+    )]
+    TagImmutable {
+        /// The tag.
+        tag: Tag,
+        /// The repository.
+        name: String,
+    },
+    /// A list of manifests needs this image.
+    #[error("Requested image referenced by manifest list: [{}]", display_all(parents))]
+    ReferencedByManifestList {
+        /// The lists.
+        parents: Vec<Digest>,
+    },
+    /// The manifest needs blobs the repository does not have.
+    #[error(
+        "Layers with digests '[{}]' required for pushing image into repository with name '{name}' in the registry with id '{registry}' do not exist",
+        display_all(digests)
+    )]
+    LayersNotFound {
+        /// The missing blobs.
+        digests: Vec<Digest>,
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// The index needs manifests the repository does not have.
+    #[error(
+        "Images with digests '[{}]' required for pushing image into repository with name '{name}' in the registry with id '{registry}' do not exist",
+        display_all(digests)
+    )]
+    ReferencedImagesNotFound {
+        /// The missing manifests.
+        digests: Vec<Digest>,
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// No such blob in the repository.
+    #[error("blob unknown to repository")]
+    BlobUnknown(Digest),
+    /// A manifest needs the blob.
+    #[error("The layer with digest '{0}' is referenced by an image of the repository")]
+    BlobInUse(Digest),
+    /// The blob is there, but no image makes it readable.
+    #[error("The layer with digest '{0}' is not associated with an image in the repository with name '{1}'")]
+    LayerInaccessible(Digest, RepositoryName),
+    /// It is there already.
+    #[error(
+        "Layer with digest '{digest}' already exists in the repository with name '{name}' in registry with id '{registry}'"
+    )]
+    LayerAlreadyExists {
+        /// The layer.
+        digest: Digest,
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// The uploaded bytes have another digest.
+    #[error("The provided digest '{expected}' does not match the digest of the uploaded content '{computed}'")]
+    LayerDigestMismatch {
+        /// What the client said.
+        expected: Digest,
+        /// What the bytes are.
+        computed: Digest,
+    },
+    /// No such upload.
+    #[error(
+        "Upload with id '{id}' could not be found for the repository with name '{name}' in the registry with id '{registry}'"
+    )]
+    UploadNotFound {
+        /// The upload.
+        id: String,
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// A part does not begin where the last one ended, or another request is writing.
+    #[error(
+        "Invalid layer part upload for upload with id '{id}' in the repository with name '{name}' in the registry with id '{registry}'"
+    )]
+    UploadRange {
+        /// The upload.
+        id: String,
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+        /// Bytes received so far.
+        received: u64,
+    },
+    /// Nothing was uploaded.
+    #[error("Upload with id '{id}' in the repository with name '{name}' in registry with id '{registry}' has no parts")]
+    UploadEmpty {
+        /// The upload.
+        id: String,
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// A part other than the last is too small.
+    #[error("Layer parts other than the last must be at least 5242880 bytes")]
+    PartTooSmall,
+    /// The length of a body is not what its headers say.
+    #[error("the body has {received} bytes, not {expected}")]
+    SizeInvalid {
+        /// What the headers say.
+        expected: u64,
+        /// What came.
+        received: u64,
+    },
+    /// A header or parameter makes no sense.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// A bound of ours.
+    #[error("{0}")]
+    LimitExceeded(String),
+    /// Too much at once; try again later.
+    #[error("Rate exceeded")]
+    TooManyRequests,
+    /// No or wrong credentials.
+    #[error("Not Authorized")]
+    Unauthorized,
+    /// The token was valid once.
+    #[error("Your authorization token has expired. Reauthenticate and try again.")]
+    TokenExpired,
+    /// Known, but not allowed.
+    #[error(
+        "User: {arn} is not authorized to perform: ecr:{action} on resource: {resource} because no identity-based policy allows the ecr:{action} action"
+    )]
+    Denied {
+        /// Who.
+        arn: String,
+        /// What, without the prefix.
+        action: &'static str,
+        /// On what.
+        resource: String,
+    },
+    /// Not an operation of ours.
+    #[error("The operation is unsupported.")]
+    Unsupported,
+    /// A setting of the real service that would have no effect here.
+    #[error("{0}")]
+    NotSupported(&'static str),
+    /// No room.
+    #[error("The registry has no space left")]
+    DiskFull(#[source] Option<BlobError>),
+    /// Somebody else kept changing what we were about to change.
+    #[error("the request conflicted with others too often")]
+    Contention,
+    /// The content store failed.
+    #[error("content store failed")]
+    Blobs(#[source] BlobError),
+    /// The metadata store failed.
+    #[error("metadata store failed")]
+    Store(#[source] StoreError),
+    /// A row in the store is not what we wrote.
+    #[error("row {key} cannot be read")]
+    Row {
+        /// Its key.
+        key: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+const TAG_PATTERN: &str = "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}";
+
+impl RegistryError {
+    /// No such repository.
+    pub fn repository_not_found(scope: &Scope, name: &RepositoryName) -> Self {
+        Self::RepositoryNotFound { name: name.to_string(), registry: scope.account.clone() }
+    }
+
+    /// No such upload.
+    pub fn upload_not_found(scope: &Scope, name: &RepositoryName, id: &str) -> Self {
+        Self::UploadNotFound { id: id.to_owned(), name: name.to_string(), registry: scope.account.clone() }
+    }
+
+    /// A part that does not fit.
+    pub fn upload_range(scope: &Scope, name: &RepositoryName, id: &str, received: u64) -> Self {
+        let (name, registry) = (name.to_string(), scope.account.clone());
+        Self::UploadRange { id: id.to_owned(), name, registry, received }
+    }
+
+    /// The answer of the OCI routes: status and code; the message is the error's text.
+    pub fn oci(&self) -> (u16, &'static str) {
+        match self {
+            Self::NameInvalid(_) => (400, "NAME_INVALID"),
+            Self::RepositoryNotFound { .. } => (404, "NAME_UNKNOWN"),
+            Self::TagInvalid(_) | Self::TagImmutable { .. } | Self::TooManyImageTags(_) => (400, "TAG_INVALID"),
+            Self::DigestInvalid(_) | Self::ImageDigestMismatch { .. } | Self::LayerDigestMismatch { .. } => {
+                (400, "DIGEST_INVALID")
+            }
+            Self::Manifest(ManifestError::TooLarge) => (413, "SIZE_INVALID"),
+            Self::Manifest(_) => (400, "MANIFEST_INVALID"),
+            Self::ManifestUnknown | Self::ImageNotFound { .. } => (404, "MANIFEST_UNKNOWN"),
+            Self::ReferencedByManifestList { .. } => (403, "DENIED"),
+            Self::LayersNotFound { .. } | Self::ReferencedImagesNotFound { .. } => (400, "MANIFEST_BLOB_UNKNOWN"),
+            Self::BlobUnknown(_) | Self::LayerInaccessible(..) => (404, "BLOB_UNKNOWN"),
+            Self::UploadNotFound { .. } => (404, "BLOB_UPLOAD_UNKNOWN"),
+            Self::UploadRange { .. } => (416, "BLOB_UPLOAD_INVALID"),
+            Self::UploadEmpty { .. } | Self::BadRequest(_) | Self::PartTooSmall => (400, "BLOB_UPLOAD_INVALID"),
+            Self::SizeInvalid { .. } => (400, "SIZE_INVALID"),
+            Self::BlobInUse(_) | Self::Unsupported | Self::NotSupported(_) => (405, "UNSUPPORTED"),
+            Self::TooManyRequests | Self::LimitExceeded(_) | Self::Contention => (429, "TOOMANYREQUESTS"),
+            Self::Unauthorized => (401, "UNAUTHORIZED"),
+            Self::TokenExpired | Self::Denied { .. } => (403, "DENIED"),
+            Self::DiskFull(_) => (507, "SIZE_INVALID"),
+            // These belong to the ECR operations and do not come out of the OCI routes.
+            Self::Parameter { .. }
+            | Self::RepositoryAlreadyExists { .. }
+            | Self::RepositoryNotEmpty { .. }
+            | Self::ResourceTag(_)
+            | Self::ImageAlreadyExists { .. }
+            | Self::LayerAlreadyExists { .. } => (400, "UNSUPPORTED"),
+            Self::Blobs(_) | Self::Store(_) | Self::Row { .. } => (500, "UNKNOWN"),
+        }
+    }
+
+    /// The answer of the ECR operations.
+    pub fn fault(self) -> Fault {
+        use gantry_domain::tags::TagError;
+        let text = self.to_string();
+        match self {
+            Self::NameInvalid(_) => {
+                let pattern = RepositoryName::PATTERN;
+                let constraint = format!("must satisfy regular expression '{pattern}'");
+                fault::invalid_parameter_exception(invalid_parameter("repositoryName", &constraint))
+            }
+            Self::Parameter { .. } | Self::TagInvalid(_) | Self::BadRequest(_) | Self::NotSupported(_) => {
+                fault::invalid_parameter_exception(text)
+            }
+            Self::DigestInvalid(_) => fault::invalid_parameter_exception(invalid_parameter(
+                "imageDigest",
+                "must satisfy regular expression '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'",
+            )),
+            Self::Manifest(ManifestError::Json(_)) => {
+                fault::invalid_parameter_exception(invalid_parameter("ImageManifest", "Invalid JSON syntax"))
+            }
+            Self::Manifest(_) => fault::invalid_parameter_exception(invalid_parameter("ImageManifest", &text)),
+            Self::RepositoryNotFound { .. } => fault::repository_not_found_exception(text),
+            Self::RepositoryAlreadyExists { .. } => fault::repository_already_exists_exception(text),
+            Self::RepositoryNotEmpty { .. } => fault::repository_not_empty_exception(text),
+            Self::ResourceTag(TagError::TooMany) => fault::too_many_tags_exception(
+                "The list of tags on the repository is over the limit. The maximum number of tags that can be applied to a repository is 50.",
+            ),
+            Self::ResourceTag(_) => fault::invalid_tag_parameter_exception(text),
+            Self::ImageDigestMismatch { .. } => fault::image_digest_does_not_match_exception(text),
+            Self::ManifestUnknown | Self::ImageNotFound { .. } | Self::ReferencedByManifestList { .. } => {
+                fault::image_not_found_exception(text)
+            }
+            Self::ImageAlreadyExists { .. } => fault::image_already_exists_exception(text),
+            Self::TagImmutable { .. } => fault::image_tag_already_exists_exception(text),
+            Self::LayersNotFound { .. } | Self::BlobUnknown(_) => fault::layers_not_found_exception(text),
+            Self::ReferencedImagesNotFound { .. } => fault::referenced_images_not_found_exception(text),
+            Self::LayerInaccessible(..) | Self::BlobInUse(_) => fault::layer_inaccessible_exception(text),
+            Self::LayerAlreadyExists { .. } => fault::layer_already_exists_exception(text),
+            Self::LayerDigestMismatch { .. } => fault::invalid_layer_exception(text),
+            Self::UploadNotFound { .. } => fault::upload_not_found_exception(text),
+            Self::UploadRange { id, name, registry, received } => fault::invalid_layer_part_exception(text)
+                .with_field("registryId", registry)
+                .with_field("repositoryName", name)
+                .with_field("uploadId", id)
+                .with_field("lastValidByteReceived", received.saturating_sub(1)),
+            Self::UploadEmpty { .. } => fault::empty_upload_exception(text),
+            Self::PartTooSmall => fault::layer_part_too_small_exception(text),
+            Self::SizeInvalid { .. } => fault::invalid_layer_part_exception(text),
+            Self::LimitExceeded(_) | Self::TooManyImageTags(_) => fault::limit_exceeded_exception(text),
+            Self::TooManyRequests | Self::Contention => Fault::new("ThrottlingException", 400, "Rate exceeded"),
+            Self::Unauthorized => {
+                Fault::new("UnrecognizedClientException", 400, "The security token included in the request is invalid.")
+            }
+            Self::TokenExpired => Fault::new("ExpiredTokenException", 400, text),
+            Self::Denied { .. } => Fault::new("AccessDeniedException", 400, text),
+            Self::Unsupported => Fault::new("UnsupportedOperationException", 400, text),
+            Self::DiskFull(_) => fault::server_exception(text).caused_by(self),
+            Self::Blobs(_) | Self::Store(_) | Self::Row { .. } => {
+                fault::server_exception("The request processing has failed because of an unknown error.")
+                    .caused_by(self)
+            }
+        }
+    }
+
+    /// Whether an operator must hear of it.
+    pub fn is_internal(&self) -> bool {
+        matches!(self, Self::Blobs(_) | Self::Store(_) | Self::Row { .. } | Self::DiskFull(_))
+    }
+}
+
+/// The service's sentence for a bad member.
+pub(crate) fn invalid_parameter(member: &str, constraint: &str) -> String {
+    format!("Invalid parameter at '{member}' failed to satisfy constraint: '{constraint}'")
+}
+
+impl From<BlobError> for RegistryError {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Unknown(digest) | BlobError::Damaged(digest) => Self::BlobUnknown(digest),
+            BlobError::DigestMismatch { expected, computed } => Self::LayerDigestMismatch { expected, computed },
+            BlobError::TooManyUploads { .. } => Self::TooManyRequests,
+            BlobError::DiskFull => Self::DiskFull(Some(error)),
+            // Callers that know the upload's name say so; see `layers`.
+            BlobError::UploadUnknown | BlobError::UploadBusy | BlobError::Io { .. } => Self::Blobs(error),
+        }
+    }
+}
+
+impl From<StoreError> for RegistryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoSpace => Self::DiskFull(None),
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<TxnError> for RegistryError {
+    fn from(error: TxnError) -> Self {
+        match error {
+            TxnError::Conflict { .. } => Self::Contention,
+            TxnError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RegistryError> for Fault {
+    fn from(error: RegistryError) -> Self {
+        error.fault()
+    }
+}
+
+fn display_all(digests: &[Digest]) -> String {
+    digests.iter().map(Digest::as_str).collect::<Vec<_>>().join(", ")
+}

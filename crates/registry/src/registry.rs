@@ -1,0 +1,151 @@
+//! The registry itself: what both doors, `/v2/` and the ECR operations, work on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_domain::Timestamp;
+use gantry_store::Store;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::blobs::{BlobError, BlobStore, LocalBlobs, LocalLimits};
+use crate::digest::Digest;
+use crate::metadata::Metadata;
+use crate::token::{Principal, TokenKey};
+use crate::verified::VerifiedTokens;
+
+/// Tells the time; tests give a clock they can set.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the operator decides.
+#[derive(Debug, Clone)]
+pub struct RegistryConfig {
+    /// Where clients reach the registry: `http://localhost:4566`. What follows `://` begins every `repositoryUri`.
+    pub public_endpoint: String,
+    /// How long a blob that no image needs is kept after somebody was told that it is here, and how old a file no
+    /// repository knows must be before it is removed. A push may take this long.
+    pub grace: Duration,
+    /// How long an upload may lie idle.
+    pub upload_idle: Duration,
+    /// How long a download link is good for.
+    pub download_link_lifetime: Duration,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            public_endpoint: "http://localhost:4566".to_owned(),
+            grace: DAY,
+            upload_idle: DAY,
+            download_link_lifetime: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+impl RegistryConfig {
+    /// `localhost:4566`
+    pub fn public_host(&self) -> &str {
+        let host = self.public_endpoint.split_once("://").map_or(self.public_endpoint.as_str(), |(_, host)| host);
+        host.trim_end_matches('/')
+    }
+}
+
+/// Why the registry could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The content store.
+    #[error("cannot open the registry's content store")]
+    Blobs(#[from] BlobError),
+    /// The key of the tokens.
+    #[error("cannot read or make the registry's token key")]
+    TokenKey(#[source] std::io::Error),
+}
+
+/// The registry. Shared behind an `Arc`; holds no other global state.
+pub struct Registry {
+    pub(crate) metadata: Metadata,
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) tokens: VerifiedTokens,
+    pub(crate) config: RegistryConfig,
+    pub(crate) commits: CommitLocks,
+    clock: Clock,
+}
+
+impl Registry {
+    /// Opens the registry whose blobs and key lie under `directory` (made when absent). Blocking; called at start.
+    pub fn open(directory: &Path, store: Store, clock: Clock, config: RegistryConfig) -> Result<Self, OpenError> {
+        let blobs = LocalBlobs::open(directory, LocalLimits::default())?;
+        let key = TokenKey::load_or_create(&directory.join("token.key")).map_err(OpenError::TokenKey)?;
+        Ok(Self::new(Arc::new(blobs), store, key, clock, config))
+    }
+
+    /// A registry of these parts.
+    pub fn new(blobs: Arc<dyn BlobStore>, store: Store, key: TokenKey, clock: Clock, config: RegistryConfig) -> Self {
+        Self {
+            metadata: Metadata::new(store),
+            blobs,
+            tokens: VerifiedTokens::new(key),
+            config,
+            commits: CommitLocks::default(),
+            clock,
+        }
+    }
+
+    /// What the operator decided.
+    pub fn config(&self) -> &RegistryConfig {
+        &self.config
+    }
+
+    /// The content store.
+    pub fn blobs(&self) -> &Arc<dyn BlobStore> {
+        &self.blobs
+    }
+
+    /// A password for `/v2/` that carries the rights of `principal`, and when it expires.
+    pub fn issue_password(&self, principal: &Principal) -> (String, Timestamp) {
+        self.tokens.key.issue(principal, self.now())
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+/// The clock of the machine.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    })
+}
+
+const COMMIT_LOCKS: usize = 64;
+
+/// Keeps the collector from removing a file between its commit and the link that makes it wanted. Commits of one
+/// digest go on side by side; only the removal of a file is alone. One process owns a content store on local disk,
+/// so locks in memory are enough.
+pub(crate) struct CommitLocks([RwLock<()>; COMMIT_LOCKS]);
+
+impl Default for CommitLocks {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| RwLock::new(())))
+    }
+}
+
+impl CommitLocks {
+    /// Held from before a file gets its name until its link is durable.
+    pub(crate) async fn committing(&self, digest: &Digest) -> RwLockReadGuard<'_, ()> {
+        self.of(digest).read().await
+    }
+
+    /// Held while a file nobody links is removed.
+    pub(crate) async fn removing(&self, digest: &Digest) -> RwLockWriteGuard<'_, ()> {
+        self.of(digest).write().await
+    }
+
+    fn of(&self, digest: &Digest) -> &RwLock<()> {
+        let index = digest.hex().bytes().take(4).fold(0_usize, |sum, byte| sum * 31 + usize::from(byte));
+        &self.0[index % COMMIT_LOCKS]
+    }
+}
