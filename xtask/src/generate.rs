@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use model::Model;
 
 /// The services that have a trait in `gantry-api`, with the error code that refuses input against the model.
-const SERVICES: &[(&str, &str)] = &[
+pub(crate) const SERVICES: &[(&str, &str)] = &[
     ("ecs", "InvalidParameterException"),
     ("ecr", "InvalidParameterException"),
     ("logs", "InvalidParameterException"),

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "this program talks to a person")]
 
+mod compatibility;
 mod generate;
 mod layers;
 mod licences;
@@ -13,12 +14,17 @@ use anyhow::{Result, bail};
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["generate"] => generate::run(generate::Mode::Write),
-        ["generate", "--check"] => generate::run(generate::Mode::Check),
+        ["generate"] => generate_all(generate::Mode::Write),
+        ["generate", "--check"] => generate_all(generate::Mode::Check),
         ["layers"] => layers::check(),
         ["licences"] => licences::check(),
         ["up"] => up::up(),
         ["down"] => up::down(),
         _ => bail!("usage: cargo xtask generate [--check] | layers | licences | up | down"),
     }
+}
+
+fn generate_all(mode: generate::Mode) -> Result<()> {
+    generate::run(mode)?;
+    compatibility::run(mode)
 }
