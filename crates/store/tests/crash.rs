@@ -3,7 +3,7 @@
 //!
 //! The writer is this test binary started again with [`DIR`] set. It reports every answered transaction on its
 //! standard output; the parent kills it after a random number of reports and looks at the file.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
