@@ -1,1 +1,8 @@
-//! The AWS services that tasks lean on.
+//! The AWS services that tasks and deployments lean on, a module each.
+//!
+//! They know nothing of ECS. What one needs of another crate it takes as a value or trait that the program wires.
+
+pub mod logs;
+mod sts;
+
+pub use sts::Sts;
