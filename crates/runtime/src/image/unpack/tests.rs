@@ -355,7 +355,10 @@ fn any_entry() -> impl Strategy<Value = (u8, String, String)> {
     )
 }
 
-fn snapshot(directory: &Path) -> BTreeMap<PathBuf, (u32, u64, i64, Option<Vec<u8>>)> {
+/// Mode, links, time and content.
+type Seen = (u32, u64, i64, Option<Vec<u8>>);
+
+fn snapshot(directory: &Path) -> BTreeMap<PathBuf, Seen> {
     let mut seen = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
