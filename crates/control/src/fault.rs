@@ -84,3 +84,8 @@ pub fn service_not_found() -> Fault {
 pub fn service_not_active() -> Fault {
     wire::service_not_active_exception("Service was not ACTIVE.")
 }
+
+/// A member that the real service honours and Gantry does not yet: refused by name, never ignored.
+pub fn unsupported(member: &str) -> Fault {
+    wire::unsupported_feature_exception(format!("Gantry does not support {member} yet."))
+}

@@ -2,4 +2,5 @@
 
 pub(crate) mod deploy;
 pub(crate) mod find;
+pub(crate) mod spec;
 pub(crate) mod wire;

@@ -1,16 +1,227 @@
-//! `CreateService`.
+//! `CreateService`: writes what is wanted; the reconciler starts the tasks.
 
 use gantry_api::{
     Caller, Fault,
-    ecs::{CreateServiceRequest, CreateServiceResponse},
+    ecs::{self, CreateServiceRequest, CreateServiceResponse},
+};
+use gantry_domain::{
+    Timestamp,
+    arn::Name,
+    limits::{CLIENT_TOKEN_LIFETIME_SECONDS, SERVICE_CLIENT_TOKEN_LENGTH_MAX, SERVICES_PER_CLUSTER_MAX},
+    tags::Tags,
+};
+use gantry_store::Txn;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Control, control, fault,
+    control::Plan,
+    keys::{self, ServiceKey},
+    records::{ClientTokenRecord, ServiceRecord, ServiceStatus, encode},
+    services::{
+        deploy::{self, NewIds},
+        find, spec, wire,
+    },
+    view::EcsView,
 };
 
-use crate::Control;
+const OPERATION: &str = "CreateService";
 
 pub(crate) async fn run(
-    _control: &Control,
-    _caller: &Caller,
-    _input: CreateServiceRequest,
+    control: &Control,
+    caller: &Caller,
+    input: CreateServiceRequest,
 ) -> Result<CreateServiceResponse, Fault> {
-    Err(Fault::not_implemented("CreateService"))
+    let scope = control::scope(caller);
+    let cluster = control::cluster_name(&scope, input.cluster.as_deref())?;
+    let service = service_name(input.service_name.as_deref())?;
+    let create = Create {
+        key: ServiceKey { scope, cluster, service },
+        request: digest(&input),
+        token: client_token(input.client_token.as_deref())?,
+        created_by: caller.principal_arn.clone(),
+        ids: deploy::new_ids(&control.random),
+        now: control.now(),
+    };
+    check_supported(&input)?;
+    let key = control.transact(|view| create.plan(view, &input)).await?;
+    let view = control.read();
+    let row = find::row(&view, &key).ok_or_else(fault::service_not_found)?;
+    Ok(CreateServiceResponse { service: Some(wire::service(&view, &key, row, true)) })
+}
+
+/// What stays the same while planning is repeated.
+struct Create {
+    key: ServiceKey,
+    request: String,
+    token: Option<String>,
+    created_by: String,
+    ids: NewIds,
+    now: Timestamp,
+}
+
+impl Create {
+    fn plan(&self, view: &EcsView, input: &CreateServiceRequest) -> Result<Plan<ServiceKey>, Fault> {
+        let key = &self.key;
+        let (cluster_view, cluster) = control::active_cluster(view, &key.scope, &key.cluster)?;
+        if let Some(existing) = self.made_before(view) {
+            return Ok(Plan::Done(existing));
+        }
+        let before = cluster_view.services().get(&key.service);
+        match before.map(|row| row.status) {
+            Some(ServiceStatus::Active) if before.is_some_and(|row| row.request == self.request) => {
+                return Ok(Plan::Done(key.clone()));
+            }
+            Some(ServiceStatus::Active) => return Err(fault::invalid("Creation of service was not idempotent.")),
+            Some(ServiceStatus::Draining) => {
+                return Err(fault::invalid("Unable to Start a service that is still Draining."));
+            }
+            Some(ServiceStatus::Inactive) | None => {}
+        }
+        if cluster_view.active_services().count() >= SERVICES_PER_CLUSTER_MAX {
+            return Err(ecs::fault::limit_exceeded_exception("The maximum number of services per cluster was reached."));
+        }
+        let asked = spec::Asked {
+            task_definition: input.task_definition.clone(),
+            launch_type: input.launch_type.clone(),
+            capacity_provider_strategy: input.capacity_provider_strategy.clone().unwrap_or_default(),
+            platform_version: input.platform_version.clone(),
+            network_configuration: input.network_configuration.clone(),
+        };
+        let revision = spec::revision(view, &key.scope, cluster, &asked, self.now)?;
+        let mut record = self.record(input, revision.launch_type)?;
+        let mut txn = Txn::new()
+            .require(key.path(), before.map_or(0, |row| row.revision))
+            .require(keys::cluster(&key.scope, key.cluster.as_str()), cluster.revision)
+            .require_exists(keys::task_definition(&key.scope, &revision.task_definition));
+        txn = deploy::begin(txn, view, key, &mut record, &revision, &self.ids, self.now);
+        txn = self.remember(txn, view);
+        Ok(Plan::Commit(txn.put(key.path(), encode(&record)), key.clone()))
+    }
+
+    fn record(&self, input: &CreateServiceRequest, launch_type: crate::records::LaunchType) -> Result<ServiceRecord, Fault> {
+        let desired_count = input.desired_count.ok_or_else(|| {
+            fault::invalid("desiredCount is required for services that use the REPLICA scheduling strategy.")
+        })?;
+        let placement_constraints = input.placement_constraints.clone().unwrap_or_default();
+        let placement_strategy = input.placement_strategy.clone().unwrap_or_default();
+        spec::check_placement(launch_type, &placement_constraints, &placement_strategy)?;
+        let tags = input.tags.iter().flatten().map(|tag| (tag.key.as_deref(), tag.value.as_deref()));
+        let tags = Tags::parse(tags).map_err(|error| fault::invalid(error.to_string()))?;
+        Ok(ServiceRecord {
+            status: ServiceStatus::Active,
+            launch_type,
+            created_at: self.now,
+            created_by: self.created_by.clone(),
+            deleted_at: None,
+            request: self.request.clone(),
+            desired_count: spec::desired_count(desired_count)?,
+            deployment_configuration: spec::deployment_configuration(input.deployment_configuration.clone(), None)?,
+            health_check_grace_period_seconds: grace_period(input.health_check_grace_period_seconds)?,
+            availability_zone_rebalancing: rebalancing(input, &placement_strategy),
+            placement_constraints,
+            placement_strategy,
+            propagate_tags: input.propagate_tags.clone().unwrap_or(ecs::PropagateTags::None),
+            enable_ecs_managed_tags: input.enable_ecs_managed_tags == Some(true),
+            deployments: Vec::new(),
+            completed_revision: None,
+            steady_since: None,
+            placement_failed: false,
+            complaint: None,
+            events: Default::default(),
+            tags: tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        })
+    }
+
+    /// The service an earlier request with the same token made, while it is there.
+    fn made_before(&self, view: &EcsView) -> Option<ServiceKey> {
+        let token = self.token.as_deref()?;
+        let known = view.namespace(&self.key.scope)?.client_token(OPERATION, &self.key.cluster, token)?;
+        let service: Name = known.resources.first().filter(|_| known.expires_at > self.now)?.parse().ok()?;
+        let key = ServiceKey { service, ..self.key.clone() };
+        find::row(view, &key).filter(|row| row.status == ServiceStatus::Active).map(|_| key)
+    }
+
+    fn remember(&self, txn: Txn, view: &EcsView) -> Txn {
+        let Some(token) = self.token.as_deref() else { return txn };
+        let scope = &self.key.scope;
+        let known = view.namespace(scope).and_then(|space| space.client_token(OPERATION, &self.key.cluster, token));
+        let path = keys::client_token(scope, OPERATION, self.key.cluster.as_str(), token);
+        let lifetime = i64::try_from(CLIENT_TOKEN_LIFETIME_SECONDS).unwrap_or(i64::MAX);
+        let record = ClientTokenRecord {
+            request: self.request.clone(),
+            resources: vec![self.key.service.to_string()],
+            expires_at: self.now.plus_seconds(lifetime),
+        };
+        txn.require(path.clone(), known.map_or(0, |row| row.revision)).put(path, encode(&record))
+    }
+}
+
+fn service_name(name: Option<&str>) -> Result<Name, Fault> {
+    match name.filter(|name| !name.is_empty()) {
+        None => Err(fault::invalid("Service name cannot be blank.")),
+        Some(name) => name.parse().map_err(|_| {
+            fault::invalid(
+                "Service names can have up to 255 letters (uppercase and lowercase), numbers, underscores, and hyphens.",
+            )
+        }),
+    }
+}
+
+fn client_token(token: Option<&str>) -> Result<Option<String>, Fault> {
+    let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
+    if token.len() > SERVICE_CLIENT_TOKEN_LENGTH_MAX || !token.bytes().all(|byte| (33..=126).contains(&byte)) {
+        return Err(fault::invalid(format!(
+            "clientToken can have up to {SERVICE_CLIENT_TOKEN_LENGTH_MAX} characters in the range 33-126."
+        )));
+    }
+    Ok(Some(token.to_owned()))
+}
+
+fn grace_period(seconds: Option<i32>) -> Result<i32, Fault> {
+    match seconds.unwrap_or(0) {
+        seconds @ 0.. => Ok(seconds),
+        _ => Err(fault::invalid("healthCheckGracePeriodSeconds cannot be a negative number.")),
+    }
+}
+
+/// ENABLED where it could work: a strategy that does not begin with spreading over zones rules it out.
+fn rebalancing(input: &CreateServiceRequest, strategy: &[ecs::PlacementStrategy]) -> ecs::AvailabilityZoneRebalancing {
+    use ecs::AvailabilityZoneRebalancing::{Disabled, Enabled};
+    let by_zone = strategy.first().is_none_or(|first| {
+        first.field.as_deref().is_some_and(|field| field.eq_ignore_ascii_case("attribute:ecs.availability-zone"))
+    });
+    input.availability_zone_rebalancing.clone().unwrap_or(if by_zone { Enabled } else { Disabled })
+}
+
+/// Two requests are the same when everything but the token is.
+fn digest(input: &CreateServiceRequest) -> String {
+    let input = CreateServiceRequest { client_token: None, ..input.clone() };
+    // Wire documents have string keys only, so writing them cannot fail.
+    hex::encode(Sha256::digest(serde_json::to_vec(&input).unwrap_or_default()))
+}
+
+fn check_supported(input: &CreateServiceRequest) -> Result<(), Fault> {
+    fn any<T>(list: Option<&Vec<T>>) -> bool {
+        list.is_some_and(|list| !list.is_empty())
+    }
+    let controller = input.deployment_controller.as_ref().and_then(|controller| controller.r#type.as_ref());
+    let connect = input.service_connect_configuration.as_ref().is_some_and(|connect| connect.enabled == Some(true));
+    spec::refuse_first(&[
+        (input.scheduling_strategy == Some(ecs::SchedulingStrategy::Daemon), "schedulingStrategy 'DAEMON'"),
+        (controller == Some(&ecs::DeploymentControllerType::CodeDeploy), "deploymentController 'CODE_DEPLOY'"),
+        (controller == Some(&ecs::DeploymentControllerType::External), "deploymentController 'EXTERNAL'"),
+        (any(input.load_balancers.as_ref()), "loadBalancers"),
+        (any(input.service_registries.as_ref()), "serviceRegistries"),
+        (connect, "serviceConnectConfiguration"),
+        (any(input.volume_configurations.as_ref()), "volumeConfigurations"),
+        (any(input.vpc_lattice_configurations.as_ref()), "vpcLatticeConfigurations"),
+        (any(input.gateway_connectors.as_ref()), "gatewayConnectors"),
+        (input.monitoring.is_some(), "monitoring"),
+        (input.enable_execute_command == Some(true), "enableExecuteCommand"),
+    ])?;
+    if input.role.is_some() {
+        return Err(fault::invalid("IAM roles are only valid for services configured to use load balancers."));
+    }
+    Ok(())
 }

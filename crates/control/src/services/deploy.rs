@@ -1,5 +1,6 @@
 //! Begins and ends deployments: what changes in the service's row, in its revisions and in its service deployments.
 
+use base64::Engine;
 use gantry_api::ecs;
 use gantry_domain::{
     Timestamp,
@@ -9,6 +10,7 @@ use gantry_store::Txn;
 
 use super::wire;
 use crate::{
+    Random,
     keys::{self, ServiceKey},
     records::{
         DeploymentRecord, RollbackRecord, ServiceDeploymentRecord, ServiceRecord, ServiceRevisionRecord, encode,
@@ -26,6 +28,13 @@ pub(crate) struct NewIds {
     pub(crate) deployment: DeploymentId,
     /// Names the service deployment: 21 characters.
     pub(crate) service_deployment: String,
+}
+
+/// Draws the names of a new deployment.
+pub(crate) fn new_ids(random: &Random) -> NewIds {
+    let mut service_deployment = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random.id());
+    service_deployment.truncate(21);
+    NewIds { deployment: DeploymentId::from_random(random.bits()), service_deployment }
 }
 
 /// The two percentages of a stored configuration, which always has them.
