@@ -8,20 +8,21 @@ use gantry_domain::{
     Timestamp,
     arn::Name,
     limits::{CLIENT_TOKEN_LIFETIME_SECONDS, SERVICE_CLIENT_TOKEN_LENGTH_MAX, SERVICES_PER_CLUSTER_MAX},
-    tags::Tags,
 };
 use gantry_store::Txn;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Control, control, fault,
+    Control, control,
     control::Plan,
+    fault,
     keys::{self, ServiceKey},
     records::{ClientTokenRecord, ServiceRecord, ServiceStatus, encode},
     services::{
         deploy::{self, NewIds},
         find, spec, wire,
     },
+    tags,
     view::EcsView,
 };
 
@@ -79,7 +80,9 @@ impl Create {
             Some(ServiceStatus::Inactive) | None => {}
         }
         if cluster_view.active_services().count() >= SERVICES_PER_CLUSTER_MAX {
-            return Err(ecs::fault::limit_exceeded_exception("The maximum number of services per cluster was reached."));
+            return Err(ecs::fault::limit_exceeded_exception(
+                "The maximum number of services per cluster was reached.",
+            ));
         }
         let asked = spec::Asked {
             task_definition: input.task_definition.clone(),
@@ -99,15 +102,18 @@ impl Create {
         Ok(Plan::Commit(txn.put(key.path(), encode(&record)), key.clone()))
     }
 
-    fn record(&self, input: &CreateServiceRequest, launch_type: crate::records::LaunchType) -> Result<ServiceRecord, Fault> {
+    fn record(
+        &self,
+        input: &CreateServiceRequest,
+        launch_type: crate::records::LaunchType,
+    ) -> Result<ServiceRecord, Fault> {
         let desired_count = input.desired_count.ok_or_else(|| {
             fault::invalid("desiredCount is required for services that use the REPLICA scheduling strategy.")
         })?;
         let placement_constraints = input.placement_constraints.clone().unwrap_or_default();
         let placement_strategy = input.placement_strategy.clone().unwrap_or_default();
         spec::check_placement(launch_type, &placement_constraints, &placement_strategy)?;
-        let tags = input.tags.iter().flatten().map(|tag| (tag.key.as_deref(), tag.value.as_deref()));
-        let tags = Tags::parse(tags).map_err(|error| fault::invalid(error.to_string()))?;
+        let tags = tags::parse(input.tags.as_deref())?;
         Ok(ServiceRecord {
             status: ServiceStatus::Active,
             launch_type,

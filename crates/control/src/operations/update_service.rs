@@ -8,8 +8,9 @@ use gantry_domain::Timestamp;
 use gantry_store::Txn;
 
 use crate::{
-    Control, control, fault,
+    Control, control,
     control::Plan,
+    fault,
     keys::{self, ServiceKey},
     records::{LaunchType, ServiceRecord, ServiceRevisionRecord, encode},
     services::{
@@ -110,7 +111,11 @@ fn next_revision(
     Ok((forced || !same).then_some(next))
 }
 
-fn update_members(record: &mut ServiceRecord, input: &UpdateServiceRequest, launch_type: LaunchType) -> Result<(), Fault> {
+fn update_members(
+    record: &mut ServiceRecord,
+    input: &UpdateServiceRequest,
+    launch_type: LaunchType,
+) -> Result<(), Fault> {
     if let Some(desired_count) = input.desired_count {
         record.desired_count = spec::desired_count(desired_count)?;
     }

@@ -4,7 +4,9 @@ use gantry_api::{Fault, ecs};
 use gantry_domain::{
     Timestamp,
     arn::{Scope, TaskDefinitionKey},
-    limits::{PLACEMENT_CONSTRAINTS_MAX, PLACEMENT_STRATEGIES_MAX, SECURITY_GROUPS_MAX, SUBNETS_MAX, TASKS_PER_SERVICE_MAX},
+    limits::{
+        PLACEMENT_CONSTRAINTS_MAX, PLACEMENT_STRATEGIES_MAX, SECURITY_GROUPS_MAX, SUBNETS_MAX, TASKS_PER_SERVICE_MAX,
+    },
     query::Expression,
 };
 
@@ -118,14 +120,14 @@ fn find_task_definition<'a>(
     let named = scope.task_definition(reference).map_err(|error| fault::elsewhere(&error))?;
     let family = view.namespace(scope).and_then(|space| space.families().get(&named.family)).ok_or_else(not_found)?;
     let (number, row) = match named.revision {
-        Some(revision) => family.revisions.get_key_value(&revision.get()),
-        None => family.revisions.iter().rfind(|(_, row)| row.status == TaskDefinitionStatus::Active),
+        Some(revision) => family.revisions().get_key_value(&revision.get()).map(|(number, row)| (*number, row)),
+        None => family.latest_active(),
     }
     .ok_or_else(not_found)?;
     if row.status != TaskDefinitionStatus::Active {
         return Err(fault::client("TaskDefinition is inactive"));
     }
-    let revision = gantry_domain::arn::Revision::new(*number).ok_or_else(not_found)?;
+    let revision = gantry_domain::arn::Revision::new(number).ok_or_else(not_found)?;
     Ok((TaskDefinitionKey { family: named.family, revision }, row))
 }
 
@@ -166,9 +168,9 @@ fn network(
     let Some(configuration) = configuration else {
         return match awsvpc {
             false => Ok(None),
-            true => Err(fault::invalid(
-                "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
-            )),
+            true => {
+                Err(fault::invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified."))
+            }
         };
     };
     if !awsvpc {
@@ -244,7 +246,10 @@ fn refuse_unsupported(asked: &ecs::DeploymentConfiguration) -> Result<(), Fault>
     let given = [
         (alarms, "deploymentConfiguration.alarms"),
         (asked.bake_time_in_minutes.is_some_and(|minutes| minutes != 0), "deploymentConfiguration.bakeTimeInMinutes"),
-        (asked.lifecycle_hooks.as_ref().is_some_and(|hooks| !hooks.is_empty()), "deploymentConfiguration.lifecycleHooks"),
+        (
+            asked.lifecycle_hooks.as_ref().is_some_and(|hooks| !hooks.is_empty()),
+            "deploymentConfiguration.lifecycleHooks",
+        ),
         (asked.linear_configuration.is_some(), "deploymentConfiguration.linearConfiguration"),
         (asked.canary_configuration.is_some(), "deploymentConfiguration.canaryConfiguration"),
         (asked.early_success_criteria.is_some(), "deploymentConfiguration.earlySuccessCriteria"),
@@ -283,7 +288,9 @@ pub(crate) fn check_placement(
         }
     }
     if constraints.len() > PLACEMENT_CONSTRAINTS_MAX {
-        return Err(fault::invalid(format!("placementConstraints can have at most {PLACEMENT_CONSTRAINTS_MAX} items.")));
+        return Err(fault::invalid(format!(
+            "placementConstraints can have at most {PLACEMENT_CONSTRAINTS_MAX} items."
+        )));
     }
     if strategies.len() > PLACEMENT_STRATEGIES_MAX {
         return Err(fault::invalid(format!("placementStrategy can have at most {PLACEMENT_STRATEGIES_MAX} items.")));
@@ -300,9 +307,9 @@ fn check_constraint(constraint: &ecs::PlacementConstraint) -> Result<(), Fault> 
         (Some(Type::DistinctInstance), Some(_)) => {
             Err(fault::invalid("Expression is not valid for placement constraint type distinctInstance."))
         }
-        (Some(Type::MemberOf), Some(text)) => Expression::parse(text)
-            .map(|_| ())
-            .map_err(|_| fault::invalid(format!("Invalid expression: {text}"))),
+        (Some(Type::MemberOf), Some(text)) => {
+            text.parse::<Expression>().map(|_| ()).map_err(|_| fault::invalid(format!("Invalid expression: {text}")))
+        }
         (Some(Type::MemberOf), None) => {
             Err(fault::invalid("Expression is required for placement constraint type memberOf."))
         }

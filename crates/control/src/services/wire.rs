@@ -8,6 +8,7 @@ use crate::{
     records::{
         DeploymentRecord, LaunchType, ServiceDeploymentRecord, ServiceRecord, ServiceRevisionRecord, ServiceStatus,
     },
+    tags,
     view::{ClusterView, Counts, EcsView, Phase},
 };
 
@@ -89,7 +90,7 @@ pub(crate) fn service(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, 
         service_name: Some(key.service.to_string()),
         service_registries: Some(Vec::new()),
         status: Some(record.status.as_str().to_owned()),
-        tags: with_tags.then(|| tags(record)),
+        tags: with_tags.then(|| tags::wire(&record.tags)),
         task_definition: current.map(|current| key.scope.task_definition_arn(&current.task_definition)),
         task_sets: Some(Vec::new()),
     }
@@ -100,11 +101,6 @@ fn service_role(scope: &Scope) -> String {
     let Scope { account, .. } = scope;
     let partition = scope.partition();
     format!("arn:{partition}:iam::{account}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS")
-}
-
-fn tags(record: &ServiceRecord) -> Vec<ecs::Tag> {
-    let tag = |(key, value): (&String, &String)| ecs::Tag { key: Some(key.clone()), value: Some(value.clone()) };
-    record.tags.iter().map(tag).collect()
 }
 
 fn events(record: &ServiceRecord) -> Vec<ecs::ServiceEvent> {
