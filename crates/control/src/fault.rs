@@ -1,14 +1,22 @@
 //! Every sentence with which the control plane refuses a whole request. The sentences are the real service's; clients
 //! match on them.
 
+mod account_setting;
+mod attribute;
+mod cluster;
 mod request;
+mod tagging;
 mod task_definition;
 
 use gantry_api::{Fault, ecs::fault as wire};
 use gantry_domain::{arn::ReferenceError, paging::BadToken};
 use gantry_store::StoreError;
 
+pub use account_setting::*;
+pub use attribute::*;
+pub use cluster::*;
 pub use request::*;
+pub use tagging::*;
 pub use task_definition::*;
 
 /// `InvalidParameterException` with a sentence.

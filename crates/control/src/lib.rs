@@ -4,7 +4,9 @@
 //! picture and commits one compare-and-set transaction ([`Control::transact`]); whoever lost a race plans again.
 //! Nothing else keeps state that matters: a new [`Control`] on the same store goes on where the old one stopped.
 
+mod account_settings;
 pub mod clock;
+mod clusters;
 mod control;
 pub mod failures;
 pub mod fault;

@@ -1,16 +1,54 @@
-//! `DeleteCluster`.
+//! `DeleteCluster`: an empty cluster becomes INACTIVE and is remembered for a while.
 
 use gantry_api::{
     Caller, Fault,
     ecs::{DeleteClusterRequest, DeleteClusterResponse},
 };
+use gantry_store::Txn;
 
-use crate::Control;
+use crate::{
+    Control, Plan,
+    clusters::{Include, wire},
+    control::{active_cluster, cluster_name, scope},
+    fault, keys,
+    records::{ClusterStatus, encode},
+    view::ClusterView,
+};
 
 pub(crate) async fn run(
-    _control: &Control,
-    _caller: &Caller,
-    _input: DeleteClusterRequest,
+    control: &Control,
+    caller: &Caller,
+    input: DeleteClusterRequest,
 ) -> Result<DeleteClusterResponse, Fault> {
-    Err(Fault::not_implemented("DeleteCluster"))
+    let scope = scope(caller);
+    let name = cluster_name(&scope, input.cluster.as_deref())?;
+    let now = control.now();
+    let cluster = control
+        .transact(|view| {
+            let (known, row) = active_cluster(view, &scope, &name)?;
+            check_empty(known)?;
+            let mut record = row.record.clone();
+            record.status = ClusterStatus::Inactive;
+            record.deleted_at = Some(now);
+            record.capacity_providers.clear();
+            record.default_capacity_provider_strategy.clear();
+            let path = keys::cluster(&scope, name.as_str());
+            let answer = wire(&scope, &name, &record, Some(known), Include::CHANGED);
+            Ok(Plan::Commit(Txn::new().require(&path, row.revision).put(path, encode(&record)), answer))
+        })
+        .await?;
+    Ok(DeleteClusterResponse { cluster: Some(cluster) })
+}
+
+fn check_empty(cluster: &ClusterView) -> Result<(), Fault> {
+    if cluster.registered_instances() > 0 {
+        return Err(fault::cluster_has_instances());
+    }
+    if cluster.active_services().next().is_some() {
+        return Err(fault::cluster_has_services());
+    }
+    if cluster.tasks().all().alive().next().is_some() {
+        return Err(fault::cluster_has_tasks());
+    }
+    Ok(())
 }

@@ -5,12 +5,21 @@ use gantry_api::{
     ecs::{UpdateClusterSettingsRequest, UpdateClusterSettingsResponse},
 };
 
-use crate::Control;
+use super::update_cluster::change;
+use crate::{
+    Control,
+    clusters::check_settings,
+    control::{cluster_name, scope},
+};
 
 pub(crate) async fn run(
-    _control: &Control,
-    _caller: &Caller,
-    _input: UpdateClusterSettingsRequest,
+    control: &Control,
+    caller: &Caller,
+    input: UpdateClusterSettingsRequest,
 ) -> Result<UpdateClusterSettingsResponse, Fault> {
-    Err(Fault::not_implemented("UpdateClusterSettings"))
+    let scope = scope(caller);
+    let name = cluster_name(&scope, input.cluster.as_deref())?;
+    let settings = check_settings(input.settings.as_deref())?;
+    let cluster = change(control, &scope, &name, |record| record.settings.extend(settings.clone())).await?;
+    Ok(UpdateClusterSettingsResponse { cluster: Some(cluster) })
 }
