@@ -72,13 +72,6 @@ impl AwsClient {
         self.ecs("RegisterContainerInstance", input).await
     }
 
-    pub(crate) async fn discover_poll_endpoint(
-        &self,
-        input: &ecs::DiscoverPollEndpointRequest,
-    ) -> Result<ecs::DiscoverPollEndpointResponse, AwsError> {
-        self.ecs("DiscoverPollEndpoint", input).await
-    }
-
     async fn ecs<I: Serialize, O: DeserializeOwned>(&self, name: &'static str, input: &I) -> Result<O, AwsError> {
         let scope = Scope { region: &self.region, service: "ecs" };
         self.call(&scope, "AmazonEC2ContainerServiceV20141113", name, input).await
@@ -155,15 +148,13 @@ impl AwsClient {
         Err(AwsError::Refused { code, message: refusal.message })
     }
 
-    /// URL and headers of the signed upgrade request for `path` with `query`.
-    pub(crate) fn sign_upgrade(&self, path: &str, query: &[(&str, String)]) -> (String, Vec<(&'static str, String)>) {
+    /// URL and headers of the signed request that opens the connection at `path`.
+    pub(crate) fn sign_upgrade(&self, path: &str) -> (String, Vec<(&'static str, String)>) {
         let headers = vec![("host", host_of(&self.endpoint).to_owned())];
-        let request = Request { method: "GET", path, query, headers, body: b"" };
+        let request = Request { method: "GET", path, query: &[], headers, body: b"" };
         let scope = Scope { region: &self.region, service: "ecs" };
         let added = sign(request, &scope, &self.credentials, self.clock.now_ms());
-        let query = query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
-        let base = self.endpoint.replacen("http", "ws", 1);
-        (format!("{base}{path}?{query}"), added)
+        (format!("{}{path}", self.endpoint.replacen("http", "ws", 1)), added)
     }
 }
 

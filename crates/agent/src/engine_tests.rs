@@ -144,7 +144,7 @@ impl Bed {
     }
 
     fn observed(&self) -> Option<ObservedTask> {
-        self.agent().host.outbox.everything().0.into_iter().next()
+        self.agent().host.outbox.everything().into_iter().next()
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&ObservedTask) -> bool) -> ObservedTask {
@@ -175,7 +175,8 @@ impl Bed {
     /// The control plane says it has everything.
     fn acknowledge(&self) {
         let outbox = &self.agent().host.outbox;
-        let (_, versions) = outbox.everything();
+        outbox.unsend();
+        let (_, versions) = outbox.changes(100);
         outbox.acknowledge(&versions);
     }
 

@@ -1,14 +1,17 @@
 //! What every part of the agent shares: configuration, the runtime, the clock, directories, bounds.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io,
     path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU16, Ordering},
     },
+    time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::sync::{RwLock, Semaphore, watch};
 
 use crate::{
@@ -46,6 +49,8 @@ pub(crate) struct Host {
     /// Pulls and creations read; image clean-up writes.
     pub(crate) image_use: RwLock<()>,
     next_range_port: AtomicU16,
+    /// Digest → last use.
+    images_used: Mutex<BTreeMap<String, u64>>,
 }
 
 /// Directories below `DATA/agent`.
@@ -112,11 +117,25 @@ impl Host {
             teardowns: Teardowns::new(),
             image_use: RwLock::new(()),
             next_range_port: AtomicU16::new(0),
+            images_used: Mutex::default(),
         }))
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    /// Notes that an image is in use.
+    pub(crate) fn image_used(&self, digest: &str) {
+        self.images_used.lock().insert(digest.to_owned(), self.now_ms());
+    }
+
+    /// Digests of the images used within `age`; older ones are forgotten.
+    pub(crate) fn recent_images(&self, age: Duration) -> BTreeSet<String> {
+        let since_ms = self.now_ms().saturating_sub(age.as_millis() as u64);
+        let mut used = self.images_used.lock();
+        used.retain(|_, at_ms| *at_ms >= since_ms);
+        used.keys().cloned().collect()
     }
 
     /// The host's own files of /etc that containers' files are derived from.

@@ -1,4 +1,12 @@
-//! Drives tasks to their desired status on a container instance.
+//! Drives tasks to their desired status on a container instance, and reports back.
+//!
+//! - The **engine** ([`engine`]) owns the tasks of the machine. It needs nobody: with the control plane away, tasks go
+//!   on, health checks and restarts included.
+//! - The **session** ([`session`]) is the one connection to the control plane: orders in, observations out.
+//! - **Logs** ([`logs`]) follow what containers print and deliver it, from where the last agent stopped.
+//!
+//! The agent may be killed at any moment: containers live under shims of their own, every task has a durable record,
+//! and the next agent goes on from both.
 
 mod aws;
 mod clock;
@@ -10,15 +18,20 @@ mod engine_tests;
 mod etc_files;
 mod health;
 mod host;
+mod images_cleanup;
 mod logs;
 mod outbox;
 mod ports;
 mod reason;
 mod record;
+mod register;
 mod registry_access;
+mod run;
+mod session;
 mod sigv4;
 mod task;
 mod volumes;
 mod wire;
 
 pub use config::{Config, Credentials, ImagePullBehavior, RuntimeParts};
+pub use run::{AgentError, run};

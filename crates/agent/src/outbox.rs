@@ -60,11 +60,15 @@ impl Outbox {
     }
 
     /// Everything, for the first message of a connection.
-    pub(crate) fn everything(&self) -> (Vec<ObservedTask>, Versions) {
-        let mut entries = self.entries.lock();
-        let mut versions = Versions::new();
-        let tasks = entries.values_mut().map(|entry| take(entry, &mut versions)).collect();
-        (tasks, versions)
+    pub(crate) fn everything(&self) -> Vec<ObservedTask> {
+        self.entries.lock().values().map(|entry| entry.task.clone()).collect()
+    }
+
+    /// Makes everything that was not acknowledged a change again.
+    pub(crate) fn unsend(&self) {
+        for entry in self.entries.lock().values_mut() {
+            entry.sent = entry.acknowledged;
+        }
     }
 
     /// What changed since it was last handed out, at most `max` tasks.

@@ -102,7 +102,6 @@ pub(crate) struct ContainerState {
 pub(crate) struct ContainerNetwork {
     pub(crate) namespace: gantry_runtime::container::Namespace,
     pub(crate) address: Option<IpAddr>,
-    pub(crate) gateway: Option<IpAddr>,
     pub(crate) bindings: Vec<Binding>,
 }
 

@@ -73,6 +73,12 @@ pub(crate) async fn provision(host: &Host, task: &TaskSpec) -> Result<Provision,
 
 /// Makes the image of a container available.
 pub(crate) async fn pull(host: &Host, task: &TaskSpec, index: usize) -> Result<Image, ContainerReason> {
+    let image = pull_as_configured(host, task, index).await?;
+    host.image_used(&image.digest);
+    Ok(image)
+}
+
+async fn pull_as_configured(host: &Host, task: &TaskSpec, index: usize) -> Result<Image, ContainerReason> {
     let reference = &task.containers[index].image;
     let _in_use = host.image_use.read().await;
     let images = &host.runtime.images;
@@ -153,7 +159,6 @@ pub(crate) async fn network(
             return Ok(ContainerNetwork {
                 namespace: Namespace::Host,
                 address: None,
-                gateway: None,
                 bindings: ports::unpublished_bindings(task, definition),
             });
         }
@@ -164,7 +169,6 @@ pub(crate) async fn network(
             return Ok(ContainerNetwork {
                 namespace: Namespace::Path(namespace.path.clone()),
                 address: Some(IpAddr::V4(eni.address)),
-                gateway: Some(IpAddr::V4(eni.gateway)),
                 bindings: ports::unpublished_bindings(task, definition),
             });
         }
@@ -178,12 +182,7 @@ pub(crate) async fn network(
         let published = publish(host, id, &definition.ports).await;
         ports::bindings(&definition.ports, &published.map_err(|error| ContainerReason::from_network(&error))?)
     };
-    Ok(ContainerNetwork {
-        namespace: Namespace::Path(namespace.path),
-        address: namespace.address,
-        gateway: namespace.gateway,
-        bindings,
-    })
+    Ok(ContainerNetwork { namespace: Namespace::Path(namespace.path), address: namespace.address, bindings })
 }
 
 /// Publishes, trying other blocks for ranges, and waiting for a fixed port that a stopped task is about to free.

@@ -1,0 +1,200 @@
+//! Registration of this machine as a container instance, through the real API.
+//!
+//! The instance's ARN is kept in `DATA/agent/instance.json`; an agent that starts again registers as the same
+//! instance. A lost data directory makes a new one.
+
+use std::{fs, io, path::Path};
+
+use gantry_api::ecs::{Attribute, RegisterContainerInstanceRequest, Resource, VersionInfo};
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use crate::{
+    aws::{AwsClient, AwsError},
+    config::Config,
+    host::Dirs,
+    record::{Durability, replace},
+};
+
+/// What this agent can do, as attributes without a value.
+const CAPABILITIES: [&str; 33] = [
+    "com.amazonaws.ecs.capability.privileged-container",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.17",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.18",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.19",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.20",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.21",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.22",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.23",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.24",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.25",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.26",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.27",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.28",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.29",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.30",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.31",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.32",
+    "com.amazonaws.ecs.capability.logging-driver.awslogs",
+    "com.amazonaws.ecs.capability.logging-driver.json-file",
+    "com.amazonaws.ecs.capability.logging-driver.none",
+    "com.amazonaws.ecs.capability.ecr-auth",
+    "ecs.capability.execution-role-ecr-pull",
+    "ecs.capability.execution-role-awslogs",
+    "ecs.capability.ecr-endpoint",
+    "ecs.capability.container-health-check",
+    "ecs.capability.task-eni",
+    "ecs.capability.task-cpu-mem-limit",
+    "ecs.capability.increased-task-cpu-limit",
+    "ecs.capability.docker-plugin.local",
+    "ecs.capability.pid-ipc-namespace-sharing",
+    "ecs.capability.container-ordering",
+    "ecs.capability.network.container-port-range",
+    "ecs.capability.container-restart-policy",
+];
+
+/// What the machine has.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) cpu_units: i32,
+    pub(crate) memory_mib: u64,
+    /// `x86_64` or `arm64`.
+    pub(crate) architecture: &'static str,
+}
+
+impl Machine {
+    pub(crate) fn read() -> io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let meminfo = fs::read_to_string("/proc/meminfo")?;
+        let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+        let kib: u64 = total.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default();
+        Ok(Self {
+            cpu_units: i32::try_from(cores.saturating_mul(1024)).unwrap_or(i32::MAX),
+            memory_mib: kib / 1024,
+            architecture: if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" },
+        })
+    }
+}
+
+/// The instance as it was registered before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Registered {
+    cluster: String,
+    container_instance_arn: String,
+}
+
+/// Registers, or registers again, and remembers the ARN.
+pub(crate) async fn register(
+    client: &AwsClient,
+    config: &Config,
+    dirs: &Dirs,
+    machine: &Machine,
+) -> Result<String, AwsError> {
+    let path = dirs.root.join("instance.json");
+    let before = read(&path, &config.cluster);
+    let request = request(config, machine, before.clone());
+    let answer = match client.register_container_instance(&request).await {
+        // The control plane does not know the instance any more, or not in this cluster: be a new one.
+        Err(error) if before.is_some() && !error.is_transient() => {
+            warn!(%error, "container instance is not known any more; registering a new one");
+            client.register_container_instance(&self::request(config, machine, None)).await?
+        }
+        other => other?,
+    };
+    let arn = answer
+        .container_instance
+        .and_then(|instance| instance.container_instance_arn)
+        .ok_or(AwsError::Malformed { operation: "RegisterContainerInstance" })?;
+    if before.as_ref() != Some(&arn) {
+        remember(&path, &Registered { cluster: config.cluster.clone(), container_instance_arn: arn.clone() });
+    }
+    info!(container_instance = arn, "registered");
+    Ok(arn)
+}
+
+/// Forgets the ARN, so that the next registration makes a new instance.
+pub(crate) fn forget(dirs: &Dirs) {
+    drop(fs::remove_file(dirs.root.join("instance.json")));
+}
+
+fn read(path: &Path, cluster: &str) -> Option<String> {
+    let registered: Registered = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (registered.cluster == cluster).then_some(registered.container_instance_arn)
+}
+
+fn remember(path: &Path, registered: &Registered) {
+    let written = serde_json::to_vec(registered)
+        .map_err(io::Error::from)
+        .and_then(|bytes| replace(path, &bytes, Durability::Power));
+    if let Err(error) = written {
+        warn!(%error, "registration was not saved; the next start makes a new container instance");
+    }
+}
+
+fn request(config: &Config, machine: &Machine, before: Option<String>) -> RegisterContainerInstanceRequest {
+    let memory_mib = machine.memory_mib.saturating_sub(config.reserved_memory_mib);
+    RegisterContainerInstanceRequest {
+        cluster: Some(config.cluster.clone()),
+        container_instance_arn: before,
+        instance_identity_document: Some(identity_document(config)),
+        instance_identity_document_signature: Some(String::new()),
+        total_resources: Some(vec![
+            integer("CPU", machine.cpu_units),
+            integer("MEMORY", i32::try_from(memory_mib).unwrap_or(i32::MAX)),
+            ports("PORTS", &config.reserved_ports),
+            ports("PORTS_UDP", &config.reserved_ports_udp),
+        ]),
+        attributes: Some(attributes(config, machine)),
+        version_info: Some(VersionInfo {
+            agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            agent_hash: None,
+            docker_version: Some(concat!("Gantry: ", env!("CARGO_PKG_VERSION")).to_owned()),
+        }),
+        ..Default::default()
+    }
+}
+
+/// The part of EC2's document that a control plane can use of any machine. It is not signed by anybody.
+fn identity_document(config: &Config) -> String {
+    if config.instance_id.is_empty() {
+        return String::new();
+    }
+    serde_json::json!({
+        "instanceId": config.instance_id,
+        "region": config.region,
+        "accountId": config.account,
+        "availabilityZone": format!("{}a", config.region),
+    })
+    .to_string()
+}
+
+fn attributes(config: &Config, machine: &Machine) -> Vec<Attribute> {
+    let named = [("ecs.os-type", "linux"), ("ecs.os-family", "LINUX"), ("ecs.cpu-architecture", machine.architecture)];
+    let attribute = |name: &str, value: Option<&str>| Attribute {
+        name: Some(name.to_owned()),
+        value: value.map(str::to_owned),
+        ..Default::default()
+    };
+    let own =
+        config.attributes.iter().map(|(name, value)| attribute(name, (!value.is_empty()).then_some(value.as_str())));
+    let named = named.iter().map(|(name, value)| attribute(name, Some(value)));
+    CAPABILITIES.iter().map(|name| attribute(name, None)).chain(named).chain(own).collect()
+}
+
+fn integer(name: &str, value: i32) -> Resource {
+    Resource {
+        name: Some(name.to_owned()),
+        r#type: Some("INTEGER".to_owned()),
+        integer_value: Some(value),
+        ..Default::default()
+    }
+}
+
+fn ports(name: &str, ports: &[u16]) -> Resource {
+    Resource {
+        name: Some(name.to_owned()),
+        r#type: Some("STRINGSET".to_owned()),
+        string_set_value: Some(ports.iter().map(u16::to_string).collect()),
+        ..Default::default()
+    }
+}

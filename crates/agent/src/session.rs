@@ -1,0 +1,212 @@
+//! The agent's one connection: desired tasks come in, observed tasks go out.
+//!
+//! A connection begins with everything that is known on either side, so nothing is lost with the one before it. While
+//! there is none, tasks go on, and what happens to them waits in the outbox.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::{SinkExt, StreamExt};
+use gantry_api::agent::{AgentMessage, ControlMessage, PROTOCOL_VERSION};
+use tokio::{
+    net::TcpStream,
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
+};
+use tracing::{debug, info, warn};
+
+use crate::{
+    aws::AwsClient,
+    engine::supervisor::Desired,
+    host::Host,
+    outbox::{Outbox, Versions},
+    wire,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Silence after which the agent says that it is still there.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
+/// Silence after which the other side is taken for gone: three heartbeats went unanswered.
+const SILENCE_MAX: Duration = Duration::from_secs(65);
+/// Tasks in one message, and messages not yet acknowledged: bounds what a slow control plane makes us hold.
+const TASKS_PER_MESSAGE: usize = 256;
+const MESSAGES_IN_FLIGHT: usize = 64;
+
+/// What the session tells the engine.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// The full desired set.
+    Set(Vec<Desired>),
+    /// Changes of it, and ARNs of tasks to forget.
+    Change(Vec<Desired>, Vec<String>),
+    /// Stop every task.
+    StopAll,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionEnd {
+    #[error("control plane did not answer in time")]
+    ConnectTimeout,
+    #[error("connection failed")]
+    Connection(#[source] Box<tungstenite::Error>),
+    #[error("control plane was silent for too long")]
+    Silent,
+    #[error("control plane closed the connection")]
+    Closed,
+    #[error("control plane ended the connection: {reason}")]
+    Goodbye { reason: String, register: bool },
+    #[error("agent is shutting down")]
+    EngineGone,
+}
+
+impl From<tungstenite::Error> for SessionEnd {
+    fn from(error: tungstenite::Error) -> Self {
+        Self::Connection(Box::new(error))
+    }
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Connects and serves until the connection ends.
+pub(crate) async fn serve(
+    host: &Arc<Host>,
+    client: &AwsClient,
+    container_instance: &str,
+    orders: &mpsc::Sender<Order>,
+) -> SessionEnd {
+    let socket = match timeout(CONNECT_TIMEOUT, connect(client)).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) => return error.into(),
+        Err(_) => return SessionEnd::ConnectTimeout,
+    };
+    info!("connected to the control plane");
+    let mut session = Session { socket, outbox: &host.outbox, orders, sequence: 0, in_flight: BTreeMap::new() };
+    match session.converse(host, container_instance).await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    }
+}
+
+async fn connect(client: &AwsClient) -> Result<Socket, tungstenite::Error> {
+    let (url, headers) = client.sign_upgrade("/agent/v1/connect");
+    let mut request = url.into_client_request()?;
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(&value).map_err(tungstenite::http::Error::from)?;
+        request.headers_mut().insert(name, value);
+    }
+    // Messages are small and each is waited for.
+    let disable_nagle = true;
+    let (socket, _) = tokio_tungstenite::connect_async_with_config(request, None, disable_nagle).await?;
+    Ok(socket)
+}
+
+struct Session<'a> {
+    socket: Socket,
+    outbox: &'a Outbox,
+    orders: &'a mpsc::Sender<Order>,
+    sequence: u64,
+    /// Sequence → what the message carried.
+    in_flight: BTreeMap<u64, Versions>,
+}
+
+enum Never {}
+
+impl Session<'_> {
+    async fn converse(&mut self, host: &Host, container_instance: &str) -> Result<Never, SessionEnd> {
+        let hello = AgentMessage::Hello {
+            protocol_version: PROTOCOL_VERSION,
+            container_instance_arn: container_instance.to_owned(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot_id: host.boot_id.clone(),
+            tasks: self.outbox.everything(),
+        };
+        self.send(&hello).await?;
+        // What was under way on the last connection may not have arrived.
+        self.outbox.unsend();
+        let mut published = self.outbox.watch_published();
+        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            published.borrow_and_update();
+            self.report().await?;
+            tokio::select! {
+                message = self.socket.next() => {
+                    heard = Instant::now();
+                    self.receive(message.ok_or(SessionEnd::Closed)??).await?;
+                }
+                changed = published.changed() => changed.map_err(|_| SessionEnd::EngineGone)?,
+                _ = heartbeat.tick() => {
+                    if heard.elapsed() > SILENCE_MAX {
+                        return Err(SessionEnd::Silent);
+                    }
+                    self.send(&AgentMessage::Heartbeat).await?;
+                    // The answer is the proof of life.
+                    self.socket.send(Message::Ping(Default::default())).await?;
+                }
+            }
+        }
+    }
+
+    /// Sends what changed, as far as the bound on unacknowledged messages allows.
+    async fn report(&mut self) -> Result<(), SessionEnd> {
+        while self.in_flight.len() < MESSAGES_IN_FLIGHT {
+            let (tasks, versions) = self.outbox.changes(TASKS_PER_MESSAGE);
+            if tasks.is_empty() {
+                return Ok(());
+            }
+            self.sequence += 1;
+            self.in_flight.insert(self.sequence, versions);
+            self.send(&AgentMessage::Observed { sequence: self.sequence, tasks }).await?;
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self, message: Message) -> Result<(), SessionEnd> {
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Close(_) => return Err(SessionEnd::Closed),
+            _ => return Ok(()),
+        };
+        let message: ControlMessage = match serde_json::from_str(&text) {
+            Ok(message) => message,
+            Err(error) => {
+                // A newer control plane may say more than this agent understands; the next full set makes it good.
+                warn!(%error, "message of the control plane was not understood");
+                return Ok(());
+            }
+        };
+        match message {
+            ControlMessage::DesiredSet { revision, tasks } => {
+                debug!(revision, tasks = tasks.len(), "desired set");
+                self.order(Order::Set(tasks.into_iter().map(wire::desired).collect())).await
+            }
+            ControlMessage::Delta { revision, changed, removed } => {
+                debug!(revision, changed = changed.len(), removed = removed.len(), "desired tasks changed");
+                self.order(Order::Change(changed.into_iter().map(wire::desired).collect(), removed)).await
+            }
+            ControlMessage::Acknowledged { sequence } => {
+                let later = self.in_flight.split_off(&(sequence + 1));
+                for versions in std::mem::replace(&mut self.in_flight, later).into_values() {
+                    self.outbox.acknowledge(&versions);
+                }
+                Ok(())
+            }
+            ControlMessage::Goodbye { reason, register } => Err(SessionEnd::Goodbye { reason, register }),
+        }
+    }
+
+    async fn order(&self, order: Order) -> Result<(), SessionEnd> {
+        self.orders.send(order).await.map_err(|_| SessionEnd::EngineGone)
+    }
+
+    async fn send(&mut self, message: &AgentMessage) -> Result<(), SessionEnd> {
+        #[expect(clippy::expect_used, reason = "messages have string keys only")]
+        let text = serde_json::to_string(message).expect("messages have string keys only");
+        self.socket.send(Message::text(text)).await.map_err(SessionEnd::from)
+    }
+}
