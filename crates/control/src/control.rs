@@ -12,6 +12,7 @@ use gantry_store::{Revision, Store, StoreError, Txn, TxnError, View, ViewGuard};
 use crate::{
     clock::SharedClock,
     fault, keys,
+    launch::{self, Launch, LaunchError, Launched, Launcher},
     random::Random,
     records::{ClusterRecord, SharedRow},
     revisions::RevisionNumbers,
@@ -38,6 +39,7 @@ pub struct Control {
     pub settings: Arc<Settings>,
     /// Revision numbers on their way into the store.
     pub(crate) revisions: Arc<RevisionNumbers>,
+    launcher: Launcher,
 }
 
 /// What a planning closure decided.
@@ -56,6 +58,7 @@ impl Control {
     /// When the store cannot be read.
     pub async fn open(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, StoreError> {
         let view = View::start(&store, keys::PREFIX).await?;
+        let launcher = launch::start(store.clone(), view.clone(), clock.clone());
         Ok(Self {
             store,
             view,
@@ -63,6 +66,7 @@ impl Control {
             random: Random::system(),
             settings: Arc::new(settings),
             revisions: Arc::default(),
+            launcher,
         })
     }
 
@@ -88,17 +92,15 @@ impl Control {
     /// # Errors
     /// [`TxnError::Conflict`] when a compare did not hold; the picture then already shows what was in the way.
     pub async fn commit(&self, txn: Txn) -> Result<Revision, TxnError> {
-        match self.store.txn(txn).await {
-            Ok(revision) => {
-                self.view.wait_for(revision).await?;
-                Ok(revision)
-            }
-            Err(error @ TxnError::Conflict { .. }) => {
-                self.view.wait_for(self.store.revision()).await?;
-                Err(error)
-            }
-            Err(error) => Err(error),
-        }
+        commit(&self.store, &self.view, txn).await
+    }
+
+    /// Starts tasks: places and creates them, all or as many as find a place.
+    ///
+    /// # Errors
+    /// [`LaunchError`]; nothing was created then.
+    pub async fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
+        self.launcher.launch(launch, self.random.clone()).await
     }
 
     /// Plans on the picture and commits; plans again when somebody else was faster. The closure runs under the
@@ -126,6 +128,21 @@ impl Control {
 impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Control").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// See [`Control::commit`].
+pub(crate) async fn commit(store: &Store, view: &View<EcsView>, txn: Txn) -> Result<Revision, TxnError> {
+    match store.txn(txn).await {
+        Ok(revision) => {
+            view.wait_for(revision).await?;
+            Ok(revision)
+        }
+        Err(error @ TxnError::Conflict { .. }) => {
+            view.wait_for(store.revision()).await?;
+            Err(error)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -34,6 +34,17 @@ pub fn store(error: StoreError) -> Fault {
     wire::server_exception("Service Unavailable. Please try again later.").caused_by(error)
 }
 
+/// The store failed for several requests at once.
+pub fn store_shared(error: &std::sync::Arc<StoreError>) -> Fault {
+    wire::server_exception("Service Unavailable. Please try again later.").caused_by(error.clone())
+}
+
+/// A client token was used before, with another request.
+pub fn token_conflict(task_arns: Vec<String>) -> Fault {
+    wire::conflict_exception("The clientToken was already used with a different request.")
+        .with_field("resourceIds", task_arns)
+}
+
 /// Too many others changed the same things at the same time.
 pub fn overtaken() -> Fault {
     wire::server_exception("Concurrent modification, please try again.")

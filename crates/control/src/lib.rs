@@ -11,6 +11,7 @@ mod control;
 pub mod failures;
 pub mod fault;
 pub mod keys;
+pub mod launch;
 mod operations;
 mod paging;
 mod random;

@@ -38,6 +38,7 @@ use crate::{
 pub struct EcsView {
     namespaces: BTreeMap<Scope, Namespace>,
     hosts: BTreeMap<InstanceKey, Host>,
+    fleet: BTreeSet<InstanceKey>,
     subnet_blocks: BTreeMap<u16, SharedRow<SubnetBlockRecord>>,
     feed: ChangeFeed,
 }
@@ -81,6 +82,17 @@ impl EcsView {
     /// The host: a registered (or deregistered) container instance with what is on it.
     pub fn host(&self, key: &InstanceKey) -> Option<&Host> {
         self.hosts.get(key)
+    }
+
+    /// The host with its key as the view holds it.
+    pub fn host_entry(&self, key: &InstanceKey) -> Option<(&InstanceKey, &Host)> {
+        self.hosts.get_key_value(key)
+    }
+
+    /// The Fargate fleet of an account, over all regions and clusters: hosts that registered for it.
+    pub fn fleet<'a>(&'a self, account: &'a str) -> impl Iterator<Item = (&'a InstanceKey, &'a Host)> {
+        let own = self.fleet.iter().filter(move |key| key.scope.account == account);
+        own.filter_map(|key| self.hosts.get_key_value(key))
     }
 
     /// The hosts of one cluster, in the order of their ids.
@@ -167,6 +179,11 @@ impl EcsView {
         let host = self.hosts.entry(key.clone()).or_default();
         let was = host.row.take();
         host.row = row(event);
+        if host.row.as_ref().is_some_and(|row| row.fargate && row.is_registered()) {
+            self.fleet.insert(key.clone());
+        } else {
+            self.fleet.remove(&key);
+        }
         let cluster = space.clusters.entry(key.cluster.clone()).or_default();
         cluster.count_instance(was.as_deref(), host.row.as_deref());
         if host.row.is_none() && host.tasks().is_empty() && host.placements_revision == 0 {

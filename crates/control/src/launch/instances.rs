@@ -1,0 +1,67 @@
+//! The hosts a launch may use, as placement sees them.
+
+use std::collections::BTreeMap;
+
+use gantry_domain::{
+    placement::{Attributes, Instance},
+    task_definition::TaskResources,
+};
+
+use super::Target;
+use crate::{
+    keys::{ClusterKey, InstanceKey},
+    records::{InstanceRecord, InstanceStatus, Row},
+    view::{EcsView, Host},
+};
+
+/// What earlier launches of the same batch took from each host.
+pub(super) type TakenByHost = BTreeMap<InstanceKey, Vec<(TaskResources, String)>>;
+
+/// A host with its instance record.
+pub(super) type Candidate<'a> = (&'a InstanceKey, &'a Host, &'a Row<InstanceRecord>);
+
+/// The ACTIVE hosts of a target, in a fixed order.
+pub(super) fn candidates<'a>(view: &'a EcsView, cluster: &'a ClusterKey, target: &Target) -> Vec<Candidate<'a>> {
+    let active = |(key, host): (&'a InstanceKey, &'a Host)| {
+        let row = host.row.as_deref().filter(|row| row.status == InstanceStatus::Active)?;
+        Some((key, host, row))
+    };
+    let own = || view.hosts_of_cluster(&cluster.scope, &cluster.cluster).filter_map(active);
+    match target {
+        Target::Ec2 => own().filter(|(_, _, row)| !row.external).collect(),
+        Target::External => own().filter(|(_, _, row)| row.external).collect(),
+        Target::Fleet => view.fleet(&cluster.scope.account).filter_map(active).collect(),
+        // Looked up one by one.
+        Target::Named(_) => Vec::new(),
+    }
+}
+
+/// Borrows a host for placement, less what the batch took already.
+pub(super) fn instance<'a>((key, host, row): Candidate<'a>, taken: &TakenByHost) -> Instance<'a> {
+    let mut instance = Instance {
+        id: key.id,
+        agent_connected: row.agent_connected,
+        cpu_free: row.resources.cpu.saturating_sub(host.cpu_reserved()),
+        memory_free: row.resources.memory.saturating_sub(host.memory_reserved()),
+        tcp_reserved: &row.resources.tcp,
+        udp_reserved: &row.resources.udp,
+        tcp_taken: host.tcp_ports(),
+        udp_taken: host.udp_ports(),
+        custom_attributes: as_attributes(&row.custom_attributes),
+        attributes: as_attributes(&row.attributes),
+        groups: host.groups(),
+        running_tasks: host.counts().running(),
+        agent_version: row.version_info.as_ref().and_then(|info| info.agent_version.as_deref()),
+        ec2_instance_id: row.ec2_instance_id.as_deref(),
+        registered_at: row.registered_at,
+        taken: Default::default(),
+    };
+    for (resources, group) in taken.get(key).into_iter().flatten() {
+        instance.take(resources, group);
+    }
+    instance
+}
+
+fn as_attributes(attributes: &BTreeMap<String, Option<String>>) -> &Attributes {
+    attributes
+}

@@ -1,0 +1,329 @@
+//! Planning a batch of launches on one picture.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_domain::{
+    Timestamp,
+    arn::TaskId,
+    limits::CLIENT_TOKEN_LIFETIME_SECONDS,
+    placement::{Instance, Lack, Needs, Rejection, place, resource_lacks},
+};
+use gantry_store::{Op, Revision, Txn};
+
+use super::{
+    Launch, LaunchError, Launched, Refusal, Refused, Target,
+    instances::{Candidate, TakenByHost, candidates, instance},
+    network::Addresses,
+    refused,
+};
+use crate::{
+    control::active_cluster,
+    fault, keys,
+    keys::{InstanceKey, TaskKey},
+    random::Random,
+    records::{ClientTokenRecord, InstanceStatus, NetworkRecord, TaskRecord, encode},
+    view::EcsView,
+};
+
+/// A transaction in the making, and what it takes from the picture it is planned on.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    taken: TakenByHost,
+    addresses: Addresses,
+    hosts: BTreeMap<InstanceKey, (Revision, Revision)>,
+    compares: BTreeMap<String, Revision>,
+    exists: BTreeSet<String>,
+    puts: BTreeMap<String, Op>,
+    tasks: usize,
+}
+
+/// What planning one launch gave.
+pub(super) enum Planned {
+    /// This becomes true with the batch (or is true already, when no task was placed).
+    Done(Launched),
+    /// It touches a key that the batch touches already: it must wait for the next one.
+    Later,
+}
+
+impl Batch {
+    /// How many tasks it creates.
+    pub(super) fn tasks(&self) -> usize {
+        self.tasks
+    }
+
+    /// Whether there is nothing to commit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.puts.is_empty()
+    }
+
+    /// Adds a launch.
+    pub(super) fn plan(
+        &mut self,
+        view: &EcsView,
+        launch: &Launch,
+        random: &Random,
+        now: Timestamp,
+    ) -> Result<Planned, LaunchError> {
+        if self.collides(launch) {
+            return Ok(Planned::Later);
+        }
+        if let Some(earlier) = repeated(view, launch, now)? {
+            return Ok(Planned::Done(earlier));
+        }
+        let (_, cluster) = active_cluster(view, &launch.cluster.scope, &launch.cluster.cluster)?;
+        let (places, mut launched) = self.choose(view, launch, random);
+        let placed = self.create((view, random, now), launch, &places, &mut launched);
+        if placed > 0 {
+            let scope = &launch.cluster.scope;
+            self.compares.insert(keys::cluster(scope, launch.cluster.cluster.as_str()), cluster.revision);
+            self.exists.insert(keys::task_definition(scope, &launch.definition));
+            self.remember(view, launch, &launched.tasks, now);
+            self.join(&launch.with);
+        }
+        Ok(Planned::Done(launched))
+    }
+
+    /// The transaction.
+    pub(super) fn into_txn(self) -> Txn {
+        let mut txn = Txn::new();
+        for (host, (instance, placements)) in &self.hosts {
+            let path = host.placements_path();
+            txn = txn.require(host.path(), *instance).require(path.clone(), *placements).put(path, "{}");
+        }
+        for (key, revision) in self.compares {
+            txn = txn.require(key, revision);
+        }
+        for key in self.exists {
+            txn = txn.require_exists(key);
+        }
+        txn = self.addresses.into_txn(txn);
+        txn.then.extend(self.puts.into_values());
+        txn
+    }
+
+    fn collides(&self, launch: &Launch) -> bool {
+        let token = launch.token.as_ref().map(|token| token_key(launch, &token.token));
+        let own = launch.with.then.iter().filter_map(|op| match op {
+            Op::Put { key, .. } | Op::Delete { key } => Some(key.clone()),
+            Op::DeletePrefix { .. } => None,
+        });
+        own.chain(token).any(|key| self.puts.contains_key(&key))
+    }
+
+    /// A host for each task that finds one.
+    fn choose<'a>(&self, view: &'a EcsView, launch: &'a Launch, random: &Random) -> (Vec<Candidate<'a>>, Launched) {
+        let needs = needs(launch);
+        if let Target::Named(_) = launch.target {
+            return self.choose_named(view, launch, &needs);
+        }
+        let candidates = candidates(view, &launch.cluster, &launch.target);
+        let mut instances: Vec<Instance<'_>> =
+            candidates.iter().map(|candidate| instance(*candidate, &self.taken)).collect();
+        let placement = place(&needs, &mut instances, launch.count, random.bits());
+        let key_of = |rejection: &Rejection| {
+            // Fleet hosts of several clusters may, in theory, share an id; the first is as good as any for a reason.
+            candidates.iter().find(|(key, ..)| key.id == rejection.instance).map(|(key, ..)| (*key).clone())
+        };
+        let refuse = |rejection: &Rejection| key_of(rejection).map(|key| refused(key, rejection));
+        let launched = Launched {
+            tasks: Vec::new(),
+            unplaced: placement.unplaced,
+            refused: placement.rejections.iter().filter_map(refuse).collect(),
+            closest: placement.closest().and_then(refuse),
+            no_instances: candidates.is_empty(),
+        };
+        let places = placement.chosen.iter().filter_map(|index| candidates.get(*index).copied()).collect();
+        (places, launched)
+    }
+
+    fn choose_named<'a>(&self, view: &'a EcsView, launch: &'a Launch, needs: &Needs) -> (Vec<Candidate<'a>>, Launched) {
+        let Target::Named(ids) = &launch.target else { return Default::default() };
+        let (mut places, mut launched) = (Vec::new(), Launched::default());
+        let mut taken = self.taken.clone();
+        for id in ids {
+            let key =
+                InstanceKey { scope: launch.cluster.scope.clone(), cluster: launch.cluster.cluster.clone(), id: *id };
+            match self.named(view, &key, needs, &taken) {
+                Ok(candidate) => {
+                    taken.entry(key).or_default().push((needs.resources.clone(), needs.group.clone()));
+                    places.push(candidate);
+                }
+                Err(why) => {
+                    launched.unplaced += 1;
+                    launched.refused.push(Refused { instance: key, why });
+                }
+            }
+        }
+        (places, launched)
+    }
+
+    fn named<'a>(
+        &self,
+        view: &'a EcsView,
+        key: &InstanceKey,
+        needs: &Needs,
+        taken: &TakenByHost,
+    ) -> Result<Candidate<'a>, Refusal> {
+        let (key, host) = view.host_entry(key).ok_or(Refusal::Missing)?;
+        let row = host.row.as_deref().ok_or(Refusal::Missing)?;
+        if row.status == InstanceStatus::Inactive {
+            return Err(Refusal::Inactive);
+        }
+        let candidate = (key, host, row);
+        match resource_lacks(needs, &instance(candidate, taken)).into_iter().next() {
+            None => Ok(candidate),
+            Some(lack) => Err(Refusal::Lacks(lack)),
+        }
+    }
+
+    /// Creates the tasks on their hosts; returns how many.
+    fn create(
+        &mut self,
+        (view, random, now): (&EcsView, &Random, Timestamp),
+        launch: &Launch,
+        places: &[Candidate<'_>],
+        launched: &mut Launched,
+    ) -> usize {
+        let scope = &launch.cluster.scope;
+        for (index, (host, entry, row)) in places.iter().enumerate() {
+            let Ok(network) = self.network(view, launch, random, self.tasks + index) else {
+                launched.unplaced += 1;
+                launched.refused.push(Refused { instance: (*host).clone(), why: Refusal::Addresses });
+                continue;
+            };
+            let zone = row.attribute("ecs.availability-zone").flatten();
+            let record = launch.task.record(index, &launch.definition, (host, zone), network, (random, now));
+            let id = TaskId::from_bytes(random.id());
+            self.put_task(TaskKey { scope: scope.clone(), cluster: launch.cluster.cluster.clone(), id }, &record);
+            let resources = launch.task.requirements.resources();
+            self.taken.entry((*host).clone()).or_default().push((resources, launch.task.group.clone()));
+            self.hosts.insert((*host).clone(), (row.revision, entry.placements_revision));
+            launched.tasks.push(id);
+        }
+        self.tasks += launched.tasks.len();
+        launched.tasks.len()
+    }
+
+    fn network(
+        &mut self,
+        view: &EcsView,
+        launch: &Launch,
+        random: &Random,
+        turn: usize,
+    ) -> Result<Option<NetworkRecord>, Refusal> {
+        match &launch.task.network {
+            Some(request) if launch.task.needs_address() => {
+                let drawn = self.addresses.draw(view, &launch.cluster.scope, request, random, turn);
+                drawn.map(Some).ok_or(Refusal::Addresses)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn put_task(&mut self, key: TaskKey, record: &TaskRecord) {
+        let path = key.path();
+        self.compares.insert(path.clone(), 0);
+        self.put(path, encode(record));
+    }
+
+    fn put(&mut self, key: String, value: bytes::Bytes) {
+        self.puts.insert(key.clone(), Op::Put { key, value, lease: None });
+    }
+
+    fn remember(&mut self, view: &EcsView, launch: &Launch, tasks: &[TaskId], now: Timestamp) {
+        let Some(token) = &launch.token else { return };
+        let key = token_key(launch, &token.token);
+        let old = known_token(view, launch, &token.token).map_or(0, |row| row.revision);
+        let lifetime = i64::try_from(CLIENT_TOKEN_LIFETIME_SECONDS).unwrap_or(i64::MAX);
+        let record = ClientTokenRecord {
+            request: token.request.clone(),
+            resources: tasks.iter().map(TaskId::to_string).collect(),
+            expires_at: now.plus_seconds(lifetime),
+        };
+        self.compares.insert(key.clone(), old);
+        self.put(key, encode(&record));
+    }
+
+    fn join(&mut self, with: &Txn) {
+        for compare in &with.compares {
+            match compare {
+                gantry_store::Compare::ModRevision { key, revision } => {
+                    self.compares.insert(key.clone(), *revision);
+                }
+                gantry_store::Compare::Exists { key } => {
+                    self.exists.insert(key.clone());
+                }
+            }
+        }
+        for op in &with.then {
+            let (Op::Put { key, .. } | Op::Delete { key } | Op::DeletePrefix { prefix: key }) = op;
+            self.puts.insert(key.clone(), op.clone());
+        }
+    }
+}
+
+fn needs(launch: &Launch) -> Needs {
+    let requirements = &launch.task.requirements;
+    // The fleet's hosts are ours: what they can do is our business, not the task definition's.
+    let attributes = if launch.target == Target::Fleet { Vec::new() } else { requirements.attributes.clone() };
+    Needs {
+        resources: requirements.resources(),
+        attributes,
+        group: launch.task.group.clone(),
+        constraints: launch.constraints.clone(),
+        strategies: launch.strategies.clone(),
+    }
+}
+
+fn token_key(launch: &Launch, token: &str) -> String {
+    keys::client_token(&launch.cluster.scope, "RunTask", launch.cluster.cluster.as_str(), token)
+}
+
+fn known_token<'a>(
+    view: &'a EcsView,
+    launch: &Launch,
+    token: &str,
+) -> Option<&'a crate::records::SharedRow<ClientTokenRecord>> {
+    view.namespace(&launch.cluster.scope)?.client_token("RunTask", &launch.cluster.cluster, token)
+}
+
+/// What a launch with the same token led to.
+fn repeated(view: &EcsView, launch: &Launch, now: Timestamp) -> Result<Option<Launched>, LaunchError> {
+    let Some(token) = &launch.token else { return Ok(None) };
+    let Some(known) = known_token(view, launch, &token.token).filter(|known| known.expires_at > now) else {
+        return Ok(None);
+    };
+    let tasks: Vec<TaskId> = known.resources.iter().filter_map(|id| id.parse().ok()).collect();
+    if known.request == token.request {
+        return Ok(Some(Launched { tasks, ..Launched::default() }));
+    }
+    let cluster = launch.cluster.cluster.as_str();
+    let arns = tasks.iter().map(|id| launch.cluster.scope.task_arn(cluster, *id)).collect();
+    Err(fault::token_conflict(arns).into())
+}
+
+/// A placement code as the real service writes it.
+pub(super) fn code(lack: &Lack) -> String {
+    match lack {
+        Lack::Agent => "AGENT".to_owned(),
+        Lack::Cpu => "RESOURCE:CPU".to_owned(),
+        Lack::Memory => "RESOURCE:MEMORY".to_owned(),
+        Lack::Ports => "RESOURCE:PORTS".to_owned(),
+        Lack::UdpPorts => "RESOURCE:PORTS_UDP".to_owned(),
+        Lack::Attribute(_) => "ATTRIBUTE".to_owned(),
+        Lack::MemberOf => "MemberOf placement constraint unsatisfied.".to_owned(),
+        Lack::DistinctInstance => "DistinctInstance placement constraint unsatisfied.".to_owned(),
+    }
+}
+
+impl Refusal {
+    /// The placement code of the real service.
+    pub fn code(&self) -> String {
+        match self {
+            Self::Lacks(lack) => code(lack),
+            Self::Addresses => "RESOURCE:ENI".to_owned(),
+            Self::Missing => "MISSING".to_owned(),
+            Self::Inactive => "INACTIVE".to_owned(),
+        }
+    }
+}

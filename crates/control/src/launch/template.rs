@@ -1,0 +1,116 @@
+//! What all tasks of a launch have in common, and the record of one of them.
+
+use gantry_api::ecs;
+use gantry_domain::{
+    Timestamp,
+    arn::TaskDefinitionKey,
+    task::{ContainerStatus, HealthStatus, TaskLife, TaskPath},
+    task_definition::{NetworkMode, TaskRequirements},
+};
+
+use crate::{
+    keys::InstanceKey,
+    random::Random,
+    records::{ContainerRecord, LaunchType, NetworkRecord, PlatformRecord, TaskRecord},
+};
+
+/// A task before it has a place.
+#[derive(Debug, Clone)]
+pub struct TaskTemplate {
+    /// What decisions read of the task definition, overrides applied.
+    pub requirements: TaskRequirements,
+    /// `family:NAME`, `service:NAME`, or what the caller said.
+    pub group: String,
+    /// `ecs-svc/N` for tasks of services, else what the caller said.
+    pub started_by: Option<String>,
+    /// The service it is for.
+    pub service: Option<String>,
+    /// How it is launched.
+    pub launch_type: LaunchType,
+    /// The provider of each task in turn (the last one goes on); empty without a strategy.
+    pub capacity_providers: Vec<String>,
+    /// Fargate's platform.
+    pub platform: Option<PlatformRecord>,
+    /// As given.
+    pub overrides: Option<ecs::TaskOverride>,
+    /// For network mode awsvpc.
+    pub network: Option<NetworkRequest>,
+    /// Key and value, `aws:ecs:` ones included.
+    pub tags: Vec<(String, String)>,
+    /// As asked.
+    pub enable_execute_command: bool,
+}
+
+/// What an awsvpc task asks of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkRequest {
+    /// Not empty.
+    pub subnets: Vec<String>,
+    /// As asked.
+    pub security_groups: Vec<String>,
+    /// As asked.
+    pub assign_public_ip: bool,
+}
+
+impl TaskTemplate {
+    /// Whether each task gets an address of its own.
+    pub(super) fn needs_address(&self) -> bool {
+        self.requirements.network_mode == NetworkMode::Awsvpc
+    }
+
+    /// The record of the `index`th task, on `host`.
+    pub(super) fn record(
+        &self,
+        index: usize,
+        definition: &TaskDefinitionKey,
+        host: (&InstanceKey, Option<&str>),
+        network: Option<NetworkRecord>,
+        (random, now): (&Random, Timestamp),
+    ) -> TaskRecord {
+        let fleet = self.launch_type == LaunchType::Fargate;
+        let path = TaskPath { attachments: fleet || network.is_some(), registrations: false };
+        TaskRecord {
+            task_definition: definition.clone(),
+            life: TaskLife::new(path, now),
+            group: self.group.clone(),
+            started_by: self.started_by.clone(),
+            service: self.service.clone(),
+            launch_type: self.launch_type,
+            capacity_provider: self.capacity_providers.get(index).or(self.capacity_providers.last()).cloned(),
+            platform: self.platform.clone(),
+            host: Some(host.0.clone()),
+            availability_zone: Some(host.1.map_or_else(|| format!("{}a", host.0.scope.region), str::to_owned)),
+            reserved: self.requirements.resources().into(),
+            cpu_units: self.requirements.cpu_units,
+            memory_mib: self.requirements.memory_mib,
+            ephemeral_storage_gib: fleet.then(|| self.ephemeral_storage_gib()),
+            overrides: self.overrides.clone().map(Box::new),
+            network: network.map(Box::new),
+            containers: self.requirements.containers.iter().map(|container| pending(&container.name, random)).collect(),
+            health: HealthStatus::Unknown,
+            tags: self.tags.clone(),
+            enable_execute_command: self.enable_execute_command,
+            delivered: false,
+            counted_by_service: false,
+        }
+    }
+
+    fn ephemeral_storage_gib(&self) -> i32 {
+        let asked = self.requirements.ephemeral_storage_gib.and_then(|gib| i32::try_from(gib).ok());
+        asked.unwrap_or(gantry_domain::limits::EPHEMERAL_STORAGE_GIB_DEFAULT)
+    }
+}
+
+fn pending(name: &str, random: &Random) -> ContainerRecord {
+    ContainerRecord {
+        name: name.to_owned(),
+        id: random.uuid(),
+        last_status: ContainerStatus::Pending,
+        health: HealthStatus::Unknown,
+        exit_code: None,
+        reason: None,
+        runtime_id: None,
+        image_digest: None,
+        network_bindings: Vec::new(),
+    }
+}
