@@ -5,6 +5,7 @@
 //! Nothing else keeps state that matters: a new [`Control`] on the same store goes on where the old one stopped.
 
 mod account_settings;
+mod attributes;
 pub mod clock;
 mod clusters;
 mod control;
@@ -21,6 +22,7 @@ mod revisions;
 mod service;
 mod services;
 pub mod settings;
+mod taggable;
 mod tags;
 pub mod task_definition;
 pub mod view;

@@ -1,16 +1,25 @@
-//! `DeleteAttributes`.
+//! `DeleteAttributes`: takes custom attributes away, by name and target. One that is not there is no mistake.
 
 use gantry_api::{
     Caller, Fault,
     ecs::{DeleteAttributesRequest, DeleteAttributesResponse},
 };
 
-use crate::Control;
+use crate::{Control, attributes, fault};
 
 pub(crate) async fn run(
-    _control: &Control,
-    _caller: &Caller,
-    _input: DeleteAttributesRequest,
+    control: &Control,
+    caller: &Caller,
+    input: DeleteAttributesRequest,
 ) -> Result<DeleteAttributesResponse, Fault> {
-    Err(Fault::not_implemented("DeleteAttributes"))
+    if input.attributes.iter().flatten().any(|attribute| attribute.value.is_some()) {
+        return Err(fault::attribute_value_given());
+    }
+    let attributes =
+        attributes::change(control, caller, input.cluster.as_deref(), input.attributes.as_deref(), |record, target| {
+            record.custom_attributes.remove(&target.name);
+            Ok(())
+        })
+        .await?;
+    Ok(DeleteAttributesResponse { attributes: Some(attributes) })
 }

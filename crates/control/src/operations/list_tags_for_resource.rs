@@ -5,12 +5,15 @@ use gantry_api::{
     ecs::{ListTagsForResourceRequest, ListTagsForResourceResponse},
 };
 
-use crate::Control;
+use crate::{Control, control::scope, taggable::Taggable, tags};
 
 pub(crate) async fn run(
-    _control: &Control,
-    _caller: &Caller,
-    _input: ListTagsForResourceRequest,
+    control: &Control,
+    caller: &Caller,
+    input: ListTagsForResourceRequest,
 ) -> Result<ListTagsForResourceResponse, Fault> {
-    Err(Fault::not_implemented("ListTagsForResource"))
+    let scope = scope(caller);
+    let target = Taggable::parse(&scope, input.resource_arn.as_deref())?;
+    let tagged = target.look(&control.read(), &scope)?;
+    Ok(ListTagsForResourceResponse { tags: Some(tags::wire(&tagged.tags)) })
 }
