@@ -158,6 +158,18 @@ pub enum RegistryError {
     /// A manifest needs the blob.
     #[error("The layer with digest '{0}' is referenced by an image of the repository")]
     BlobInUse(Digest),
+    /// No such layer in the repository.
+    #[error(
+        "The layer with digest '{digest}' does not exist in the repository with name '{name}' in the registry with id '{registry}'"
+    )]
+    LayerNotFound {
+        /// The layer asked for.
+        digest: String,
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
     /// The blob is there, but no image makes it readable.
     #[error("The layer with digest '{0}' is not associated with an image in the repository with name '{1}'")]
     LayerInaccessible(Digest, RepositoryName),
@@ -316,7 +328,7 @@ impl RegistryError {
             Self::ManifestUnknown | Self::ImageNotFound { .. } => (404, "MANIFEST_UNKNOWN"),
             Self::ReferencedByManifestList { .. } => (403, "DENIED"),
             Self::LayersNotFound { .. } | Self::ReferencedImagesNotFound { .. } => (400, "MANIFEST_BLOB_UNKNOWN"),
-            Self::BlobUnknown(_) | Self::LayerInaccessible(..) => (404, "BLOB_UNKNOWN"),
+            Self::BlobUnknown(_) | Self::LayerNotFound { .. } | Self::LayerInaccessible(..) => (404, "BLOB_UNKNOWN"),
             Self::UploadNotFound { .. } => (404, "BLOB_UPLOAD_UNKNOWN"),
             Self::UploadRange { .. } => (416, "BLOB_UPLOAD_INVALID"),
             Self::UploadEmpty { .. } | Self::BadRequest(_) | Self::PartTooSmall => (400, "BLOB_UPLOAD_INVALID"),
@@ -371,7 +383,9 @@ impl RegistryError {
             }
             Self::ImageAlreadyExists { .. } => fault::image_already_exists_exception(text),
             Self::TagImmutable { .. } => fault::image_tag_already_exists_exception(text),
-            Self::LayersNotFound { .. } | Self::BlobUnknown(_) => fault::layers_not_found_exception(text),
+            Self::LayersNotFound { .. } | Self::LayerNotFound { .. } | Self::BlobUnknown(_) => {
+                fault::layers_not_found_exception(text)
+            }
             Self::ReferencedImagesNotFound { .. } => fault::referenced_images_not_found_exception(text),
             Self::LayerInaccessible(..) | Self::BlobInUse(_) => fault::layer_inaccessible_exception(text),
             Self::LayerAlreadyExists { .. } => fault::layer_already_exists_exception(text),

@@ -79,7 +79,7 @@ impl Registry {
     }
 
     /// Notes that an image was pulled, at most once a day and without making the pull wait.
-    pub fn image_pulled(self: &std::sync::Arc<Self>, keys: &RepositoryKeys, image: &FoundImage) {
+    pub fn image_pulled(&self, keys: &RepositoryKeys, image: &FoundImage) {
         let now = self.now().as_millis();
         let known = image.row.pulled_at_ms;
         if known.is_some_and(|pulled| now.saturating_sub(pulled) < PULL_TIME_PRECISION_MS) {
@@ -88,9 +88,9 @@ impl Registry {
         let row = ImageRow { pulled_at_ms: Some(now), ..image.row.clone() };
         let key = keys.image(&image.digest);
         let txn = Txn::new().require(&key, image.revision).put(&key, encode(&row));
-        let registry = std::sync::Arc::clone(self);
+        let store = self.metadata.store.clone();
         // When this loses to another change, the next pull notes it.
-        tokio::spawn(async move { registry.metadata.store.txn(txn).await });
+        tokio::spawn(async move { store.txn(txn).await });
     }
 
     /// Removes a tag and leaves its image. False when there is no such tag.

@@ -240,7 +240,7 @@ impl Registry {
         !link.damaged && self.now().as_millis().saturating_sub(link.seen_at_ms) < grace_ms / 4
     }
 
-    async fn mark_damaged(&self, keys: &RepositoryKeys, digest: &Digest) {
+    pub(crate) async fn mark_damaged(&self, keys: &RepositoryKeys, digest: &Digest) {
         let Ok(Some(link)) = self.metadata.link(keys, digest).await else { return };
         let key = keys.blob(digest);
         let row = LinkRow { damaged: true, ..link.row };

@@ -5,7 +5,9 @@
 //! goes in at one comes out at the other. Bytes lie in a content store ([`blobs`]), everything else in the store
 //! ([`metadata`]).
 
+mod access;
 pub mod blobs;
+pub mod collect;
 pub mod digest;
 pub mod fault;
 pub mod http;
@@ -15,6 +17,7 @@ pub mod manifest;
 pub mod metadata;
 pub mod mutability;
 pub mod name;
+mod operations;
 pub mod push_image;
 mod registry;
 mod repositories;

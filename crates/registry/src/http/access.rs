@@ -20,7 +20,7 @@ use crate::fault::RegistryError;
 use crate::metadata::RepositoryKeys;
 use crate::name::RepositoryName;
 use crate::registry::Registry;
-use crate::token::{Access, Principal, TokenError};
+use crate::token::{Principal, TokenError};
 
 /// Bodies up to this size are read and forgotten when a request is refused, so that the connection stays usable.
 const DRAINED_BODY_SIZE_MAX: u64 = 64 * 1024;
@@ -59,23 +59,11 @@ impl Action {
             Self::BatchDeleteImage => "BatchDeleteImage",
         }
     }
-
-    fn is_pull(self) -> bool {
-        matches!(self, Self::BatchCheckLayerAvailability | Self::GetDownloadUrlForLayer | Self::BatchGetImage)
-    }
 }
 
 /// Refuses what the principal may not do.
 pub(super) fn check(principal: &Principal, action: Action, resource: &str) -> Result<(), RegistryError> {
-    match principal.access {
-        Access::Full => Ok(()),
-        Access::Pull if action.is_pull() => Ok(()),
-        Access::Pull => Err(RegistryError::Denied {
-            arn: principal.arn.clone(),
-            action: action.name(),
-            resource: resource.to_owned(),
-        }),
-    }
+    crate::access::check(&principal.arn, principal.access, action.name(), resource)
 }
 
 /// The principal of a request.
@@ -90,11 +78,10 @@ pub(super) fn authenticate(registry: &Registry, headers: &HeaderMap) -> Result<P
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     match host.and_then(registry_of_host) {
         Some(scope) if scope.region != principal.scope.region => Err(RegistryError::Unauthorized),
-        Some(scope) if scope.account != principal.scope.account => Err(RegistryError::Denied {
-            arn: principal.arn,
-            action: Action::BatchGetImage.name(),
-            resource: format!("arn:{}:ecr:{}:{}:repository/*", scope.partition(), scope.region, scope.account),
-        }),
+        Some(scope) if scope.account != principal.scope.account => {
+            let all = format!("arn:{}:ecr:{}:{}:repository/*", scope.partition(), scope.region, scope.account);
+            Err(crate::access::denied(&principal.arn, Action::BatchGetImage.name(), &all))
+        }
         _ => Ok(principal),
     }
 }

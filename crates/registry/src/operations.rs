@@ -1,0 +1,244 @@
+//! The ECR operations, one file each: wire in, the registry's own types between, wire out.
+//!
+//! Input has already been checked against the model when it comes here. A `registryId` of another account is refused
+//! before anything is looked up: without policies nobody has a way in.
+
+mod batch_check_layer_availability;
+mod batch_delete_image;
+mod batch_get_image;
+mod complete_layer_upload;
+mod create_repository;
+mod delete_repository;
+mod describe_images;
+mod describe_registry;
+mod describe_repositories;
+mod get_authorization_token;
+mod get_download_url_for_layer;
+mod initiate_layer_upload;
+mod list_images;
+mod list_tags_for_resource;
+mod put_image;
+mod put_image_scanning_configuration;
+mod put_image_tag_mutability;
+mod tag_resource;
+mod untag_resource;
+mod upload_layer_part;
+mod wire;
+
+use gantry_api::ecr::*;
+use gantry_api::{Caller, Fault, PrincipalKind};
+use gantry_domain::arn::Scope;
+
+use crate::access;
+use crate::fault::RegistryError;
+use crate::metadata::RepositoryKeys;
+use crate::registry::Registry;
+use crate::token::Access;
+
+impl Ecr for Registry {
+    async fn batch_check_layer_availability(
+        &self,
+        caller: &Caller,
+        input: BatchCheckLayerAvailabilityRequest,
+    ) -> Result<BatchCheckLayerAvailabilityResponse, Fault> {
+        Ok(batch_check_layer_availability::run(self, &Request { caller, action: "BatchCheckLayerAvailability" }, input)
+            .await?)
+    }
+
+    async fn batch_delete_image(
+        &self,
+        caller: &Caller,
+        input: BatchDeleteImageRequest,
+    ) -> Result<BatchDeleteImageResponse, Fault> {
+        Ok(batch_delete_image::run(self, &Request { caller, action: "BatchDeleteImage" }, input).await?)
+    }
+
+    async fn batch_get_image(
+        &self,
+        caller: &Caller,
+        input: BatchGetImageRequest,
+    ) -> Result<BatchGetImageResponse, Fault> {
+        Ok(batch_get_image::run(self, &Request { caller, action: "BatchGetImage" }, input).await?)
+    }
+
+    async fn complete_layer_upload(
+        &self,
+        caller: &Caller,
+        input: CompleteLayerUploadRequest,
+    ) -> Result<CompleteLayerUploadResponse, Fault> {
+        Ok(complete_layer_upload::run(self, &Request { caller, action: "CompleteLayerUpload" }, input).await?)
+    }
+
+    async fn create_repository(
+        &self,
+        caller: &Caller,
+        input: CreateRepositoryRequest,
+    ) -> Result<CreateRepositoryResponse, Fault> {
+        Ok(create_repository::run(self, &Request { caller, action: "CreateRepository" }, input).await?)
+    }
+
+    async fn delete_repository(
+        &self,
+        caller: &Caller,
+        input: DeleteRepositoryRequest,
+    ) -> Result<DeleteRepositoryResponse, Fault> {
+        Ok(delete_repository::run(self, &Request { caller, action: "DeleteRepository" }, input).await?)
+    }
+
+    async fn describe_images(
+        &self,
+        caller: &Caller,
+        input: DescribeImagesRequest,
+    ) -> Result<DescribeImagesResponse, Fault> {
+        Ok(describe_images::run(self, &Request { caller, action: "DescribeImages" }, input).await?)
+    }
+
+    async fn describe_registry(
+        &self,
+        caller: &Caller,
+        input: DescribeRegistryRequest,
+    ) -> Result<DescribeRegistryResponse, Fault> {
+        Ok(describe_registry::run(self, &Request { caller, action: "DescribeRegistry" }, input).await?)
+    }
+
+    async fn describe_repositories(
+        &self,
+        caller: &Caller,
+        input: DescribeRepositoriesRequest,
+    ) -> Result<DescribeRepositoriesResponse, Fault> {
+        Ok(describe_repositories::run(self, &Request { caller, action: "DescribeRepositories" }, input).await?)
+    }
+
+    async fn get_authorization_token(
+        &self,
+        caller: &Caller,
+        input: GetAuthorizationTokenRequest,
+    ) -> Result<GetAuthorizationTokenResponse, Fault> {
+        Ok(get_authorization_token::run(self, &Request { caller, action: "GetAuthorizationToken" }, input).await?)
+    }
+
+    async fn get_download_url_for_layer(
+        &self,
+        caller: &Caller,
+        input: GetDownloadUrlForLayerRequest,
+    ) -> Result<GetDownloadUrlForLayerResponse, Fault> {
+        Ok(get_download_url_for_layer::run(self, &Request { caller, action: "GetDownloadUrlForLayer" }, input).await?)
+    }
+
+    async fn initiate_layer_upload(
+        &self,
+        caller: &Caller,
+        input: InitiateLayerUploadRequest,
+    ) -> Result<InitiateLayerUploadResponse, Fault> {
+        Ok(initiate_layer_upload::run(self, &Request { caller, action: "InitiateLayerUpload" }, input).await?)
+    }
+
+    async fn list_images(&self, caller: &Caller, input: ListImagesRequest) -> Result<ListImagesResponse, Fault> {
+        Ok(list_images::run(self, &Request { caller, action: "ListImages" }, input).await?)
+    }
+
+    async fn list_tags_for_resource(
+        &self,
+        caller: &Caller,
+        input: ListTagsForResourceRequest,
+    ) -> Result<ListTagsForResourceResponse, Fault> {
+        Ok(list_tags_for_resource::run(self, &Request { caller, action: "ListTagsForResource" }, input).await?)
+    }
+
+    async fn put_image(&self, caller: &Caller, input: PutImageRequest) -> Result<PutImageResponse, Fault> {
+        Ok(put_image::run(self, &Request { caller, action: "PutImage" }, input).await?)
+    }
+
+    async fn put_image_scanning_configuration(
+        &self,
+        caller: &Caller,
+        input: PutImageScanningConfigurationRequest,
+    ) -> Result<PutImageScanningConfigurationResponse, Fault> {
+        Ok(put_image_scanning_configuration::run(
+            self,
+            &Request { caller, action: "PutImageScanningConfiguration" },
+            input,
+        )
+        .await?)
+    }
+
+    async fn put_image_tag_mutability(
+        &self,
+        caller: &Caller,
+        input: PutImageTagMutabilityRequest,
+    ) -> Result<PutImageTagMutabilityResponse, Fault> {
+        Ok(put_image_tag_mutability::run(self, &Request { caller, action: "PutImageTagMutability" }, input).await?)
+    }
+
+    async fn tag_resource(&self, caller: &Caller, input: TagResourceRequest) -> Result<TagResourceResponse, Fault> {
+        Ok(tag_resource::run(self, &Request { caller, action: "TagResource" }, input).await?)
+    }
+
+    async fn untag_resource(
+        &self,
+        caller: &Caller,
+        input: UntagResourceRequest,
+    ) -> Result<UntagResourceResponse, Fault> {
+        Ok(untag_resource::run(self, &Request { caller, action: "UntagResource" }, input).await?)
+    }
+
+    async fn upload_layer_part(
+        &self,
+        caller: &Caller,
+        input: UploadLayerPartRequest,
+    ) -> Result<UploadLayerPartResponse, Fault> {
+        Ok(upload_layer_part::run(self, &Request { caller, action: "UploadLayerPart" }, input).await?)
+    }
+}
+
+/// Who asks for what.
+struct Request<'a> {
+    caller: &'a Caller,
+    action: &'static str,
+}
+
+impl Request<'_> {
+    /// The registry a request is about, once the caller may do this there.
+    fn registry(&self, registry_id: Option<&str>) -> Result<Scope, RegistryError> {
+        let account = registry_id.unwrap_or(&self.caller.account);
+        let scope = Scope::new(account, &self.caller.region);
+        let all = format!("arn:{}:ecr:{}:{account}:repository/*", scope.partition(), scope.region);
+        self.allow(&scope, &all)?;
+        Ok(scope)
+    }
+
+    /// The repository a request is about, once the caller may do this there.
+    fn repository(&self, registry_id: Option<&str>, name: Option<&str>) -> Result<RepositoryKeys, RegistryError> {
+        let scope = Scope::new(registry_id.unwrap_or(&self.caller.account), &self.caller.region);
+        let name = name.unwrap_or_default();
+        let keys = RepositoryKeys::new(&scope, &name.parse().map_err(|_| RegistryError::NameInvalid(name.to_owned()))?);
+        self.allow(&scope, &keys.arn())?;
+        Ok(keys)
+    }
+
+    /// The repository an ARN names.
+    fn resource(&self, arn: Option<&str>) -> Result<RepositoryKeys, RegistryError> {
+        let invalid = || RegistryError::Parameter { member: "resourceArn", constraint: "Invalid ARN".to_owned() };
+        let parts: Vec<&str> = arn.unwrap_or_default().splitn(6, ':').collect();
+        let ["arn", _, "ecr", region, account, resource] = parts.as_slice() else { return Err(invalid()) };
+        let name = resource.strip_prefix("repository/").ok_or_else(invalid)?;
+        let keys = self.repository(Some(account), Some(name))?;
+        if *region == self.caller.region { Ok(keys) } else { Err(invalid()) }
+    }
+
+    fn allow(&self, scope: &Scope, resource: &str) -> Result<(), RegistryError> {
+        let Caller { principal_arn, account, .. } = self.caller;
+        if scope.account != *account {
+            return Err(access::denied(principal_arn, self.action, resource));
+        }
+        access::check(principal_arn, self.access(), self.action, resource)
+    }
+
+    /// The rights the caller has in its own registry, and hands on in a token.
+    fn access(&self) -> Access {
+        match self.caller.kind {
+            PrincipalKind::Root => Access::Full,
+            PrincipalKind::Instance => Access::Pull,
+        }
+    }
+}

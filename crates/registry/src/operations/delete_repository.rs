@@ -1,0 +1,13 @@
+//! `DeleteRepository`
+
+use super::*;
+
+pub(super) async fn run(
+    registry: &Registry,
+    request: &Request<'_>,
+    input: DeleteRepositoryRequest,
+) -> Result<DeleteRepositoryResponse, RegistryError> {
+    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let row = registry.repository_delete(&keys, input.force.unwrap_or(false)).await?;
+    Ok(DeleteRepositoryResponse { repository: Some(wire::repository(registry, &keys, &row)) })
+}
