@@ -258,7 +258,9 @@ def image(gantry, reference="busybox:1"):
 def register(gantry, family, *containers, **task):
     """Registers a task definition whose containers are busybox unless they say otherwise; returns its ARN."""
     defaults = {"name": "main", "image": image(gantry), "memory": 64, "essential": True}
-    document = {"family": family, "containerDefinitions": [{**defaults, **each} for each in containers], **task}
+    merged = [{**defaults, **each} for each in containers]
+    merged = [{key: value for key, value in each.items() if value is not None} for each in merged]
+    document = {"family": family, "containerDefinitions": merged, **task}
     return gantry.client("ecs").register_task_definition(**document)["taskDefinition"]["taskDefinitionArn"]
 
 
