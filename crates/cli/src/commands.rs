@@ -1,9 +1,11 @@
 //! The operator's commands, one file each. Data goes to standard output, talk to standard error.
 
+pub(crate) mod agent;
 pub(crate) mod env;
 pub(crate) mod logs;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod up;
 pub(crate) mod version;
 
 /// Prints data to standard output. A reader that went away (`| head`) ends the program quietly.

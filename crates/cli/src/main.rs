@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod config;
 mod credentials;
+mod host;
 mod observe;
 mod server;
 
@@ -36,7 +37,9 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match arguments.command {
+        Command::Up(options) => commands::up::run(options).await,
         Command::Server(options) => commands::serve::run(options).await,
+        Command::Agent(options) => commands::agent::run(options).await,
         Command::Env(options) => commands::env::run(&options),
         Command::Status(options) => commands::status::run(&options).await,
         Command::Logs(options) => commands::logs::run(&options).await,

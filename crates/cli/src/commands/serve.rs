@@ -3,8 +3,10 @@
 use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
+use gantry_companions::{Sts, logs::Logs};
 use gantry_control::{Control, EcsService, Settings, SystemClock};
 use gantry_protocol::{endpoint::Endpoint, services};
+use gantry_registry::{Registry, RegistryConfig};
 use gantry_store::{Embedded, EmbeddedOptions, OpenError, Store};
 use tokio::{sync::watch, task::JoinHandle};
 use tracing::info;
@@ -36,6 +38,7 @@ pub(crate) struct Server {
     pub(crate) endpoint: String,
     /// Its keys.
     pub(crate) identities: Identities,
+    logs: Logs,
     store: Store,
     serving: JoinHandle<()>,
 }
@@ -51,7 +54,8 @@ impl Server {
         let endpoint = config.endpoint(bound);
         let identities = Identities::open(&config.data_dir)?;
         let store = open_store(&config.data_dir).await?;
-        let site = build_site(config, bound, &endpoint, &identities, &store).await?;
+        let parts = Parts::open(config, bound, &endpoint, &store).await?;
+        let site = build_site(config, &parts, &identities)?;
         let serving = tokio::spawn(door.serve(Arc::new(site), shutdown));
         let running = Running {
             endpoint: endpoint.clone(),
@@ -61,12 +65,13 @@ impl Server {
             version: env!("CARGO_PKG_VERSION").to_string(),
         };
         running.write(&config.data_dir)?;
-        Ok(Self { endpoint, identities, store, serving })
+        Ok(Self { endpoint, identities, logs: parts.logs, store, serving })
     }
 
     /// Waits for the requests under way and closes the store. Tell it to end first.
     pub(crate) async fn finish(self) {
         let _ = self.serving.await;
+        self.logs.close().await;
         self.store.close().await;
     }
 }
@@ -83,20 +88,52 @@ async fn open_store(data_dir: &Path) -> Result<Store> {
     }
 }
 
-async fn build_site(
-    config: &ServerConfig,
-    _bound: SocketAddr,
-    endpoint: &str,
-    identities: &Identities,
-    store: &Store,
-) -> Result<Site> {
-    let settings = Settings { endpoint: endpoint.to_string(), ..Settings::default() };
-    let control = Control::open(store.clone(), Arc::new(SystemClock), settings).await?;
-    let mounted = vec![services::ecs(EcsService::new(control))];
+/// Everything that answers requests.
+struct Parts {
+    control: Control,
+    registry: Arc<Registry>,
+    logs: Logs,
+}
+
+impl Parts {
+    async fn open(config: &ServerConfig, bound: SocketAddr, endpoint: &str, store: &Store) -> Result<Self> {
+        let settings = Settings { endpoint: endpoint.to_string(), ..Settings::default() };
+        let control = Control::open(store.clone(), Arc::new(SystemClock), settings).await?;
+        let clock = gantry_registry::system_clock();
+        let registry_config = RegistryConfig { public_endpoint: public_endpoint(config, bound), ..Default::default() };
+        let folder = config.data_dir.join("registry");
+        let registry = {
+            let (store, clock) = (store.clone(), clock.clone());
+            let open = move || Registry::open(&folder, store, clock, registry_config);
+            tokio::task::spawn_blocking(open).await?.context("could not open the registry")?
+        };
+        let logs = Logs::open(store.clone(), config.data_dir.join("logs"), clock).await;
+        Ok(Self { control, registry: Arc::new(registry), logs: logs.context("could not open the logs")? })
+    }
+
+    fn services(&self) -> Vec<Arc<dyn services::Service>> {
+        vec![
+            services::ecs(EcsService::new(self.control.clone())),
+            services::logs(self.logs.clone()),
+            services::sts(Sts),
+        ]
+    }
+}
+
+/// What image URIs begin with: clients treat `localhost` as a registry that needs no TLS.
+fn public_endpoint(config: &ServerConfig, bound: SocketAddr) -> String {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    match &config.registry_host {
+        Some(host) => format!("{scheme}://{host}"),
+        None => format!("{scheme}://localhost:{}", bound.port()),
+    }
+}
+
+fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> Result<Site> {
     let keys = Arc::new(identities.keys(&config.account));
     Ok(Site {
-        endpoint: Endpoint::new(mounted, keys, Arc::new(observe::RequestMetrics)),
-        registry: axum::Router::new(),
+        endpoint: Endpoint::new(parts.services(), keys, Arc::new(observe::RequestMetrics)),
+        registry: gantry_registry::http::router(Arc::clone(&parts.registry)),
         agents: axum::Router::new(),
         metrics: observe::start_metrics()?,
     })

@@ -1,0 +1,81 @@
+//! `gantry up`: control plane, registry and one agent in the foreground.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context, Result};
+use tokio::sync::watch;
+
+use super::{
+    agent::Place,
+    serve::{Server, wait_for_signal},
+};
+use crate::{
+    arguments::UpOptions,
+    config::{DEFAULT_DATA_DIR, ServerConfig},
+    host, observe,
+};
+
+/// Runs everything until a signal. Tasks go on, unless `--stop-tasks` says otherwise.
+pub(crate) async fn run(options: UpOptions) -> Result<ExitCode> {
+    let config = ServerConfig::build(&options.server, options.runtime.clone())?;
+    observe::start_logging(config.log_level.as_deref(), config.log_format, "warn")?;
+    let (stop, shutdown) = watch::channel(false);
+    config.create_data_dir()?;
+    // What can fail for reasons of the host fails before the port is open.
+    let parts = if options.no_agent { None } else { Some(host::open(&config.data_dir, &config.runtime).await?) };
+    let server = Server::start(&config, shutdown.clone()).await?;
+    super::print(&screen(&config, &server.endpoint, parts.is_some()));
+
+    let agent = parts.map(|parts| {
+        let place = Place {
+            endpoint: server.endpoint.clone(),
+            region: config.region.clone(),
+            account: config.account.clone(),
+            data_dir: config.data_dir.clone(),
+        };
+        let mut agent = place.config(&server.identities.instance);
+        agent.stop_tasks_on_shutdown = options.stop_tasks;
+        let mut shutdown = shutdown.clone();
+        tokio::spawn(gantry_agent::run(agent, parts, async move {
+            let _ = shutdown.wait_for(|end| *end).await;
+        }))
+    });
+    let (leave, server_shutdown) = (stop, server);
+    match agent {
+        None => wait_for_signal().await?,
+        Some(mut agent) => {
+            tokio::select! {
+                signal = wait_for_signal() => signal?,
+                ended = &mut agent => {
+                    ended?.context("the agent failed")?;
+                    anyhow::bail!("the agent ended by itself");
+                }
+            }
+            leave.send_replace(true);
+            agent.await?.context("the agent failed")?;
+        }
+    }
+    leave.send_replace(true);
+    server_shutdown.finish().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The short screen of a start.
+fn screen(config: &ServerConfig, endpoint: &str, agent: bool) -> String {
+    let flag = if config.data_dir == Path::new(DEFAULT_DATA_DIR) {
+        String::new()
+    } else {
+        format!(" --data-dir {}", config.data_dir.display())
+    };
+    let instance = if agent { "This machine is a container instance of the cluster default." } else { "No agent runs here." };
+    format!(
+        "Gantry {version} at {endpoint} ({region}, account {account}). {instance}\n\n  \
+         eval \"$(gantry env{flag})\"          point the AWS CLI and SDKs here\n  \
+         gantry push DIR NAME:TAG{flag}     put an image into the registry\n  \
+         gantry status{flag}                clusters, services and tasks\n\n\
+         Ctrl-C ends Gantry; tasks keep running and are found again.\n",
+        version = env!("CARGO_PKG_VERSION"),
+        region = config.region,
+        account = config.account,
+    )
+}

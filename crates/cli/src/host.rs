@@ -1,0 +1,63 @@
+//! The runtime of this host, for the agent.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, Result};
+use gantry_agent::RuntimeParts;
+use gantry_runtime::{
+    container::{Runtime, ShimContainers, ShimOptions},
+    image::local::{ImageOptions, LocalImages},
+    network::linux::{LinuxNetworks, NetworkOptions},
+};
+
+use crate::{Hint, config::DEFAULT_DATA_DIR};
+
+/// Opens images, containers and networks below `DATA/runtime`.
+pub(crate) async fn open(data_dir: &Path, runtime: &str) -> Result<RuntimeParts> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Hint::new(
+            "an agent makes containers, which needs root",
+            "use sudo, or run the control plane alone with `gantry up --no-agent`",
+        ));
+    }
+    let root = data_dir.join("runtime");
+    let program = std::env::current_exe().context("could not find this program's own file")?;
+    let options = ShimOptions { runtime: chosen(runtime)?, program, cgroup_parent: cgroup_parent(data_dir) };
+    let containers = ShimContainers::open(root.join("containers"), options).context("could not open the containers")?;
+    let images = LocalImages::open(root.join("images"), ImageOptions::default()).context("could not open the images")?;
+    let networks = LinuxNetworks::open(root.join("networks"), NetworkOptions::for_data_dir(data_dir))
+        .await
+        .context("could not set up the network")?;
+    Ok(RuntimeParts { images: Arc::new(images), containers: Arc::new(containers), networks: Arc::new(networks) })
+}
+
+/// `embedded`, the name of an OCI runtime on the path, or its path.
+fn chosen(runtime: &str) -> Result<Runtime> {
+    if runtime == "embedded" {
+        return Ok(Runtime::Embedded);
+    }
+    let found = if runtime.contains('/') {
+        Some(Path::new(runtime).to_path_buf())
+    } else {
+        // Root's path, whoever called: runtimes live in sbin on Debian.
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin";
+        std::env::split_paths(&path).map(|folder| folder.join(runtime)).find(|path| path.is_file())
+    };
+    match found.filter(|path| path.is_file()) {
+        Some(path) => Ok(Runtime::OciBinary(path)),
+        None => Err(Hint::new(
+            format!("there is no container runtime '{runtime}'"),
+            "say embedded, runc, crun, or the path of an OCI runtime",
+        )),
+    }
+}
+
+/// Instances with data directories of their own do not share cgroups.
+fn cgroup_parent(data_dir: &Path) -> String {
+    if data_dir == Path::new(DEFAULT_DATA_DIR) {
+        return "gantry".to_string();
+    }
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
+    format!("gantry-{}", hex::encode(&digest[..4]))
+}
