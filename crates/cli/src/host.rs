@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use gantry_agent::RuntimeParts;
 use gantry_runtime::{
     container::{Runtime, ShimContainers, ShimOptions},
-    image::local::{ImageOptions, LocalImages},
-    network::linux::{LinuxNetworks, NetworkOptions},
+    image::{ImageOptions, LocalImages},
+    network::{LinuxNetworks, NetworkOptions},
 };
 
 use crate::{Hint, config::DEFAULT_DATA_DIR};
@@ -24,7 +24,8 @@ pub(crate) async fn open(data_dir: &Path, runtime: &str) -> Result<RuntimeParts>
     let program = std::env::current_exe().context("could not find this program's own file")?;
     let options = ShimOptions { runtime: chosen(runtime)?, program, cgroup_parent: cgroup_parent(data_dir) };
     let containers = ShimContainers::open(root.join("containers"), options).context("could not open the containers")?;
-    let images = LocalImages::open(root.join("images"), ImageOptions::default()).context("could not open the images")?;
+    let images =
+        LocalImages::open(root.join("images"), ImageOptions::default()).context("could not open the images")?;
     let networks = LinuxNetworks::open(root.join("networks"), NetworkOptions::for_data_dir(data_dir))
         .await
         .context("could not set up the network")?;

@@ -72,13 +72,9 @@ pub(crate) struct Place {
 impl Place {
     /// The agent's configuration with its defaults.
     pub(crate) fn config(&self, key: &AccessKey) -> Config {
-        let credentials = Credentials {
-            access_key_id: key.id.clone(),
-            secret_access_key: key.secret.clone(),
-            session_token: None,
-        };
-        let mut config =
-            Config::new(&self.endpoint, &self.region, &self.account, credentials, self.data_dir.clone());
+        let credentials =
+            Credentials { access_key_id: key.id.clone(), secret_access_key: key.secret.clone(), session_token: None };
+        let mut config = Config::new(&self.endpoint, &self.region, &self.account, credentials, self.data_dir.clone());
         config.registry_hosts = registry_hosts(&self.endpoint);
         config.instance_id = instance_id();
         config

@@ -19,11 +19,12 @@ use crate::{
 pub(crate) async fn run(options: UpOptions) -> Result<ExitCode> {
     let config = ServerConfig::build(&options.server, options.runtime.clone())?;
     observe::start_logging(config.log_level.as_deref(), config.log_format, "warn")?;
-    let (stop, shutdown) = watch::channel(false);
+    let (stop_server, server_shutdown) = watch::channel(false);
+    let (stop_agent, mut agent_shutdown) = watch::channel(false);
     config.create_data_dir()?;
     // What can fail for reasons of the host fails before the port is open.
     let parts = if options.no_agent { None } else { Some(host::open(&config.data_dir, &config.runtime).await?) };
-    let server = Server::start(&config, shutdown.clone()).await?;
+    let server = Server::start(&config, server_shutdown).await?;
     super::print(&screen(&config, &server.endpoint, parts.is_some()));
 
     let agent = parts.map(|parts| {
@@ -35,12 +36,10 @@ pub(crate) async fn run(options: UpOptions) -> Result<ExitCode> {
         };
         let mut agent = place.config(&server.identities.instance);
         agent.stop_tasks_on_shutdown = options.stop_tasks;
-        let mut shutdown = shutdown.clone();
         tokio::spawn(gantry_agent::run(agent, parts, async move {
-            let _ = shutdown.wait_for(|end| *end).await;
+            let _ = agent_shutdown.wait_for(|end| *end).await;
         }))
     });
-    let (leave, server_shutdown) = (stop, server);
     match agent {
         None => wait_for_signal().await?,
         Some(mut agent) => {
@@ -51,12 +50,13 @@ pub(crate) async fn run(options: UpOptions) -> Result<ExitCode> {
                     anyhow::bail!("the agent ended by itself");
                 }
             }
-            leave.send_replace(true);
+            // The agent first: what it still has to tell and to log needs the server.
+            stop_agent.send_replace(true);
             agent.await?.context("the agent failed")?;
         }
     }
-    leave.send_replace(true);
-    server_shutdown.finish().await;
+    stop_server.send_replace(true);
+    server.finish().await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -67,7 +67,8 @@ fn screen(config: &ServerConfig, endpoint: &str, agent: bool) -> String {
     } else {
         format!(" --data-dir {}", config.data_dir.display())
     };
-    let instance = if agent { "This machine is a container instance of the cluster default." } else { "No agent runs here." };
+    let instance =
+        if agent { "This machine is a container instance of the cluster default." } else { "No agent runs here." };
     format!(
         "Gantry {version} at {endpoint} ({region}, account {account}). {instance}\n\n  \
          eval \"$(gantry env{flag})\"          point the AWS CLI and SDKs here\n  \
