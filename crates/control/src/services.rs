@@ -1,6 +1,9 @@
 //! What the operations on services and their reconciler share.
 
+pub(crate) mod act;
 pub(crate) mod deploy;
 pub(crate) mod find;
+pub(crate) mod observe;
 pub(crate) mod spec;
+pub(crate) mod start;
 pub(crate) mod wire;

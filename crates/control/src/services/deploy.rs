@@ -226,3 +226,23 @@ pub(crate) fn of_service<'a, T>(
 fn deployment_path(key: &ServiceKey, id: &str) -> String {
     keys::service_deployment(&key.scope, key.cluster.as_str(), key.service.as_str(), id)
 }
+
+/// The rollback to `revision` has arrived: the failed deployment that asked for it says so.
+pub(crate) fn end_rollback(mut txn: Txn, view: &EcsView, key: &ServiceKey, revision: u64, now: Timestamp) -> Txn {
+    use ecs::ServiceDeploymentStatus as Status;
+    let Some(cluster) = view.cluster(&key.scope, &key.cluster) else { return txn };
+    for (id, row) in of_service(cluster.service_deployments(), &key.service) {
+        let waits = row.status == Status::RollbackInProgress
+            && row.rollback.as_ref().is_some_and(|rollback| rollback.revision == revision);
+        if waits {
+            let record = ServiceDeploymentRecord {
+                status: Status::RollbackSuccessful,
+                finished_at: Some(now),
+                updated_at: now,
+                ..row.record.clone()
+            };
+            txn = txn.put(deployment_path(key, id), encode(&record));
+        }
+    }
+    txn
+}

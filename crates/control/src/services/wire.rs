@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// The platform every Fargate task runs on.
-const PLATFORM_VERSION: &str = "1.4.0";
-const PLATFORM_FAMILY: &str = "Linux";
+pub(crate) const PLATFORM_VERSION: &str = "1.4.0";
+pub(crate) const PLATFORM_FAMILY: &str = "Linux";
 
 pub(crate) fn timestamp(at: gantry_domain::Timestamp) -> Timestamp {
     Timestamp(at.as_epoch_seconds())

@@ -1,0 +1,227 @@
+//! Turns a plan into one transaction: rows that change, and what the service says about it.
+
+use std::sync::Arc;
+
+use gantry_domain::{
+    Timestamp,
+    deployment::{DeploymentId, RolloutState},
+    reason::{RolloutReason, ServiceEvent},
+    service::Action,
+    task::{Stop, StopCode},
+};
+use gantry_store::Txn;
+
+use super::{
+    deploy::{self, End, NewIds},
+    observe::Observed,
+};
+use crate::{
+    Random,
+    keys::{ServiceKey, TaskKey},
+    records::{DeploymentRecord, EventRecord, ServiceRecord, ServiceStatus, TaskRecord, encode},
+    view::{EcsView, TaskRow},
+};
+
+/// At most this many tasks are touched by one transaction; the next run does the rest.
+const TASKS_MAX: usize = 200;
+
+/// The same complaint is repeated only after this long.
+const COMPLAINT_REPEAT_MS: i64 = 6 * 3600 * 1000;
+
+/// A transaction in the making.
+pub(crate) struct Act<'a> {
+    view: &'a EcsView,
+    key: &'a ServiceKey,
+    observed: &'a Observed,
+    record: ServiceRecord,
+    random: &'a Random,
+    now: Timestamp,
+    txn: Txn,
+    stopped: Vec<String>,
+    touched: usize,
+}
+
+impl<'a> Act<'a> {
+    pub(crate) fn new(
+        view: &'a EcsView,
+        key: &'a ServiceKey,
+        observed: &'a Observed,
+        random: &'a Random,
+        now: Timestamp,
+    ) -> Self {
+        let record = observed.row.record.clone();
+        let txn = Txn::new().require(key.path(), observed.row.revision);
+        Self { view, key, observed, record, random, now, txn, stopped: Vec::new(), touched: 0 }
+    }
+
+    /// The transaction that does the actions (but [`Action::StartTasks`], which goes through the launcher); none when
+    /// nothing would change.
+    pub(crate) fn transaction(mut self, actions: &[Action]) -> Option<Txn> {
+        for task in &self.observed.strays {
+            self.forget(task);
+        }
+        for action in actions {
+            self.act(action);
+        }
+        if !self.stopped.is_empty() {
+            let tasks = std::mem::take(&mut self.stopped);
+            self.tell(&ServiceEvent::Stopped { tasks });
+        }
+        if self.record != self.observed.row.record {
+            self.txn = self.txn.put(self.key.path(), encode(&self.record));
+        }
+        (!self.txn.then.is_empty()).then_some(self.txn)
+    }
+
+    fn act(&mut self, action: &Action) {
+        match action {
+            Action::StartTasks { .. } => {}
+            Action::ForgetTask { task } => {
+                if let Some(task) = self.task(task) {
+                    self.forget(&task);
+                }
+            }
+            Action::SetFailures { deployment, failures } => {
+                self.deployment(*deployment, |record| record.failures = *failures);
+            }
+            Action::StopTask { task, reason } => {
+                let stop = Stop { code: StopCode::ServiceSchedulerInitiated, reason: reason.clone() };
+                self.stop(task, stop);
+            }
+            Action::CompleteDeployment { deployment } => self.complete(*deployment),
+            Action::FailDeployment { deployment, rollback } => self.fail(*deployment, *rollback),
+            Action::RemoveDeployment { deployment } => {
+                self.record.deployments.retain(|record| record.id != *deployment);
+            }
+            Action::SetSteady { since } => self.record.steady_since = *since,
+            Action::Announce(event) => self.announce(event),
+            Action::Deactivate => {
+                self.record.status = ServiceStatus::Inactive;
+                self.record.deleted_at = Some(self.now);
+            }
+        }
+    }
+
+    fn task(&self, id: &str) -> Option<Arc<TaskRow>> {
+        self.observed.tasks.iter().find(|task| task.id.to_string() == id).cloned()
+    }
+
+    fn forget(&mut self, task: &TaskRow) {
+        let record = TaskRecord { counted_by_service: true, ..task.record.clone() };
+        self.put_task(task, &record);
+    }
+
+    fn stop(&mut self, id: &str, stop: Stop) {
+        let Some(task) = self.task(id).filter(|_| self.touched < TASKS_MAX) else { return };
+        let mut record = task.record.clone();
+        if record.life.request_stop(stop, record.host.is_some(), self.now) {
+            self.stopped.push(id.to_owned());
+            self.put_task(&task, &record);
+        }
+    }
+
+    fn put_task(&mut self, task: &TaskRow, record: &TaskRecord) {
+        if self.touched >= TASKS_MAX {
+            return;
+        }
+        self.touched += 1;
+        let key = TaskKey { scope: self.key.scope.clone(), cluster: self.key.cluster.clone(), id: task.id };
+        let txn = std::mem::take(&mut self.txn);
+        self.txn = txn.require(key.path(), task.revision).put(key.path(), encode(record));
+    }
+
+    fn deployment(&mut self, id: DeploymentId, change: impl FnOnce(&mut DeploymentRecord)) {
+        if let Some(record) = self.record.deployments.iter_mut().find(|record| record.id == id) {
+            change(record);
+            record.updated_at = self.now;
+        }
+    }
+
+    fn complete(&mut self, id: DeploymentId) {
+        self.deployment(id, |record| {
+            record.rollout = RolloutState::Completed;
+            record.rollout_reason = RolloutReason::Completed.message(&id.to_string());
+        });
+        let Some(record) = self.record.deployments.iter().find(|record| record.id == id).cloned() else { return };
+        self.record.completed_revision = Some(record.revision);
+        let txn = deploy::end(std::mem::take(&mut self.txn), self.view, self.key, &record, End::Completed, self.now);
+        self.txn = deploy::end_rollback(txn, self.view, self.key, record.revision, self.now);
+    }
+
+    fn fail(&mut self, id: DeploymentId, rollback: bool) {
+        let revision = self.record.deployments.iter().find(|record| record.id == id).map(|record| record.revision);
+        let target = self.record.completed_revision.filter(|target| rollback && Some(*target) != revision);
+        let ids: Option<NewIds> = target.map(|_| deploy::new_ids(self.random));
+        let reason = match &ids {
+            Some(ids) => RolloutReason::CircuitBreakerRollback { to: ids.deployment.to_string() },
+            None => RolloutReason::CircuitBreaker,
+        };
+        self.deployment(id, |record| {
+            record.rollout = RolloutState::Failed;
+            record.rollout_reason = reason.message(&id.to_string());
+        });
+        let Some(record) = self.record.deployments.iter().find(|record| record.id == id).cloned() else { return };
+        let how = End::Failed { reason: record.rollout_reason.clone(), rollback_to: target };
+        let mut txn = deploy::end(std::mem::take(&mut self.txn), self.view, self.key, &record, how, self.now);
+        if let (Some(target), Some(ids)) = (target, &ids) {
+            txn = deploy::begin_at(txn, self.view, self.key, &mut self.record, target, ids, self.now);
+            self.txn = txn;
+            self.tell(&ServiceEvent::RollingBack { deployment: ids.deployment.to_string() });
+            return;
+        }
+        self.txn = txn;
+    }
+
+    fn announce(&mut self, event: &ServiceEvent) {
+        match event {
+            ServiceEvent::ConfigurationStuck
+            | ServiceEvent::ProtectedTasks { .. }
+            | ServiceEvent::StartImpaired
+            | ServiceEvent::NotPlaced(_) => {
+                complain(&mut self.record, self.key, event, self.random, self.now);
+            }
+            // Said when its stop is, and its stop may have to wait for the next transaction.
+            ServiceEvent::FailedContainerHealthChecks { .. } if self.touched >= TASKS_MAX => {}
+            ServiceEvent::SteadyState => {
+                self.record.complaint = None;
+                self.tell(event);
+            }
+            _ => self.tell(event),
+        }
+    }
+
+    fn tell(&mut self, event: &ServiceEvent) {
+        tell(&mut self.record, self.key, event, self.random, self.now);
+    }
+}
+
+/// Adds a message to the service's events.
+pub(crate) fn tell(
+    record: &mut ServiceRecord,
+    key: &ServiceKey,
+    event: &ServiceEvent,
+    random: &Random,
+    now: Timestamp,
+) {
+    record.tell(EventRecord { id: random.uuid(), at: now, message: event.message(key.service.as_str()) });
+}
+
+/// Adds a message, unless the same was said last and not long ago.
+pub(crate) fn complain(
+    record: &mut ServiceRecord,
+    key: &ServiceKey,
+    event: &ServiceEvent,
+    random: &Random,
+    now: Timestamp,
+) {
+    let message = event.message(key.service.as_str());
+    let repeated = record
+        .complaint
+        .as_ref()
+        .is_some_and(|last| last.message == message && now.millis_since(last.at) < COMPLAINT_REPEAT_MS);
+    if !repeated {
+        let event = EventRecord { id: random.uuid(), at: now, message };
+        record.complaint = Some(event.clone());
+        record.tell(event);
+    }
+}

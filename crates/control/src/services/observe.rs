@@ -1,0 +1,186 @@
+//! A service as the planner sees it, out of one picture of the store.
+
+use std::sync::Arc;
+
+use gantry_domain::{
+    Timestamp,
+    deployment::DeploymentId,
+    reason::StoppedReason,
+    service::{DeploymentView, End, ScaleInRule, ServiceView, TaskView},
+    task::StopCode,
+};
+
+use super::{deploy, find, wire};
+use crate::{
+    keys::ServiceKey,
+    records::{InstanceStatus, LaunchType, ServiceRecord, ServiceStatus, SharedRow, TaskRecord},
+    settings::Settings,
+    view::{EcsView, Phase, TaskRow},
+};
+
+/// A service with everything a plan is made from, and the rows that acting on the plan must compare with.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    pub(crate) row: SharedRow<ServiceRecord>,
+    pub(crate) view: ServiceView,
+    /// The rows behind [`ServiceView::tasks`].
+    pub(crate) tasks: Vec<Arc<TaskRow>>,
+    /// Ended tasks of deployments that are gone, or of an earlier service of this name: nothing to learn from.
+    pub(crate) strays: Vec<Arc<TaskRow>>,
+}
+
+/// The service, unless it is INACTIVE or does not exist.
+pub(crate) fn observe(view: &EcsView, key: &ServiceKey, settings: &Settings) -> Option<Observed> {
+    let row = find::row(view, key).filter(|row| row.status != ServiceStatus::Inactive)?.clone();
+    let cluster = view.cluster(&key.scope, &key.cluster)?;
+    let name = key.service.as_str();
+    let tasks = cluster.tasks();
+    let alive = tasks.of_service(name).into_iter().flat_map(|group| tasks.walk(group, &[Phase::Wanted, Phase::Stopping], None));
+    let own = |task: &Arc<TaskRow>| deployment_of(&row, task).is_some();
+    let (ended, strays): (Vec<_>, Vec<_>) = tasks.uncounted_of_service(name).cloned().partition(own);
+    let tasks: Vec<Arc<TaskRow>> = alive.filter(|task| own(task)).cloned().chain(ended).collect();
+    let rules = Rules::of(&row);
+    let deployments = row.deployments.iter().map(|deployment| DeploymentView {
+        id: deployment.id,
+        has_health_check: has_health_check(view, key, deployment.revision),
+        rollout: deployment.rollout,
+        failures: deployment.failures,
+    });
+    let deployments: Vec<DeploymentView> = deployments.collect();
+    if deployments.is_empty() {
+        return None;
+    }
+    let service = ServiceView {
+        desired_count: row.desired_count,
+        draining: row.status == ServiceStatus::Draining,
+        limits: deploy::limits(&row.deployment_configuration),
+        circuit_breaker: deploy::circuit_breaker(&row.deployment_configuration),
+        health_check_grace_period_seconds: row.health_check_grace_period_seconds.into(),
+        healthy_after_running_ms: i64::try_from(settings.healthy_after_running.as_millis()).unwrap_or(i64::MAX),
+        placement_failed: row.placement_failed,
+        steady_since: row.steady_since,
+        scale_in: rules.scale_in(),
+        tasks: tasks.iter().filter_map(|task| task_view(view, &row, &rules, task)).collect(),
+        deployments,
+    };
+    Some(Observed { row, view: service, tasks, strays })
+}
+
+fn deployment_of(service: &ServiceRecord, task: &TaskRecord) -> Option<DeploymentId> {
+    let id = DeploymentId::parse(task.started_by.as_deref()?)?;
+    service.deployments.iter().any(|deployment| deployment.id == id).then_some(id)
+}
+
+fn has_health_check(view: &EcsView, key: &ServiceKey, revision: u64) -> bool {
+    let definition = wire::revision(view, key, revision)
+        .and_then(|revision| view.namespace(&key.scope)?.task_definition(&revision.task_definition));
+    let containers = definition.and_then(|row| row.document.container_definitions.as_deref()).unwrap_or_default();
+    containers.iter().any(|container| container.essential != Some(false) && container.health_check.is_some())
+}
+
+fn task_view(view: &EcsView, service: &ServiceRecord, rules: &Rules, task: &TaskRow) -> Option<TaskView> {
+    let host = task.host.as_ref().and_then(|host| view.host(host));
+    let status = host.and_then(|host| host.row.as_ref()).map(|row| row.status);
+    let times = &task.life.times;
+    Some(TaskView {
+        id: task.id.to_string(),
+        deployment: deployment_of(service, task)?,
+        last_status: task.life.last_status,
+        desired_status: task.life.desired_status,
+        health: task.health,
+        created_at: times.created_at,
+        started_at: times.started_at,
+        stopped_at: times.stopped_at,
+        end: task.is_stopped().then(|| end(task)),
+        on_draining_instance: task.host.is_some() && status != Some(InstanceStatus::Active),
+        protected: false,
+        spread: rules.spread_values(task, host),
+        instance_free: rules.free(host),
+    })
+}
+
+/// Why a task ended, as far as its service cares.
+fn end(task: &TaskRecord) -> End {
+    let Some(stop) = &task.life.stop else { return End::Blameless };
+    match stop.code {
+        StopCode::TaskFailedToStart => End::FailedToStart,
+        StopCode::EssentialContainerExited => End::Exited,
+        StopCode::ServiceSchedulerInitiated
+            if stop.reason.to_string() == StoppedReason::FailedContainerHealthChecks.to_string() =>
+        {
+            End::FailedHealthChecks
+        }
+        _ => End::Blameless,
+    }
+}
+
+/// What scale-in goes by: the placement strategy, or zones and then instances.
+enum Rule {
+    Instance,
+    Attribute(String),
+    Cpu,
+    Memory,
+}
+
+struct Rules(Vec<Rule>);
+
+impl Rules {
+    fn of(service: &ServiceRecord) -> Self {
+        use gantry_api::ecs::PlacementStrategyType as Type;
+        if service.placement_strategy.is_empty() {
+            let zone = Rule::Attribute("ecs.availability-zone".to_owned());
+            let fargate = service.launch_type == LaunchType::Fargate;
+            return Self(if fargate { vec![zone] } else { vec![zone, Rule::Instance] });
+        }
+        let rule = |strategy: &gantry_api::ecs::PlacementStrategy| {
+            let field = strategy.field.as_deref().unwrap_or_default();
+            match strategy.r#type.as_ref()? {
+                Type::Spread => Some(field.strip_prefix("attribute:").map_or(Rule::Instance, |name| Rule::Attribute(name.to_owned()))),
+                Type::Binpack if field.eq_ignore_ascii_case("cpu") => Some(Rule::Cpu),
+                Type::Binpack => Some(Rule::Memory),
+                _ => None,
+            }
+        };
+        Self(service.placement_strategy.iter().filter_map(rule).collect())
+    }
+
+    fn scale_in(&self) -> Vec<ScaleInRule> {
+        let rule = |rule: &Rule| match rule {
+            Rule::Instance | Rule::Attribute(_) => ScaleInRule::Spread,
+            Rule::Cpu | Rule::Memory => ScaleInRule::Binpack,
+        };
+        self.0.iter().map(rule).collect()
+    }
+
+    fn spread_values(&self, task: &TaskRecord, host: Option<&crate::view::Host>) -> Vec<String> {
+        let value = |rule: &Rule| match rule {
+            Rule::Instance => Some(task.host.as_ref().map(|host| host.id.to_string()).unwrap_or_default()),
+            Rule::Attribute(name) if name == "ecs.availability-zone" => {
+                Some(task.availability_zone.clone().unwrap_or_default())
+            }
+            Rule::Attribute(name) => {
+                let instance = host.and_then(|host| host.row.as_ref());
+                let value = instance.and_then(|row| row.attribute(name).flatten().map(str::to_owned));
+                Some(value.unwrap_or_default())
+            }
+            Rule::Cpu | Rule::Memory => None,
+        };
+        self.0.iter().filter_map(value).collect()
+    }
+
+    fn free(&self, host: Option<&crate::view::Host>) -> u64 {
+        let Some((host, row)) = host.and_then(|host| Some((host, host.row.as_ref()?))) else { return 0 };
+        let free = self.0.iter().find_map(|rule| match rule {
+            Rule::Cpu => Some(row.resources.cpu.saturating_sub(host.cpu_reserved())),
+            Rule::Memory => Some(row.resources.memory.saturating_sub(host.memory_reserved())),
+            Rule::Instance | Rule::Attribute(_) => None,
+        });
+        free.unwrap_or(0).into()
+    }
+}
+
+/// When an INACTIVE service is forgotten.
+pub(crate) fn forget_at(record: &ServiceRecord) -> Option<Timestamp> {
+    let retention = i64::try_from(gantry_domain::limits::INACTIVE_CLUSTER_RETENTION_SECONDS).unwrap_or(i64::MAX);
+    record.deleted_at.map(|deleted_at| deleted_at.plus_seconds(retention))
+}

@@ -1,0 +1,201 @@
+//! What the launcher is asked when a service starts tasks, and what the service says about the answer.
+
+use gantry_api::ecs;
+use gantry_domain::{
+    deployment::DeploymentId,
+    placement::{self, Constraint, Field, Resource, Strategy},
+    reason::{Lack, PlacementTrouble, ServiceEvent},
+    Timestamp,
+};
+use gantry_store::Txn;
+
+use super::{act, observe::Observed, wire};
+use crate::{
+    Random,
+    keys::{ClusterKey, ServiceKey},
+    launch::{Launch, Launched, NetworkRequest, Refusal, Refused, Target, TaskTemplate},
+    records::{LaunchType, PlatformRecord, ServiceRecord, ServiceRevisionRecord, TaskDefinitionRecord, encode},
+    task_definition,
+    view::{EcsView, Phase},
+};
+
+/// `count` tasks of a deployment; none when its revision or task definition is gone.
+pub(crate) fn launch(
+    view: &EcsView,
+    key: &ServiceKey,
+    observed: &Observed,
+    deployment: DeploymentId,
+    count: u32,
+) -> Option<Launch> {
+    let record = &observed.row.record;
+    let number = record.deployments.iter().find(|other| other.id == deployment)?.revision;
+    let revision = wire::revision(view, key, number)?;
+    let definition = view.namespace(&key.scope)?.task_definition(&revision.task_definition)?;
+    let requirements = task_definition::requirements(&definition.document);
+    let count = usize::try_from(count).ok()?;
+    Some(Launch {
+        cluster: ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() },
+        definition: revision.task_definition.clone(),
+        target: match revision.launch_type {
+            LaunchType::Ec2 => Target::Ec2,
+            LaunchType::External => Target::External,
+            LaunchType::Fargate => Target::Fleet,
+        },
+        count,
+        constraints: constraints(record, &requirements.placement_expressions),
+        strategies: strategies(record),
+        task: TaskTemplate {
+            group: format!("service:{}", key.service),
+            started_by: Some(deployment.to_string()),
+            service: Some(key.service.to_string()),
+            launch_type: revision.launch_type,
+            capacity_providers: providers(view, key, revision, count),
+            platform: platform(revision),
+            overrides: None,
+            network: network(revision),
+            tags: tags(key, record, definition),
+            enable_execute_command: false,
+            requirements,
+        },
+        token: None,
+        // Puts the row although nothing in it changes: two plans made from the same row cannot both be carried out.
+        with: Txn::new().require(key.path(), observed.row.revision).put(key.path(), encode(record)),
+    })
+}
+
+fn constraints(record: &ServiceRecord, of_definition: &[String]) -> Vec<Constraint> {
+    let member_of = |text: &str| text.parse().ok().map(Constraint::MemberOf);
+    let own = record.placement_constraints.iter().filter_map(|constraint| match &constraint.r#type {
+        Some(ecs::PlacementConstraintType::DistinctInstance) => Some(Constraint::DistinctInstance),
+        _ => member_of(constraint.expression.as_deref()?),
+    });
+    // Both were parsed when they were accepted.
+    own.chain(of_definition.iter().filter_map(|text| member_of(text))).collect()
+}
+
+/// The service's strategy; without one, spread over zones and then over instances.
+fn strategies(record: &ServiceRecord) -> Vec<Strategy> {
+    if record.placement_strategy.is_empty() {
+        let zone = Field::Attribute("ecs.availability-zone".to_owned());
+        return vec![Strategy::Spread(zone), Strategy::Spread(Field::Instance)];
+    }
+    record.placement_strategy.iter().filter_map(strategy).collect()
+}
+
+fn strategy(strategy: &ecs::PlacementStrategy) -> Option<Strategy> {
+    use ecs::PlacementStrategyType as Type;
+    let field = strategy.field.as_deref().unwrap_or_default();
+    match strategy.r#type.as_ref()? {
+        Type::Random => Some(Strategy::Random),
+        Type::Spread => Some(Strategy::Spread(match field.strip_prefix("attribute:") {
+            Some(name) => Field::Attribute(name.to_owned()),
+            None => Field::Instance,
+        })),
+        Type::Binpack if field.eq_ignore_ascii_case("cpu") => Some(Strategy::Binpack(Resource::Cpu)),
+        Type::Binpack => Some(Strategy::Binpack(Resource::Memory)),
+        Type::Unknown(_) => None,
+    }
+}
+
+fn platform(revision: &ServiceRevisionRecord) -> Option<PlatformRecord> {
+    (revision.launch_type == LaunchType::Fargate)
+        .then(|| PlatformRecord { version: wire::PLATFORM_VERSION.to_owned(), family: wire::PLATFORM_FAMILY.to_owned() })
+}
+
+fn network(revision: &ServiceRevisionRecord) -> Option<NetworkRequest> {
+    let configuration = revision.network_configuration.as_ref()?.awsvpc_configuration.as_ref()?;
+    Some(NetworkRequest {
+        subnets: configuration.subnets.clone().unwrap_or_default(),
+        security_groups: configuration.security_groups.clone().unwrap_or_default(),
+        assign_public_ip: configuration.assign_public_ip == Some(ecs::AssignPublicIp::Enabled),
+    })
+}
+
+fn tags(key: &ServiceKey, record: &ServiceRecord, definition: &TaskDefinitionRecord) -> Vec<(String, String)> {
+    let mut tags = match record.propagate_tags {
+        ecs::PropagateTags::Service => record.tags.clone(),
+        ecs::PropagateTags::TaskDefinition => definition.tags.clone(),
+        ecs::PropagateTags::None | ecs::PropagateTags::Unknown(_) => Default::default(),
+    };
+    if record.enable_ecs_managed_tags {
+        tags.insert("aws:ecs:clusterName".to_owned(), key.cluster.to_string());
+        tags.insert("aws:ecs:serviceName".to_owned(), key.service.to_string());
+    }
+    tags.into_iter().collect()
+}
+
+/// The capacity provider of each new task: first the base, then whichever is furthest below its weight.
+fn providers(view: &EcsView, key: &ServiceKey, revision: &ServiceRevisionRecord, count: usize) -> Vec<String> {
+    let strategy = &revision.capacity_provider_strategy;
+    if strategy.is_empty() {
+        return Vec::new();
+    }
+    let tasks = view.cluster(&key.scope, &key.cluster).map(|cluster| cluster.tasks());
+    let running = tasks.and_then(|tasks| Some((tasks, tasks.of_service(key.service.as_str())?)));
+    let mut have: Vec<u64> = vec![0; strategy.len()];
+    for task in running.into_iter().flat_map(|(tasks, group)| tasks.walk(group, &[Phase::Wanted], None)) {
+        if let Some(index) = strategy.iter().position(|item| item.capacity_provider == task.capacity_provider) {
+            have[index] += 1;
+        }
+    }
+    let mut chosen = Vec::with_capacity(count);
+    for _ in 0..count {
+        let number = |value: Option<i32>, default: u64| value.map_or(default, |value| u64::try_from(value).unwrap_or(0));
+        let below_base = (0..strategy.len()).find(|&index| have[index] < number(strategy[index].base, 0));
+        let weighted = (0..strategy.len()).filter(|&index| number(strategy[index].weight, 1) > 0);
+        // Compares (have - base + 1) / weight as fractions.
+        let least = |index: &usize| {
+            let (have, item) = (have[*index], &strategy[*index]);
+            let above_base = have.saturating_sub(number(item.base, 0)) + 1;
+            above_base * 1_000_000 / number(item.weight, 1).max(1)
+        };
+        let Some(index) = below_base.or_else(|| weighted.min_by_key(least)) else { break };
+        have[index] += 1;
+        chosen.push(strategy[index].capacity_provider.clone().unwrap_or_default());
+    }
+    chosen
+}
+
+/// Writes what became of a launch into the service. Returns whether that changed anything.
+pub(crate) fn record_outcome(
+    record: &mut ServiceRecord,
+    key: &ServiceKey,
+    launched: &Launched,
+    random: &Random,
+    now: Timestamp,
+) -> bool {
+    let before = record.clone();
+    if !launched.tasks.is_empty() {
+        let tasks = launched.tasks.iter().map(ToString::to_string).collect();
+        act::tell(record, key, &ServiceEvent::Started { tasks }, random, now);
+    }
+    record.placement_failed = launched.unplaced > 0;
+    if launched.unplaced > 0 {
+        let trouble = trouble(record.launch_type, launched);
+        act::complain(record, key, &ServiceEvent::NotPlaced(trouble), random, now);
+    } else {
+        record.complaint = record.complaint.take().filter(|last| !last.message.contains("unable to place a task"));
+    }
+    *record != before
+}
+
+fn trouble(launch_type: LaunchType, launched: &Launched) -> PlacementTrouble {
+    match &launched.closest {
+        _ if launch_type == LaunchType::Fargate => PlacementTrouble::CapacityUnavailable,
+        Some(Refused { instance, why }) => {
+            PlacementTrouble::Closest { instance: instance.id.to_string(), lack: lack(why) }
+        }
+        None => PlacementTrouble::NoInstances,
+    }
+}
+
+fn lack(why: &Refusal) -> Lack {
+    match why {
+        Refusal::Lacks(placement::Lack::Agent) => Lack::Agent,
+        Refusal::Lacks(placement::Lack::Cpu) => Lack::Cpu,
+        Refusal::Lacks(placement::Lack::Memory) => Lack::Memory,
+        Refusal::Lacks(placement::Lack::Ports | placement::Lack::UdpPorts) => Lack::Port,
+        Refusal::Lacks(placement::Lack::Attribute(_)) => Lack::Attribute,
+        other => Lack::Other(other.code()),
+    }
+}
