@@ -2,7 +2,9 @@
 //! acts with one transaction; the [`runner`] says when.
 
 pub mod runner;
+mod services;
 mod task_definitions;
 
 pub use runner::{Reconciler, Runner, Wake};
+pub use services::Services;
 pub use task_definitions::TaskDefinitions;

@@ -12,6 +12,8 @@ pub struct Settings {
     pub agent_grace: Duration,
     /// How long an agent stays silent before its connection counts as lost.
     pub agent_timeout: Duration,
+    /// A task without a health check counts as healthy in a deployment after running this long.
+    pub healthy_after_running: Duration,
     /// How often each reconciler looks at everything, to repair what a wake-up missed.
     pub sweep_interval: Duration,
     /// Where agents and clients reach this server, e.g. `http://127.0.0.1:4566`: answered by DiscoverPollEndpoint.
@@ -24,6 +26,7 @@ impl Default for Settings {
             stopped_task_retention: Duration::from_secs(3600),
             agent_grace: Duration::from_secs(30),
             agent_timeout: Duration::from_secs(60),
+            healthy_after_running: Duration::from_secs(40),
             sweep_interval: Duration::from_secs(30),
             endpoint: "http://127.0.0.1:4566".to_owned(),
         }

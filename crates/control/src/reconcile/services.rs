@@ -13,8 +13,9 @@ use gantry_store::{Txn, TxnError};
 
 use super::{Reconciler, Wake};
 use crate::{
-    Control, fault,
+    Control,
     control::Plan,
+    fault,
     keys::{self, ServiceKey},
     launch::{LaunchError, Launched},
     records::{ServiceStatus, encode},
@@ -61,7 +62,9 @@ impl Reconciler for Services {
                 let view = self.control.read();
                 let groups = view.host(instance).map(|host| host.groups().clone()).unwrap_or_default();
                 drop(view);
-                self.select(|key, waits_for_room| waits_for_room || groups.contains_key(&format!("service:{}", key.service)))
+                self.select(|key, waits_for_room| {
+                    waits_for_room || groups.contains_key(&format!("service:{}", key.service))
+                })
             }
             _ => Vec::new(),
         }
@@ -93,8 +96,7 @@ impl Services {
         for (scope, space) in view.namespaces() {
             for (cluster, cluster_view) in space.clusters() {
                 for (service, row) in cluster_view.services() {
-                    let key =
-                        ServiceKey { scope: scope.clone(), cluster: cluster.clone(), service: service.clone() };
+                    let key = ServiceKey { scope: scope.clone(), cluster: cluster.clone(), service: service.clone() };
                     if wanted(&key, row.placement_failed) {
                         keys.push(key);
                     }

@@ -35,7 +35,8 @@ pub(crate) fn observe(view: &EcsView, key: &ServiceKey, settings: &Settings) -> 
     let cluster = view.cluster(&key.scope, &key.cluster)?;
     let name = key.service.as_str();
     let tasks = cluster.tasks();
-    let alive = tasks.of_service(name).into_iter().flat_map(|group| tasks.walk(group, &[Phase::Wanted, Phase::Stopping], None));
+    let alive =
+        tasks.of_service(name).into_iter().flat_map(|group| tasks.walk(group, &[Phase::Wanted, Phase::Stopping], None));
     let own = |task: &Arc<TaskRow>| deployment_of(&row, task).is_some();
     let (ended, strays): (Vec<_>, Vec<_>) = tasks.uncounted_of_service(name).cloned().partition(own);
     let tasks: Vec<Arc<TaskRow>> = alive.filter(|task| own(task)).cloned().chain(ended).collect();
@@ -135,7 +136,9 @@ impl Rules {
         let rule = |strategy: &gantry_api::ecs::PlacementStrategy| {
             let field = strategy.field.as_deref().unwrap_or_default();
             match strategy.r#type.as_ref()? {
-                Type::Spread => Some(field.strip_prefix("attribute:").map_or(Rule::Instance, |name| Rule::Attribute(name.to_owned()))),
+                Type::Spread => Some(
+                    field.strip_prefix("attribute:").map_or(Rule::Instance, |name| Rule::Attribute(name.to_owned())),
+                ),
                 Type::Binpack if field.eq_ignore_ascii_case("cpu") => Some(Rule::Cpu),
                 Type::Binpack => Some(Rule::Memory),
                 _ => None,

@@ -2,10 +2,10 @@
 
 use gantry_api::ecs;
 use gantry_domain::{
+    Timestamp,
     deployment::DeploymentId,
     placement::{self, Constraint, Field, Resource, Strategy},
     reason::{Lack, PlacementTrouble, ServiceEvent},
-    Timestamp,
 };
 use gantry_store::Txn;
 
@@ -98,8 +98,10 @@ fn strategy(strategy: &ecs::PlacementStrategy) -> Option<Strategy> {
 }
 
 fn platform(revision: &ServiceRevisionRecord) -> Option<PlatformRecord> {
-    (revision.launch_type == LaunchType::Fargate)
-        .then(|| PlatformRecord { version: wire::PLATFORM_VERSION.to_owned(), family: wire::PLATFORM_FAMILY.to_owned() })
+    (revision.launch_type == LaunchType::Fargate).then(|| PlatformRecord {
+        version: wire::PLATFORM_VERSION.to_owned(),
+        family: wire::PLATFORM_FAMILY.to_owned(),
+    })
 }
 
 fn network(revision: &ServiceRevisionRecord) -> Option<NetworkRequest> {
@@ -140,7 +142,8 @@ fn providers(view: &EcsView, key: &ServiceKey, revision: &ServiceRevisionRecord,
     }
     let mut chosen = Vec::with_capacity(count);
     for _ in 0..count {
-        let number = |value: Option<i32>, default: u64| value.map_or(default, |value| u64::try_from(value).unwrap_or(0));
+        let number =
+            |value: Option<i32>, default: u64| value.map_or(default, |value| u64::try_from(value).unwrap_or(0));
         let below_base = (0..strategy.len()).find(|&index| have[index] < number(strategy[index].base, 0));
         let weighted = (0..strategy.len()).filter(|&index| number(strategy[index].weight, 1) > 0);
         // Compares (have - base + 1) / weight as fractions.
