@@ -32,8 +32,8 @@ pub trait Service: Send + Sync {
 macro_rules! mount {
     ($(#[$doc:meta])* $function:ident, $module:ident, $trait:ident) => {
         $(#[$doc])*
-        pub fn $function<S: gantry_api::$module::$trait>(service: S) -> Arc<dyn Service> {
-            struct Mounted<S>(S);
+        pub fn $function<S: gantry_api::$module::$trait>(service: Arc<S>) -> Arc<dyn Service> {
+            struct Mounted<S>(Arc<S>);
             impl<S: gantry_api::$module::$trait> Service for Mounted<S> {
                 fn info(&self) -> &'static ServiceInfo {
                     &gantry_api::$module::SERVICE
@@ -42,11 +42,11 @@ macro_rules! mount {
                     Box::pin(async move {
                         match input {
                             Input::Json(body) => {
-                                gantry_api::$module::dispatch(&self.0, caller, operation, &Json(body)).await
+                                gantry_api::$module::dispatch(self.0.as_ref(), caller, operation, &Json(body)).await
                             }
                             Input::Query(form) => {
                                 let query = Query { form, request_id: &caller.request_id };
-                                gantry_api::$module::dispatch(&self.0, caller, operation, &query).await
+                                gantry_api::$module::dispatch(self.0.as_ref(), caller, operation, &query).await
                             }
                         }
                     })

@@ -56,6 +56,8 @@ impl Server {
         let store = open_store(&config.data_dir).await?;
         let parts = Parts::open(config, bound, &endpoint, &store).await?;
         let site = build_site(config, &parts, &identities)?;
+        let registry = Arc::clone(&parts.registry);
+        tokio::spawn(async move { registry.housekeeping().await });
         let serving = tokio::spawn(door.serve(Arc::new(site), shutdown));
         let running = Running {
             endpoint: endpoint.clone(),
@@ -113,9 +115,10 @@ impl Parts {
 
     fn services(&self) -> Vec<Arc<dyn services::Service>> {
         vec![
-            services::ecs(EcsService::new(self.control.clone())),
-            services::logs(self.logs.clone()),
-            services::sts(Sts),
+            services::ecs(Arc::new(EcsService::new(self.control.clone()))),
+            services::ecr(Arc::clone(&self.registry)),
+            services::logs(Arc::new(self.logs.clone())),
+            services::sts(Arc::new(Sts)),
         ]
     }
 }
@@ -149,4 +152,74 @@ pub(crate) async fn wait_for_signal() -> Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use gantry_api::{Caller, Codec, Fault, OperationInfo, PrincipalKind, ServiceInfo};
+    use gantry_store::Memory;
+
+    use super::*;
+
+    fn config(data_dir: &Path) -> ServerConfig {
+        let options = ServerOptions { data_dir: Some(data_dir.into()), ..ServerOptions::default() };
+        ServerConfig::build(&options, None).expect("is usable")
+    }
+
+    fn caller() -> Caller {
+        Caller {
+            account: "000000000000".into(),
+            region: "us-east-1".into(),
+            principal_arn: "arn:aws:iam::000000000000:root".into(),
+            kind: PrincipalKind::Root,
+            access_key_id: "AKIA".into(),
+            request_id: "r".into(),
+        }
+    }
+
+    /// An empty input that is not held against the model, so that it reaches every operation.
+    struct Unchecked;
+
+    impl Codec for Unchecked {
+        fn decode<T: serde::de::DeserializeOwned>(&self) -> Result<T, Fault> {
+            serde_json::from_str("{}").map_err(|error| Fault::new("SerializationException", 400, error.to_string()))
+        }
+        fn checks(&self) -> bool {
+            false
+        }
+        fn encode<T: serde::Serialize>(&self, _: &ServiceInfo, _: &OperationInfo, _: &T) -> Result<Vec<u8>, Fault> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_list_of_unimplemented_operations_is_the_truth() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path());
+        let store = Memory::store();
+        let parts = Parts::open(&config, config.listen, "http://127.0.0.1:4566", &store).await.expect("opens");
+        let mut unimplemented = BTreeSet::new();
+        macro_rules! call_all {
+            ($module:ident, $service:expr) => {
+                for operation in gantry_api::$module::OPERATIONS {
+                    let name = operation.name;
+                    let answer = gantry_api::$module::dispatch($service, &caller(), name, &Unchecked).await;
+                    if answer.expect("is in the model").err().is_some_and(|fault| fault.unimplemented) {
+                        unimplemented.insert(format!("{}:{name}", gantry_api::$module::SERVICE.name));
+                    }
+                }
+            };
+        }
+        call_all!(ecs, &EcsService::new(parts.control.clone()));
+        call_all!(ecr, parts.registry.as_ref());
+        call_all!(logs, &parts.logs);
+        call_all!(sts, &Sts);
+
+        let list = include_str!("../../../../docs/unimplemented.txt");
+        let listed: BTreeSet<String> = list.lines().filter(|line| !line.starts_with('#')).map(str::to_string).collect();
+        let difference: Vec<&String> = listed.symmetric_difference(&unimplemented).collect();
+        assert!(difference.is_empty(), "docs/unimplemented.txt differs from the program in {difference:?}");
+    }
 }
