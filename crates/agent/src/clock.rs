@@ -5,11 +5,13 @@
 
 use std::time::{Duration, SystemTime};
 
+#[cfg(test)]
 use tokio::time::Instant;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Clock {
     System,
+    #[cfg(test)]
     /// `start_ms` at `start`, moving with tokio's time.
     Tokio {
         start_ms: u64,
@@ -23,6 +25,7 @@ impl Clock {
             Self::System => {
                 SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
             }
+            #[cfg(test)]
             Self::Tokio { start_ms, start } => start_ms + start.elapsed().as_millis() as u64,
         }
     }

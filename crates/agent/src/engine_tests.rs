@@ -16,7 +16,7 @@ use crate::{
         state::runtime_id,
         supervisor::{Desired, Supervisor},
     },
-    host::{Host, HostParts},
+    host::{Dirs, Host, HostParts},
     logs::Logs,
     registry_access::{OwnRegistry, RegistryAccesses},
     task::{
@@ -107,7 +107,7 @@ impl Bed {
             clock: self.clock,
             boot_id: format!("boot-{}", self.boot),
             registries: RegistryAccesses::new(registry, None, self.clock),
-            logs: Logs::new(None),
+            logs: Logs::open(Dirs::new(self.data.path()).logs(), "us-east-1", None, self.clock).unwrap(),
         };
         let host = Host::new(config, parts).unwrap();
         let mut supervisor = Supervisor::recover(Arc::clone(&host)).await.unwrap();

@@ -68,13 +68,9 @@ impl Dirs {
         self.root.join("tasks")
     }
 
+    /// Log files of all containers.
     pub(crate) fn logs(&self) -> PathBuf {
         self.root.join("logs")
-    }
-
-    /// The log file of a container; rotated ones beside it.
-    pub(crate) fn log_file(&self, container_id: &str) -> PathBuf {
-        self.logs().join(format!("{container_id}.log"))
     }
 
     /// Generated files of a container.
@@ -99,7 +95,7 @@ pub(crate) struct HostParts {
 impl Host {
     pub(crate) fn new(config: Config, parts: HostParts) -> io::Result<Arc<Self>> {
         let dirs = Dirs::new(&config.data_dir);
-        for dir in [dirs.logs(), dirs.root.join("etc"), dirs.root.join("volumes"), dirs.root.join("shared-volumes")] {
+        for dir in [dirs.root.join("etc"), dirs.root.join("volumes"), dirs.root.join("shared-volumes")] {
             std::fs::create_dir_all(dir)?;
         }
         Ok(Arc::new(Self {

@@ -14,9 +14,9 @@ use crate::{
     clock::Clock,
     config::{Config, RuntimeParts},
     engine::supervisor::{RecoverError, Supervisor},
-    host::{Host, HostParts},
+    host::{Dirs, Host, HostParts},
     images_cleanup,
-    logs::Logs,
+    logs::{LogSink, Logs},
     reason::chain,
     register::{self, Machine},
     registry_access::{OwnRegistry, RegistryAccesses},
@@ -74,12 +74,14 @@ pub async fn run(
         region: config.region.clone(),
         hosts: config.registry_hosts.clone(),
     };
+    let sink: Arc<dyn LogSink> = Arc::clone(&client) as _;
     let parts = HostParts {
         runtime,
         clock,
         boot_id: boot_id.trim().to_owned(),
         registries: RegistryAccesses::new(registry, Some(Arc::clone(&client)), clock),
-        logs: Logs::new(Some(Arc::clone(&client))),
+        logs: Logs::open(Dirs::new(&config.data_dir).logs(), &config.region, Some(sink), clock)
+            .map_err(AgentError::Files)?,
     };
     let stop_tasks = config.stop_tasks_on_shutdown;
     let host = Host::new(config, parts).map_err(AgentError::Files)?;

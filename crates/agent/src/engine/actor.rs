@@ -89,7 +89,8 @@ impl Actor {
     /// Drives the task to its end and cleans up after it.
     pub(crate) async fn run(mut self) {
         for index in 0..self.task.containers.len() {
-            if self.state.containers[index].first_started_ms.is_some() && !self.state.containers[index].logs_flushed {
+            // Also of a container that ended without waiting for its logs: what is left is delivered now.
+            if self.state.containers[index].first_started_ms.is_some() {
                 self.follow_logs(index);
             }
         }
@@ -381,6 +382,10 @@ impl Actor {
             steps::tear_down(&host, &self.task, &ids).await;
         }
         debug!(task = self.task.id(), "task is taken apart");
+        // After a restart of the agent a shipper may not know yet that its container has ended.
+        for id in &ids {
+            host.logs.flush(id).await;
+        }
         self.until_forgotten().await;
         host.logs.forget(&ids).await;
         host.records.remove(self.task.id()).await;

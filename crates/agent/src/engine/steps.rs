@@ -231,7 +231,7 @@ pub(crate) async fn create(
     };
     let volumes = prepare_volumes(host, task, index, &input.image);
     let files = write_etc_files(host, task, index, &input, hostname.as_deref());
-    let stream = host.logs.prepare(task, index);
+    let stream = host.logs.prepare(task, index, &input.id);
     let (rootfs, volumes, files, ()) = tokio::try_join!(rootfs, volumes, files, stream)?;
     let parts = Parts {
         id: &input.id,
@@ -248,7 +248,7 @@ pub(crate) async fn create(
 }
 
 fn log_of(host: &Host, task: &TaskSpec, index: usize, id: &str) -> LogFile {
-    log_file_of(&task.containers[index].log, task.launch_type, host.dirs.log_file(id))
+    log_file_of(&task.containers[index].log, task.launch_type, host.logs.file(id))
 }
 
 async fn prepare_volumes(
