@@ -1,6 +1,12 @@
 //! Refusal of a part of a request: the entries of `failures`, answered with HTTP 200 beside what worked.
 
 use gantry_api::ecs::Failure;
+use gantry_domain::{
+    arn::{Name, Scope},
+    placement::Lack,
+};
+
+use crate::launch::{Refusal, Refused};
 
 fn failure(arn: String, reason: &str) -> Failure {
     Failure { arn: Some(arn), reason: Some(reason.to_owned()), ..Failure::default() }
@@ -33,4 +39,27 @@ pub fn unknown_task_definition(arn: String) -> Failure {
 pub fn active_task_definition(arn: String) -> Failure {
     let reason = "The specified task definition is still in ACTIVE status. Please deregister the target and try again.";
     failure(arn, reason)
+}
+
+/// An instance that takes no task.
+pub fn refused(refused: &Refused) -> Failure {
+    let detail = match &refused.why {
+        Refusal::Lacks(Lack::Attribute(name)) => Some(name.clone()),
+        _ => None,
+    };
+    Failure { detail, ..failure(refused.instance.arn(), &refused.why.code()) }
+}
+
+/// The fleet has no room.
+pub fn fleet_capacity() -> Failure {
+    let reason = "Capacity is unavailable at this time. Please try again later or in a different availability zone";
+    Failure { reason: Some(reason.to_owned()), ..Failure::default() }
+}
+
+/// The ARN a reference to a container instance stands for, whether it could exist or not.
+pub fn instance_arn(scope: &Scope, cluster: &Name, reference: &str) -> String {
+    if reference.starts_with("arn:") {
+        return reference.to_owned();
+    }
+    format!("{}/{reference}", scope.cluster_arn(cluster.as_str()).replacen(":cluster/", ":container-instance/", 1))
 }

@@ -6,6 +6,7 @@ mod attribute;
 mod cluster;
 mod request;
 mod tagging;
+mod task;
 mod task_definition;
 
 use gantry_api::{Fault, ecs::fault as wire};
@@ -17,6 +18,7 @@ pub use attribute::*;
 pub use cluster::*;
 pub use request::*;
 pub use tagging::*;
+pub use task::*;
 pub use task_definition::*;
 
 /// `InvalidParameterException` with a sentence.

@@ -25,6 +25,7 @@ pub mod settings;
 mod taggable;
 mod tags;
 pub mod task_definition;
+mod tasks;
 pub mod view;
 
 pub use clock::{Clock, SharedClock, SystemClock, TokioClock};

@@ -1,0 +1,59 @@
+//! A task as its agent is told to run it.
+
+use gantry_api::agent::{DesiredStatus, DesiredTask, NetworkInterface};
+use gantry_domain::{
+    arn::{Name, Scope},
+    task,
+};
+
+use crate::{launch, records::NetworkRecord, view::TaskRow};
+
+/// What the agent is told. None when the task definition is gone, which cannot be while a task uses it.
+pub(crate) fn desired(scope: &Scope, cluster: &Name, row: &TaskRow) -> Option<DesiredTask> {
+    let definition = row.definition.as_ref()?;
+    let mut document = definition.document.clone();
+    document.task_definition_arn = Some(scope.task_definition_arn(&row.task_definition));
+    document.family = Some(row.task_definition.family.to_string());
+    document.revision = i32::try_from(row.task_definition.revision.get()).ok();
+    let container_arn =
+        |container: &crate::records::ContainerRecord| scope.container_arn(cluster.as_str(), row.id, &container.id);
+    Some(DesiredTask {
+        task_arn: scope.task_arn(cluster.as_str(), row.id),
+        cluster_arn: scope.cluster_arn(cluster.as_str()),
+        desired_status: status(row.life.desired_status),
+        launch_type: row.launch_type.as_str().to_owned(),
+        group: row.group.clone(),
+        started_by: row.started_by.clone(),
+        task_definition: document,
+        overrides: row.overrides.as_deref().cloned().unwrap_or_default(),
+        container_arns: row
+            .containers
+            .iter()
+            .map(|container| (container.name.clone(), container_arn(container)))
+            .collect(),
+        cpu_units: row.cpu_units,
+        memory_mib: row.memory_mib,
+        network_interface: row.network.as_deref().map(interface),
+        tags: row.tags.clone(),
+    })
+}
+
+/// On the wire to agents.
+pub(crate) fn status(desired: task::DesiredStatus) -> DesiredStatus {
+    match desired {
+        task::DesiredStatus::Running => DesiredStatus::Running,
+        task::DesiredStatus::Stopped => DesiredStatus::Stopped,
+    }
+}
+
+fn interface(network: &NetworkRecord) -> NetworkInterface {
+    let interface = &network.interface;
+    NetworkInterface {
+        id: interface.id.clone(),
+        subnet_id: interface.subnet.clone(),
+        mac: interface.mac.clone(),
+        address: interface.address,
+        prefix_length: launch::PREFIX_LENGTH,
+        gateway: launch::gateway(interface.address),
+    }
+}

@@ -1,0 +1,179 @@
+//! A task as clients see it.
+
+use gantry_api::{Timestamp, ecs};
+use gantry_domain::{
+    arn::{Name, Scope},
+    task::HealthStatus,
+};
+
+use crate::{
+    records::{ContainerRecord, InstanceRecord, LaunchType, NetworkRecord, SharedRow, TaskRecord},
+    tasks::overrides,
+    view::{EcsView, TaskRow},
+};
+
+/// A task with what its answer needs besides: taken under the picture's lock, written out after it.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) task: std::sync::Arc<TaskRow>,
+    pub(crate) host: Option<SharedRow<InstanceRecord>>,
+}
+
+impl Seen {
+    pub(crate) fn new(view: &EcsView, task: &std::sync::Arc<TaskRow>) -> Self {
+        let host = task.host.as_ref().and_then(|host| view.host(host)).and_then(|host| host.row.clone());
+        Self { task: task.clone(), host }
+    }
+
+    /// The task on the wire; `tags` as `include: [TAGS]` asks.
+    pub(crate) fn wire(&self, scope: &Scope, cluster: &Name, tags: bool) -> ecs::Task {
+        let (record, arn) = (&self.task.record, scope.task_arn(cluster.as_str(), self.task.id));
+        let life = &record.life;
+        let stop = life.stop.as_ref();
+        let host = record.host.as_ref().filter(|_| record.launch_type != LaunchType::Fargate);
+        let storage = record.ephemeral_storage_gib;
+        ecs::Task {
+            attachments: Some(record.network.iter().map(|network| attachment(scope, network)).collect()),
+            attributes: Some(self.attributes()),
+            availability_zone: record.availability_zone.clone(),
+            capacity_provider_name: record.capacity_provider.clone(),
+            cluster_arn: Some(scope.cluster_arn(cluster.as_str())),
+            connectivity: self.connectivity(),
+            connectivity_at: self.host.as_ref().filter(|_| record.delivered).map(|host| time(host.connectivity_at)),
+            container_instance_arn: host.map(crate::keys::InstanceKey::arn),
+            containers: Some(self.containers(scope, cluster, &arn)),
+            cpu: Some(record.reserved.cpu.to_string()),
+            created_at: Some(time(life.times.created_at)),
+            desired_status: Some(life.desired_status.as_str().to_owned()),
+            enable_execute_command: Some(record.enable_execute_command),
+            ephemeral_storage: storage
+                .map(|size| ecs::EphemeralStorage { size_in_gi_b: Some(size), ..Default::default() }),
+            fargate_ephemeral_storage: storage
+                .map(|size| ecs::TaskEphemeralStorage { size_in_gi_b: Some(size), ..Default::default() }),
+            execution_stopped_at: life.times.execution_stopped_at.map(time),
+            group: Some(record.group.clone()),
+            health_status: Some(health(record.health)),
+            last_status: Some(life.last_status.as_str().to_owned()),
+            launch_type: Some(record.launch_type.to_wire()),
+            memory: Some(record.reserved.memory.to_string()),
+            overrides: Some(overrides::wire(record)),
+            platform_family: record.platform.as_ref().map(|platform| platform.family.clone()),
+            platform_version: record.platform.as_ref().map(|platform| platform.version.clone()),
+            pull_started_at: life.times.pull_started_at.map(time),
+            pull_stopped_at: life.times.pull_stopped_at.map(time),
+            started_at: life.times.started_at.map(time),
+            started_by: record.started_by.clone(),
+            stop_code: stop.map(|stop| ecs::TaskStopCode::from(stop.code.as_str())),
+            stopped_at: life.times.stopped_at.map(time),
+            stopped_reason: stop.map(|stop| gantry_domain::reason::trimmed(&stop.reason.to_string()).into_owned()),
+            stopping_at: life.times.stopping_at.map(time),
+            tags: Some(if tags { wire_tags(record) } else { Vec::new() }),
+            task_definition_arn: Some(scope.task_definition_arn(&record.task_definition)),
+            version: Some(life.version),
+            inference_accelerators: None,
+            trusted_execution_summary: None,
+            task_arn: Some(arn),
+        }
+    }
+
+    fn attributes(&self) -> Vec<ecs::Attribute> {
+        let architecture = self.host.as_ref().and_then(|host| host.attribute("ecs.cpu-architecture").flatten());
+        let attribute = architecture.map(|value| ecs::Attribute {
+            name: Some("ecs.cpu-architecture".to_owned()),
+            value: Some(value.to_owned()),
+            ..Default::default()
+        });
+        attribute.into_iter().collect()
+    }
+
+    /// Follows the host's agent, once it has the task.
+    fn connectivity(&self) -> Option<ecs::Connectivity> {
+        let host = self.host.as_ref().filter(|_| self.task.delivered)?;
+        Some(if host.agent_connected { ecs::Connectivity::Connected } else { ecs::Connectivity::Disconnected })
+    }
+
+    fn containers(&self, scope: &Scope, cluster: &Name, task_arn: &str) -> Vec<ecs::Container> {
+        let record = &self.task.record;
+        let one = |container: &ContainerRecord| {
+            let size = overrides::container_size(&self.task, &container.name);
+            ecs::Container {
+                container_arn: Some(scope.container_arn(cluster.as_str(), self.task.id, &container.id)),
+                task_arn: Some(task_arn.to_owned()),
+                name: Some(container.name.clone()),
+                image: size.image.map(str::to_owned),
+                image_digest: container.image_digest.clone(),
+                runtime_id: container.runtime_id.clone(),
+                last_status: Some(container.last_status.as_str().to_owned()),
+                exit_code: container.exit_code,
+                reason: container.reason.clone(),
+                network_bindings: Some(container.network_bindings.clone()),
+                network_interfaces: Some(record.network.iter().map(|network| interface(network)).collect()),
+                health_status: Some(health(container.health)),
+                managed_agents: None,
+                cpu: Some(size.cpu.unwrap_or(0).to_string()),
+                memory: size.memory.map(|mib| mib.to_string()),
+                memory_reservation: size.memory_reservation.map(|mib| mib.to_string()),
+                ..Default::default()
+            }
+        };
+        record.containers.iter().map(one).collect()
+    }
+}
+
+fn interface(network: &NetworkRecord) -> ecs::NetworkInterface {
+    ecs::NetworkInterface {
+        attachment_id: Some(network.attachment_id.clone()),
+        private_ipv4_address: Some(network.interface.address.to_string()),
+        ..Default::default()
+    }
+}
+
+fn attachment(scope: &Scope, network: &NetworkRecord) -> ecs::Attachment {
+    let interface = &network.interface;
+    let details = [
+        ("subnetId", interface.subnet.clone()),
+        ("networkInterfaceId", interface.id.clone()),
+        ("macAddress", interface.mac.clone()),
+        ("privateDnsName", private_dns_name(scope, interface.address)),
+        ("privateIPv4Address", interface.address.to_string()),
+    ];
+    let detail = |(name, value): (&str, String)| ecs::KeyValuePair {
+        name: Some(name.to_owned()),
+        value: Some(value),
+        ..Default::default()
+    };
+    ecs::Attachment {
+        id: Some(network.attachment_id.clone()),
+        r#type: Some("ElasticNetworkInterface".to_owned()),
+        status: Some(network.status.as_str().to_owned()),
+        details: Some(details.into_iter().map(detail).collect()),
+        ..Default::default()
+    }
+}
+
+/// `ip-10-64-0-4.ec2.internal`, or with the region in its name everywhere but in us-east-1.
+fn private_dns_name(scope: &Scope, address: std::net::Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    match scope.region.as_str() {
+        "us-east-1" => format!("ip-{a}-{b}-{c}-{d}.ec2.internal"),
+        region => format!("ip-{a}-{b}-{c}-{d}.{region}.compute.internal"),
+    }
+}
+
+fn wire_tags(record: &TaskRecord) -> Vec<ecs::Tag> {
+    let tag = |(key, value): &(String, String)| ecs::Tag {
+        key: Some(key.clone()),
+        value: Some(value.clone()),
+        ..Default::default()
+    };
+    record.tags.iter().map(tag).collect()
+}
+
+fn health(health: HealthStatus) -> ecs::HealthStatus {
+    ecs::HealthStatus::from(health.as_str())
+}
+
+/// A moment on the wire.
+pub(crate) fn time(at: gantry_domain::Timestamp) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(at.as_millis()).unwrap_or(0))
+}
