@@ -13,6 +13,9 @@ mod refusals;
 mod requirements;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use gantry_api::ecs::{RegisterTaskDefinitionRequest, TaskDefinition};
 use gantry_domain::arn::{Revision, Scope, TaskDefinitionKey, TaskDefinitionReference};
 use gantry_domain::limits::TASK_DEFINITION_BYTES_MAX;
