@@ -171,7 +171,7 @@ mod tests {
             bytes: serde_json::json!({"log": log, "stream": stream, "time": "1970-01-01T00:00:01.5Z"})
                 .to_string()
                 .into_bytes(),
-            end: Mark { inode: 1, offset: nth as u64 + 1 },
+            end: Mark { nth_file: 0, offset: nth as u64 + 1 },
         };
         text.iter().enumerate().map(entry).collect()
     }
@@ -220,7 +220,7 @@ mod tests {
     fn what_is_no_json_is_passed_on_with_the_time_of_reading() {
         let mut assembler = Assembler::new(None);
         let mut events = Vec::new();
-        let line = RawLine { bytes: b"plain \xff".to_vec(), end: Mark { inode: 1, offset: 1 } };
+        let line = RawLine { bytes: b"plain \xff".to_vec(), end: Mark { nth_file: 0, offset: 1 } };
         assembler.push(&line, 77, &mut events);
         assert_eq!((events[0].message.as_str(), events[0].timestamp_ms), ("plain \u{fffd}", 77));
     }
@@ -230,7 +230,7 @@ mod tests {
         let event = |bytes: usize, timestamp_ms| LogEvent {
             timestamp_ms,
             message: "x".repeat(bytes),
-            end: Mark { inode: 1, offset: 0 },
+            end: Mark { nth_file: 0, offset: 0 },
         };
         assert_eq!(batch_len(&[]), 0);
         assert_eq!(batch_len(&vec![event(1, 0); 10_001]), 10_000);

@@ -4,6 +4,7 @@
 //! time in nanoseconds, are kept with it.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::MetadataExt,
@@ -19,10 +20,11 @@ const LINE_BYTES_MAX: usize = CHUNK_BYTES;
 /// How much of a file's beginning identifies it.
 const HEAD_BYTES: usize = 64;
 
-/// A place in a file.
+/// A place in one of the files that a [`Tail`] has read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark {
-    pub(crate) inode: u64,
+    /// How many files were opened before: inodes come back, this number does not.
+    pub(crate) nth_file: u64,
     pub(crate) offset: u64,
 }
 
@@ -47,12 +49,20 @@ pub(crate) struct Tail {
     max_files: u32,
     resume: Option<Position>,
     current: Option<Open>,
-    /// Files read before the current one, for their heads: a batch may end in an earlier file.
-    heads: Vec<(u64, String)>,
+    /// The current file and those before it that a batch may still end in.
+    identities: VecDeque<Identity>,
+    files_opened: u64,
+}
+
+struct Identity {
+    nth_file: u64,
+    inode: u64,
+    head: String,
 }
 
 struct Open {
     file: File,
+    nth_file: u64,
     inode: u64,
     offset: u64,
 }
@@ -60,7 +70,7 @@ struct Open {
 impl Tail {
     /// Starts at `resume`, or at the oldest file there is.
     pub(crate) fn new(path: PathBuf, max_files: u32, resume: Option<Position>) -> Self {
-        Self { path, max_files, resume, current: None, heads: Vec::new() }
+        Self { path, max_files, resume, current: None, identities: VecDeque::new(), files_opened: 0 }
     }
 
     /// The next lines; empty when nothing more is there now. `ended` says that nothing more will be written, so that
@@ -78,7 +88,7 @@ impl Tail {
                 return Ok(lines);
             }
             match newer {
-                Some(next) => self.enter(next)?,
+                Some((file, inode)) => self.enter(file, inode, 0)?,
                 None => return Ok(Vec::new()),
             }
         }
@@ -86,11 +96,11 @@ impl Tail {
 
     /// Makes a mark findable for the next process.
     pub(crate) fn position(&mut self, mark: &Mark) -> Option<Position> {
-        let at = self.heads.iter().position(|(inode, _)| *inode == mark.inode)?;
+        let at = self.identities.iter().position(|file| file.nth_file == mark.nth_file)?;
         // Earlier files are done with.
-        self.heads.drain(..at);
-        let head = self.heads.first()?.1.clone();
-        Some(Position { inode: mark.inode, offset: mark.offset, head })
+        self.identities.drain(..at);
+        let file = self.identities.front()?;
+        Some(Position { inode: file.inode, offset: mark.offset, head: file.head.clone() })
     }
 
     fn open_first(&mut self) -> io::Result<bool> {
@@ -100,16 +110,13 @@ impl Tail {
             if let Some(position) = resume.as_ref().filter(|position| position.inode == *inode)
                 && head(file)? == position.head
             {
-                let file = file.try_clone()?;
-                self.heads.push((*inode, position.head.clone()));
-                self.current = Some(Open { file, inode: *inode, offset: position.offset });
+                self.enter(file.try_clone()?, *inode, position.offset)?;
                 return Ok(true);
             }
         }
         match files.into_iter().next_back() {
             Some((file, inode)) => {
-                self.current = Some(Open { file, inode, offset: 0 });
-                self.note_head()?;
+                self.enter(file, inode, 0)?;
                 Ok(true)
             }
             None => {
@@ -119,15 +126,11 @@ impl Tail {
         }
     }
 
-    fn enter(&mut self, (file, inode): (File, u64)) -> io::Result<()> {
-        self.current = Some(Open { file, inode, offset: 0 });
-        self.note_head()
-    }
-
-    fn note_head(&mut self) -> io::Result<()> {
-        if let Some(current) = &self.current {
-            self.heads.push((current.inode, head(&current.file)?));
-        }
+    fn enter(&mut self, file: File, inode: u64, offset: u64) -> io::Result<()> {
+        let nth_file = self.files_opened;
+        self.files_opened += 1;
+        self.identities.push_back(Identity { nth_file, inode, head: head(&file)? });
+        self.current = Some(Open { file, nth_file, inode, offset });
         Ok(())
     }
 
@@ -138,10 +141,8 @@ impl Tail {
         match std::fs::metadata(&self.path) {
             Ok(metadata) if metadata.ino() == inode => {
                 // The head of a file that was empty when it was opened.
-                if let Some(known) = self.heads.iter_mut().find(|(known, _)| *known == inode)
-                    && known.1.len() < 2 * HEAD_BYTES
-                {
-                    known.1 = head(&current.file)?;
+                if let Some(file) = self.identities.back_mut().filter(|file| file.head.len() < 2 * HEAD_BYTES) {
+                    file.head = head(&current.file)?;
                 }
                 return Ok(None);
             }
@@ -203,7 +204,7 @@ impl Open {
 
     fn line(&mut self, bytes: &[u8], end_bytes: u64, lines: &mut Vec<RawLine>) {
         self.offset += bytes.len() as u64 + end_bytes;
-        lines.push(RawLine { bytes: bytes.to_vec(), end: Mark { inode: self.inode, offset: self.offset } });
+        lines.push(RawLine { bytes: bytes.to_vec(), end: Mark { nth_file: self.nth_file, offset: self.offset } });
     }
 }
 
