@@ -38,9 +38,6 @@ mod upload;
 use files::{list_blobs, unreadable_as_unknown};
 use upload::LocalUpload;
 
-/// How long a request waits for another one to let go of the same upload: long enough for a dropped connection to
-/// be noticed and its last bytes written, short enough to answer a client that really writes twice.
-const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// Locks that order renames of one digest; more would only save memory nobody misses.
 const RENAME_LOCKS: usize = 64;
 
@@ -53,11 +50,19 @@ pub struct LocalLimits {
     pub cache_bytes_max: usize,
     /// Free space below which nothing more is written, in bytes: metadata and deletes must still work on a full disk.
     pub reserve_bytes: u64,
+    /// How long a request waits for another one to let go of the same upload: long enough for a dropped connection to
+    /// be noticed and its last bytes written, short enough to answer a client that really writes twice.
+    pub busy_wait: Duration,
 }
 
 impl Default for LocalLimits {
     fn default() -> Self {
-        Self { open_uploads_max: 4096, cache_bytes_max: 8 * 1024 * 1024, reserve_bytes: 64 * 1024 * 1024 }
+        Self {
+            open_uploads_max: 4096,
+            cache_bytes_max: 8 * 1024 * 1024,
+            reserve_bytes: 64 * 1024 * 1024,
+            busy_wait: Duration::from_secs(2),
+        }
     }
 }
 
@@ -226,7 +231,9 @@ impl BlobStore for LocalBlobs {
     async fn upload_open(&self, scope: &str, id: &str, mode: WriteMode) -> Result<Box<dyn Upload>, BlobError> {
         let key = SessionKey { scope_directory: scope_directory(scope), id: canonical_id(id)? };
         let session = self.0.session(&key)?;
-        let guard = tokio::time::timeout(BUSY_WAIT, session.lock_owned()).await.map_err(|_| BlobError::UploadBusy)?;
+        let guard = tokio::time::timeout(self.0.limits.busy_wait, session.lock_owned())
+            .await
+            .map_err(|_| BlobError::UploadBusy)?;
         if guard.gone {
             return Err(BlobError::UploadUnknown);
         }
