@@ -9,8 +9,10 @@ mod attributes;
 pub mod clock;
 mod clusters;
 mod control;
+pub mod door;
 pub mod failures;
 pub mod fault;
+mod instances;
 pub mod keys;
 pub mod launch;
 mod operations;
@@ -30,6 +32,7 @@ pub mod view;
 
 pub use clock::{Clock, SharedClock, SystemClock, TokioClock};
 pub use control::{Control, Plan};
+pub use door::Door;
 pub use random::Random;
 pub use service::EcsService;
 pub use settings::Settings;

@@ -203,10 +203,11 @@ impl EcsView {
         let cluster = space.clusters.entry(key.cluster.clone()).or_default();
         let old = cluster.tasks_mut().replace(key.id, new.clone());
         space.track_address(key.id, old.as_deref(), new.as_deref());
+        let owner = ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() };
         for (task, present) in [(&old, false), (&new, true)] {
             let Some(host) = task.as_ref().and_then(|task| task.record.host.clone()) else { continue };
             let entry = self.hosts.entry(host).or_default();
-            if present { entry.add(&key.cluster, task.as_ref()) } else { entry.remove(task.as_ref()) }
+            if present { entry.add(&owner, task.as_ref()) } else { entry.remove(task.as_ref()) }
         }
         let host = new.as_ref().or(old.as_ref()).and_then(|task| task.record.host.clone());
         let service = new.as_ref().or(old.as_ref()).and_then(|task| task.record.service.clone());

@@ -18,3 +18,8 @@ pub fn task_not_found() -> Fault {
 pub fn instance_not_found() -> Fault {
     invalid("The referenced container instance was not found.")
 }
+
+/// The instance has tasks that are not STOPPED.
+pub fn running_tasks() -> Fault {
+    invalid("Found running tasks on the instance.")
+}

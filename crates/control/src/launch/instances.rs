@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// What earlier launches of the same batch took from each host.
-pub(super) type TakenByHost = BTreeMap<InstanceKey, Vec<(TaskResources, String)>>;
+pub(crate) type TakenByHost = BTreeMap<InstanceKey, Vec<(TaskResources, String)>>;
 
 /// A host with its instance record.
-pub(super) type Candidate<'a> = (&'a InstanceKey, &'a Host, &'a Row<InstanceRecord>);
+pub(crate) type Candidate<'a> = (&'a InstanceKey, &'a Host, &'a Row<InstanceRecord>);
 
 /// The ACTIVE hosts of a target, in a fixed order.
 pub(super) fn candidates<'a>(view: &'a EcsView, cluster: &'a ClusterKey, target: &Target) -> Vec<Candidate<'a>> {
@@ -37,7 +37,7 @@ pub(super) fn candidates<'a>(view: &'a EcsView, cluster: &'a ClusterKey, target:
 }
 
 /// Borrows a host for placement, less what the batch took already.
-pub(super) fn instance<'a>((key, host, row): Candidate<'a>, taken: &TakenByHost) -> Instance<'a> {
+pub(crate) fn instance<'a>((key, host, row): Candidate<'a>, taken: &TakenByHost) -> Instance<'a> {
     let mut instance = Instance {
         id: key.id,
         agent_connected: row.agent_connected,

@@ -15,7 +15,7 @@ use crate::{
     Control,
     control::{active_cluster, cluster_name, scope},
     fault,
-    keys::InstanceKey,
+    keys::{ClusterKey, InstanceKey},
     paging::Listing,
     records::LaunchType,
     view::{ClusterView, EcsView, Group, Phase, TaskRow},
@@ -108,7 +108,7 @@ impl Filter {
         if let Some(id) = self.instance {
             let key = InstanceKey { scope: scope.clone(), cluster: cluster.clone(), id };
             let host = view.host(&key).filter(|host| host.row.is_some()).ok_or_else(fault::instance_not_found)?;
-            let cluster = cluster.clone();
+            let cluster = ClusterKey { scope: scope.clone(), cluster: cluster.clone() };
             let own = host.tasks().range(first_after(after)..).map(|(_, task)| task);
             let shown = own.filter(move |(of, task)| *of == cluster && task.launch_type != LaunchType::Fargate);
             return Ok(Box::new(shown.map(|(_, task)| task).filter(|task| self.keeps(task))));

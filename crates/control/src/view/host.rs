@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use gantry_domain::{
-    arn::{Name, TaskId},
-    task::DesiredStatus,
-};
+use gantry_domain::{arn::TaskId, task::DesiredStatus};
 use gantry_store::Revision;
 
 use super::{Counts, TaskRow};
-use crate::records::{InstanceRecord, LaunchType, SharedRow, TaskRecord};
+use crate::{
+    keys::ClusterKey,
+    records::{InstanceRecord, LaunchType, SharedRow, TaskRecord},
+};
 
 /// How many tasks hold each port: during a change two rows may name the same one.
 pub type PortCounts = BTreeMap<u16, u32>;
@@ -21,7 +21,7 @@ pub struct Host {
     pub row: Option<SharedRow<InstanceRecord>>,
     /// What a placement must compare with; 0 before the first.
     pub placements_revision: Revision,
-    tasks: BTreeMap<TaskId, (Name, Arc<TaskRow>)>,
+    tasks: BTreeMap<TaskId, (ClusterKey, Arc<TaskRow>)>,
     cpu_reserved: u64,
     memory_reserved: u64,
     tcp: PortCounts,
@@ -33,7 +33,7 @@ pub struct Host {
 
 impl Host {
     /// Every task on it, with its cluster, that the view knows: also stopped ones.
-    pub fn tasks(&self) -> &BTreeMap<TaskId, (Name, Arc<TaskRow>)> {
+    pub fn tasks(&self) -> &BTreeMap<TaskId, (ClusterKey, Arc<TaskRow>)> {
         &self.tasks
     }
 
@@ -72,7 +72,7 @@ impl Host {
         self.alive
     }
 
-    pub(super) fn add(&mut self, cluster: &Name, task: Option<&Arc<TaskRow>>) {
+    pub(super) fn add(&mut self, cluster: &ClusterKey, task: Option<&Arc<TaskRow>>) {
         let Some(task) = task else { return };
         self.tasks.insert(task.id, (cluster.clone(), task.clone()));
         if task.launch_type != LaunchType::Fargate {

@@ -1,0 +1,338 @@
+//! One agent's connection.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Weak},
+};
+
+use gantry_api::{
+    Caller, Fault, PrincipalKind,
+    agent::{AgentMessage, ControlMessage, DesiredTask, ObservedTask, PROTOCOL_VERSION},
+};
+use gantry_domain::{
+    arn::{Arn, Name, Resource, Scope, TaskId},
+    reason::StoppedReason,
+    task::{DesiredStatus, Stop, StopCode},
+};
+use gantry_store::Txn;
+
+use super::{Live, Shared};
+use crate::{
+    Control,
+    control::Plan,
+    keys::{InstanceKey, TaskKey},
+    records::{InstanceRecord, TaskRecord, encode},
+    tasks::{desired, observe},
+    view::{EcsView, TaskRow},
+};
+
+/// Tasks changed in one transaction: each is a compare and an operation.
+const TASKS_PER_TXN: usize = 200;
+
+/// The end of a session, and what the agent is told about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The instance is not known, or deregistered: the agent must register.
+    #[error("the container instance is not registered")]
+    Unregistered,
+    /// Another connection of the same instance has taken over.
+    #[error("another connection of this container instance has taken over")]
+    Replaced,
+    /// The message makes no sense here.
+    #[error("{0}")]
+    Refused(String),
+    /// The store failed: the agent should come back later.
+    #[error("the control plane cannot record the state of tasks now")]
+    Unavailable,
+}
+
+impl Ended {
+    /// The last message of the connection.
+    pub fn goodbye(&self) -> ControlMessage {
+        ControlMessage::Goodbye { reason: self.to_string(), register: *self == Self::Unregistered }
+    }
+}
+
+/// One agent's connection. Dropping it is the loss of the connection.
+#[derive(Debug)]
+pub struct Session {
+    door: Weak<Shared>,
+    control: Control,
+    instance: InstanceKey,
+    live: Live,
+    /// What the agent was told last of each task; none before the full set.
+    told: Option<BTreeMap<TaskId, (TaskKey, DesiredStatus)>>,
+}
+
+impl Session {
+    pub(super) async fn begin(door: &Arc<Shared>, caller: &Caller, hello: AgentMessage) -> Result<Self, Ended> {
+        let AgentMessage::Hello { protocol_version, container_instance_arn, agent_version, boot_id, tasks } = hello
+        else {
+            return Err(Ended::Refused("the first message must be hello".to_owned()));
+        };
+        if protocol_version != PROTOCOL_VERSION {
+            return Err(Ended::Refused(format!("protocol version {protocol_version} is not supported")));
+        }
+        let instance = instance_key(caller, &container_instance_arn)?;
+        let control = door.control.clone();
+        // First of all, so that the end of an earlier connection cannot be recorded after our greeting. A drop on any
+        // error below reads as a lost connection.
+        let live = door.enter(&instance);
+        let session = Self { door: Arc::downgrade(door), control, instance, live, told: None };
+        greet(&session.control, &session.instance, &agent_version, &boot_id).await?;
+        session.observed(&tasks).await?;
+        session.settle_absent(&tasks).await?;
+        Ok(session)
+    }
+
+    /// Takes in a message of the agent; what is returned is to be sent.
+    ///
+    /// # Errors
+    /// [`Ended`]: the connection is over.
+    pub async fn receive(&mut self, message: AgentMessage) -> Result<Option<ControlMessage>, Ended> {
+        self.check_current()?;
+        match message {
+            AgentMessage::Hello { .. } => Err(Ended::Refused("hello may be said once only".to_owned())),
+            AgentMessage::Heartbeat => Ok(None),
+            AgentMessage::Observed { sequence, tasks } => {
+                self.observed(&tasks).await?;
+                Ok(Some(ControlMessage::Acknowledged { sequence }))
+            }
+        }
+    }
+
+    /// The next message for the agent: first the full set, then each change. Waits for one. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Ended`]: the connection is over.
+    pub async fn next(&mut self) -> Result<ControlMessage, Ended> {
+        loop {
+            let changed = self.live.changed.clone();
+            self.check_current()?;
+            if let Some(message) = self.compare()? {
+                return Ok(message);
+            }
+            changed.notified().await;
+        }
+    }
+
+    /// The instance whose agent this is.
+    pub fn instance(&self) -> &InstanceKey {
+        &self.instance
+    }
+
+    fn check_current(&self) -> Result<(), Ended> {
+        let current = self.door.upgrade().is_some_and(|door| door.is_current(&self.instance, self.live.number));
+        if current { Ok(()) } else { Err(Ended::Replaced) }
+    }
+
+    /// What the agent is not told yet.
+    fn compare(&mut self) -> Result<Option<ControlMessage>, Ended> {
+        let control = self.control.clone();
+        let view = control.read();
+        let host = view.host(&self.instance).ok_or(Ended::Unregistered)?;
+        if !host.row.as_ref().is_some_and(|row| row.is_registered()) {
+            return Err(Ended::Unregistered);
+        }
+        let revision = view.revision();
+        let alive = host.tasks().values().filter(|(_, task)| !task.is_stopped());
+        let wanted: BTreeMap<TaskId, &(crate::keys::ClusterKey, Arc<TaskRow>)> =
+            alive.map(|entry| (entry.1.id, entry)).collect();
+        let Some(told) = &mut self.told else {
+            self.told = Some(wanted.iter().map(|(id, entry)| (*id, told_of(entry))).collect());
+            let tasks = wanted.values().filter_map(|entry| desired_of(entry)).collect();
+            return Ok(Some(ControlMessage::DesiredSet { revision, tasks }));
+        };
+        let is_news = |(id, entry): &(&TaskId, &&(crate::keys::ClusterKey, Arc<TaskRow>))| {
+            told.get(*id).is_none_or(|(_, status)| *status != entry.1.life.desired_status)
+        };
+        let changed: Vec<DesiredTask> =
+            wanted.iter().filter(is_news).filter_map(|(_, entry)| desired_of(entry)).collect();
+        let gone = told.iter().filter(|(id, _)| !wanted.contains_key(*id));
+        let removed: Vec<String> = gone.map(|(_, (key, _))| key.arn()).collect();
+        if changed.is_empty() && removed.is_empty() {
+            return Ok(None);
+        }
+        *told = wanted.iter().map(|(id, entry)| (*id, told_of(entry))).collect();
+        Ok(Some(ControlMessage::Delta { revision, changed, removed }))
+    }
+
+    /// Makes observations durable.
+    async fn observed(&self, tasks: &[ObservedTask]) -> Result<(), Ended> {
+        let named = tasks.iter().filter_map(|task| Some((task_key(&self.instance, &task.task_arn)?, task)));
+        let named: Vec<(TaskKey, &ObservedTask)> = named.collect();
+        for part in named.chunks(TASKS_PER_TXN) {
+            let control = &self.control;
+            let (instance, now) = (&self.instance, control.now());
+            let change = |view: &EcsView| {
+                let changes = part.iter().filter_map(|(key, observed)| {
+                    let row = view.task(key).filter(|row| row.host.as_ref() == Some(instance))?;
+                    match observe::observe(&row.record, observed, now) {
+                        Ok(after) => after.map(|after| (key, row.clone(), after)),
+                        Err(error) => {
+                            tracing::warn!(task = %key.id, %error, "an agent's report makes no sense and is ignored");
+                            None
+                        }
+                    }
+                });
+                Ok(write(changes))
+            };
+            control.transact(change).await.map_err(|fault| unavailable(&fault))?;
+        }
+        Ok(())
+    }
+
+    /// Tasks the agent does not know, although it once had them, are lost; tasks that were to stop before it ever had
+    /// them never will run.
+    async fn settle_absent(&self, known: &[ObservedTask]) -> Result<(), Ended> {
+        let known: BTreeSet<TaskId> =
+            known.iter().filter_map(|task| Some(task_key(&self.instance, &task.task_arn)?.id)).collect();
+        loop {
+            let now = self.control.now();
+            let more = self.control.transact(|view| {
+                let Some(host) = view.host(&self.instance) else { return Ok(Plan::Done(false)) };
+                let absent = host.tasks().values().filter(|(_, task)| !task.is_stopped() && !known.contains(&task.id));
+                let ended = absent.filter_map(|(cluster, task)| {
+                    let after = if task.delivered {
+                        observe::lost(&task.record, host_lost(host.row.as_deref(), &self.instance), now)
+                    } else if task.life.desired_status == DesiredStatus::Stopped {
+                        observe::never_ran(&task.record, now)
+                    } else {
+                        None
+                    };
+                    let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: task.id };
+                    after.map(|after| (key, task.clone(), after))
+                });
+                let some: Vec<_> = ended.take(TASKS_PER_TXN).collect();
+                let full = some.len() == TASKS_PER_TXN;
+                let changes = some.iter().map(|(key, row, after)| (key, row.clone(), after.clone()));
+                Ok(match write(changes) {
+                    Plan::Done(()) => Plan::Done(false),
+                    Plan::Commit(txn, ()) => Plan::Commit(txn, full),
+                })
+            });
+            if !more.await.map_err(|fault| unavailable(&fault))? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(door) = self.door.upgrade() else { return };
+        if !door.leave(&self.instance, self.live.number) {
+            return;
+        }
+        let (control, instance) = (self.control.clone(), self.instance.clone());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let still = || !door.sessions.lock().by_instance.contains_key(&instance);
+            if let Err(error) = set_connected(&control, &instance, false, still).await {
+                tracing::warn!(instance = %instance.id, %error, "lost agent was not recorded");
+            }
+        });
+    }
+}
+
+fn told_of((cluster, task): &(crate::keys::ClusterKey, Arc<TaskRow>)) -> (TaskKey, DesiredStatus) {
+    let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: task.id };
+    (key, task.life.desired_status)
+}
+
+fn desired_of((cluster, task): &(crate::keys::ClusterKey, Arc<TaskRow>)) -> Option<DesiredTask> {
+    let desired = desired::desired(&cluster.scope, &cluster.cluster, task);
+    if desired.is_none() {
+        tracing::error!(task = %task.id, "a task's task definition is gone; its agent cannot be told of it");
+    }
+    desired
+}
+
+fn write<'a>(changes: impl Iterator<Item = (&'a TaskKey, Arc<TaskRow>, TaskRecord)>) -> Plan<()> {
+    let txn = changes.fold(Txn::new(), |txn, (key, row, after)| {
+        let path = key.path();
+        txn.require(path.clone(), row.revision).put(path, encode(&after))
+    });
+    if txn.then.is_empty() { Plan::Done(()) } else { Plan::Commit(txn, ()) }
+}
+
+fn host_lost(row: Option<&crate::records::Row<InstanceRecord>>, instance: &InstanceKey) -> Stop {
+    let name = row.and_then(|row| row.ec2_instance_id.clone()).unwrap_or_else(|| instance.id.to_string());
+    Stop { code: StopCode::TerminationNotice, reason: StoppedReason::HostStopped { instance: name } }
+}
+
+fn unavailable(fault: &Fault) -> Ended {
+    tracing::warn!(%fault, cause = fault.cause.as_deref().map(tracing::field::display), "agent's report was not recorded");
+    Ended::Unavailable
+}
+
+/// The instance a hello names, when the caller may speak for it.
+fn instance_key(caller: &Caller, arn: &str) -> Result<InstanceKey, Ended> {
+    let refused = || Ended::Refused("the container instance is not the caller's".to_owned());
+    let arn: Arn = arn.parse().map_err(|_| Ended::Unregistered)?;
+    let Resource::ContainerInstance { cluster: Some(cluster), instance } = arn.resource else {
+        return Err(Ended::Unregistered);
+    };
+    if arn.scope != Scope::new(&caller.account, &caller.region) {
+        return Err(refused());
+    }
+    match caller.kind {
+        PrincipalKind::Root | PrincipalKind::Instance => {}
+    }
+    Ok(InstanceKey { scope: arn.scope, cluster, id: instance })
+}
+
+/// The task of an ARN; its cluster may be another one than the host's.
+fn task_key(instance: &InstanceKey, arn: &str) -> Option<TaskKey> {
+    let arn: Arn = arn.parse().ok()?;
+    let Resource::Task { cluster, task } = arn.resource else { return None };
+    let cluster: Name = cluster.unwrap_or_else(|| instance.cluster.clone());
+    Some(TaskKey { scope: arn.scope, cluster, id: task })
+}
+
+/// Notes that the agent is there.
+async fn greet(control: &Control, key: &InstanceKey, agent_version: &str, boot_id: &str) -> Result<(), Ended> {
+    let now = control.now();
+    let known = control.transact(|view| {
+        let row = view.host(key).and_then(|host| host.row.as_ref()).filter(|row| row.is_registered());
+        let Some(row) = row else { return Ok(Plan::Done(false)) };
+        let mut record = row.record.clone();
+        if !record.agent_connected {
+            record.agent_connected = true;
+            record.connectivity_at = now;
+        }
+        record.boot_id = Some(boot_id.to_owned());
+        record.version_info.get_or_insert_default().agent_version = Some(agent_version.to_owned());
+        if record == row.record {
+            return Ok(Plan::Done(true));
+        }
+        record.version += 1;
+        Ok(Plan::Commit(Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record)), true))
+    });
+    match known.await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Ended::Unregistered),
+        Err(fault) => Err(unavailable(&fault)),
+    }
+}
+
+/// Writes `agentConnected`, unless `still` says that it is no longer so.
+pub(super) async fn set_connected(
+    control: &Control,
+    key: &InstanceKey,
+    connected: bool,
+    still: impl Fn() -> bool,
+) -> Result<(), Fault> {
+    let now = control.now();
+    control
+        .transact(|view| {
+            let row = view.host(key).and_then(|host| host.row.as_ref()).filter(|_| still());
+            let Some(row) = row.filter(|row| row.agent_connected != connected) else { return Ok(Plan::Done(())) };
+            let mut record = row.record.clone();
+            record.agent_connected = connected;
+            record.connectivity_at = now;
+            record.version += 1;
+            Ok(Plan::Commit(Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record)), ()))
+        })
+        .await
+}

@@ -1,0 +1,106 @@
+//! The door over a WebSocket: JSON messages as text frames.
+
+use axum::{
+    Extension, Router,
+    extract::{
+        State,
+        ws::{Message, WebSocket, WebSocketUpgrade},
+    },
+    response::Response,
+    routing::any,
+};
+use gantry_api::{
+    Caller,
+    agent::{AgentMessage, ControlMessage},
+};
+use tokio::time::timeout;
+
+use super::{Door, Ended, Session};
+
+/// Bytes of one message: a hello names every task of a host.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Serves `/agent/v1/connect`. The layer before it has checked the signature and left the [`Caller`] as an extension.
+pub fn router(door: Door) -> Router {
+    Router::new().route("/agent/v1/connect", any(connect)).with_state(door)
+}
+
+async fn connect(
+    State(door): State<Door>,
+    Extension(caller): Extension<Caller>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade.max_message_size(MESSAGE_BYTES_MAX).on_upgrade(async move |mut socket| {
+        let end = serve(&door, &caller, &mut socket).await;
+        if let Some(ended) = end {
+            tracing::info!(reason = %ended, "an agent's connection ends");
+            // The agent may be gone already.
+            let _ = send(&mut socket, &ended.goodbye()).await;
+        }
+    })
+}
+
+/// Runs a session until it ends; none when the agent hung up or fell silent.
+async fn serve(door: &Door, caller: &Caller, socket: &mut WebSocket) -> Option<Ended> {
+    let patience = door.shared.control.settings.agent_timeout;
+    let hello = match timeout(patience, receive(socket)).await.ok()?? {
+        Ok(hello) => hello,
+        Err(ended) => return Some(ended),
+    };
+    let mut session = match door.begin(caller, hello).await {
+        Ok(session) => session,
+        Err(ended) => return Some(ended),
+    };
+    tracing::info!(instance = %session.instance().id, "an agent is connected");
+    match converse(&mut session, socket, patience).await {
+        Ok(()) => None,
+        Err(ended) => Some(ended),
+    }
+}
+
+async fn converse(session: &mut Session, socket: &mut WebSocket, patience: std::time::Duration) -> Result<(), Ended> {
+    // The full set goes first: deltas and acknowledgements mean nothing without it.
+    let first = session.next().await?;
+    if send(socket, &first).await.is_err() {
+        return Ok(());
+    }
+    let mut heard = tokio::time::Instant::now();
+    loop {
+        let answer = tokio::select! {
+            message = receive(socket) => {
+                let Some(message) = message else { return Ok(()) };
+                heard = tokio::time::Instant::now();
+                session.receive(message?).await?
+            }
+            message = session.next() => Some(message?),
+            () = tokio::time::sleep_until(heard + patience) => return Ok(()),
+        };
+        if let Some(answer) = answer
+            && send(socket, &answer).await.is_err()
+        {
+            return Ok(());
+        }
+    }
+}
+
+/// The next message; none at the end of the connection. Cancel safe: a frame is taken as a whole or not at all.
+async fn receive(socket: &mut WebSocket) -> Option<Result<AgentMessage, Ended>> {
+    loop {
+        match socket.recv().await? {
+            Ok(Message::Text(text)) => {
+                let parsed = serde_json::from_str(&text);
+                return Some(parsed.map_err(|error| Ended::Refused(format!("message was not understood: {error}"))));
+            }
+            Ok(Message::Binary(_)) => return Some(Err(Ended::Refused("messages are text".to_owned()))),
+            // Pings are answered by the library; receiving one proves life, which the next heartbeat does as well.
+            Ok(Message::Ping(_) | Message::Pong(_)) => {}
+            Ok(Message::Close(_)) | Err(_) => return None,
+        }
+    }
+}
+
+async fn send(socket: &mut WebSocket, message: &ControlMessage) -> Result<(), axum::Error> {
+    // Messages have string keys only; writing them cannot fail.
+    let text = serde_json::to_string(message).unwrap_or_default();
+    socket.send(Message::text(text)).await
+}

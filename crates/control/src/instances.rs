@@ -1,0 +1,5 @@
+//! What the container instance operations share: reading registrations, finding instances, writing answers.
+
+pub(crate) mod find;
+pub(crate) mod registration;
+pub(crate) mod wire;
