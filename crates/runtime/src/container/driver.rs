@@ -108,6 +108,7 @@ impl Inner {
         let failure = |error: io::Error| ContainerError::from(Failure::io("starting the shim program", &error));
         let config = ShimConfig {
             runtime: self.options.runtime.clone(),
+            program: self.options.program.clone(),
             shim_cgroup: format!("{}/shims", self.options.cgroup_parent),
         };
         let (socket, theirs) =

@@ -157,13 +157,13 @@ fn library_failure(error: &dyn std::error::Error) -> Failure {
 }
 
 /// Where the library sends the terminal's other side.
-struct Console {
+pub(super) struct Console {
     path: PathBuf,
     listener: std::os::unix::net::UnixListener,
 }
 
 impl Console {
-    fn listen(scratch: &Path) -> Result<Self, Failure> {
+    pub(super) fn listen(scratch: &Path) -> Result<Self, Failure> {
         // Socket paths are limited to 107 bytes: bind by a short path through /proc.
         let directory = File::open(scratch).map_err(|error| Failure::io("opening the bundle", &error))?;
         let path = scratch.join("console.sock");
@@ -173,7 +173,11 @@ impl Console {
         Ok(Self { path, listener })
     }
 
-    fn receive(self) -> Result<OwnedFd, Failure> {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn receive(self) -> Result<OwnedFd, Failure> {
         let failure = |error: std::io::Error| Failure::io("receiving the terminal", &error);
         let (stream, _) = self.listener.accept().map_err(failure)?;
         let (_, fd) = super::zygote::receive_with_fd(stream.as_fd(), &mut [0; 256]).map_err(failure)?;

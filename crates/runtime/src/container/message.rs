@@ -25,6 +25,8 @@ pub enum Runtime {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct ShimConfig {
     pub(super) runtime: Runtime,
+    /// The shim program, as a file of the host.
+    pub(super) program: PathBuf,
     /// Cgroup of the shims themselves, below every hierarchy's mount point.
     pub(super) shim_cgroup: String,
 }

@@ -150,7 +150,7 @@ fn exec_failure(path: &Path, error: nix::errno::Errno) -> Failure {
 }
 
 /// The shim blocks signals and Rust ignores SIGPIPE; programs expect neither.
-fn reset_signals() {
+pub(super) fn reset_signals() {
     #[expect(unsafe_code, reason = "nix marks every change of a handler unsafe")]
     // SAFETY: the default action runs no code of ours.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
@@ -158,6 +158,47 @@ fn reset_signals() {
     // SAFETY: the default action runs no code of ours.
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// Undoes the zygote's disinterest in its children, so that this process can wait for its own.
+pub(super) fn own_children() -> std::io::Result<()> {
+    #[expect(unsafe_code, reason = "nix marks every change of a handler unsafe")]
+    // SAFETY: the default action runs no code of ours.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+    Ok(())
+}
+
+/// After a change of user that kept the permitted capabilities: makes them effective again.
+pub(super) fn raise_permitted_capabilities() -> Result<(), Failure> {
+    let failure = |error: rustix::io::Errno| Failure::io("raising capabilities", &error.into());
+    let sets = rustix::thread::capabilities(None).map_err(failure)?;
+    rustix::thread::set_capabilities(None, CapabilitySets { effective: sets.permitted, ..sets }).map_err(failure)
+}
+
+/// Sets one resource limit by its name in Docker; -1 is unlimited.
+pub(super) fn set_ulimit(name: &str, soft: i64, hard: i64) -> Result<(), Failure> {
+    use nix::sys::resource::Resource;
+    let resource = match name {
+        "core" => Resource::RLIMIT_CORE,
+        "cpu" => Resource::RLIMIT_CPU,
+        "data" => Resource::RLIMIT_DATA,
+        "fsize" => Resource::RLIMIT_FSIZE,
+        "locks" => Resource::RLIMIT_LOCKS,
+        "memlock" => Resource::RLIMIT_MEMLOCK,
+        "msgqueue" => Resource::RLIMIT_MSGQUEUE,
+        "nice" => Resource::RLIMIT_NICE,
+        "nofile" => Resource::RLIMIT_NOFILE,
+        "nproc" => Resource::RLIMIT_NPROC,
+        "rss" => Resource::RLIMIT_RSS,
+        "rtprio" => Resource::RLIMIT_RTPRIO,
+        "rttime" => Resource::RLIMIT_RTTIME,
+        "sigpending" => Resource::RLIMIT_SIGPENDING,
+        "stack" => Resource::RLIMIT_STACK,
+        _ => return Err(Failure::Spec(format!("invalid ulimit type: {name}"))),
+    };
+    let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
+    nix::sys::resource::setrlimit(resource, value(soft), value(hard))
+        .map_err(|error| Failure::io(format!("setting ulimit {name}"), &error.into()))
 }
 
 fn fork_below_init() -> Result<sys::Forked, Failure> {

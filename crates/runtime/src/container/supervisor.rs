@@ -18,7 +18,7 @@ use std::{
 
 use nix::{
     sys::{
-        signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, signal},
+        signal::{SigSet, SigmaskHow, Signal, pthread_sigmask},
         signalfd::{SfdFlags, SignalFd},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
@@ -37,7 +37,7 @@ use super::{
     facts,
     logs::{LogWriter, Stream},
     message::{self, Failure, Reply, Runtime, State, file},
-    oci_binary, process,
+    oci_binary, process, program,
     spec::devices,
     sys,
     zygote::{self, Inheritance},
@@ -251,9 +251,7 @@ fn detach(bundle: &Path) -> Result<SignalFd, Failure> {
     for stream in 0..3 {
         nix::unistd::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), stream).map_err(|error| failure(error.into()))?;
     }
-    #[expect(unsafe_code, reason = "nix marks every change of a handler unsafe")]
-    // SAFETY: the default action runs no code of ours.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map_err(|error| failure(error.into()))?;
+    program::own_children().map_err(failure)?;
     // Nothing but SIGKILL ends a shim: not the agent's terminal, not a service manager's SIGTERM.
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(|error| failure(error.into()))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|error| failure(error.into()))?;
@@ -359,7 +357,10 @@ fn launch(
             }
             embedded::launch(bundle, spec, cgroup, stdio, &inheritance.filters)
         }
-        Runtime::OciBinary(program) => oci_binary::launch(program, bundle, spec, cgroup, stdio),
+        Runtime::OciBinary(program) => {
+            let oci = oci_binary::OciContainer::new(program.clone(), bundle);
+            oci_binary::launch(&oci, &inheritance.config.program, spec, stdio)
+        }
     }
 }
 

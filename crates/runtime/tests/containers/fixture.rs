@@ -17,19 +17,19 @@ use gantry_runtime::{
     image::Rootfs,
 };
 
-pub struct Fixture {
-    pub containers: ShimContainers,
-    pub directory: tempfile::TempDir,
-    pub parent: String,
+pub(crate) struct Fixture {
+    pub(crate) containers: ShimContainers,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) parent: String,
     next: AtomicU32,
 }
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_runtime(Runtime::Embedded)
     }
 
-    pub fn with_runtime(runtime: Runtime) -> Self {
+    pub(crate) fn with_runtime(runtime: Runtime) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "these tests start real containers: run them as root");
         let directory = tempfile::Builder::new().prefix("gantry-containers-").tempdir().unwrap();
         let parent = format!("gantry-test-{}", directory.path().file_name().unwrap().to_string_lossy());
@@ -39,11 +39,11 @@ impl Fixture {
     }
 
     /// A container that runs `script` in a shell, in a task of its own.
-    pub fn shell(&self, script: &str) -> ContainerSpec {
+    pub(crate) fn shell(&self, script: &str) -> ContainerSpec {
         self.spec(&["/bin/sh", "-c", script])
     }
 
-    pub fn spec(&self, args: &[&str]) -> ContainerSpec {
+    pub(crate) fn spec(&self, args: &[&str]) -> ContainerSpec {
         let id = format!("c{}", self.next.fetch_add(1, Ordering::Relaxed));
         let home = self.directory.path().join("layers").join(&id);
         ContainerSpec {
@@ -82,7 +82,7 @@ impl Fixture {
     }
 
     /// A task cgroup. Blocking, so that a specification can be made in one expression.
-    pub fn task(&self, id: &str, limits: &TaskLimits) -> String {
+    pub(crate) fn task(&self, id: &str, limits: &TaskLimits) -> String {
         let (containers, id, limits) = (self.containers.clone(), format!("task-{id}"), limits.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -93,7 +93,7 @@ impl Fixture {
     }
 
     /// Starts, waits, and returns how it ended and what it printed on standard output.
-    pub async fn run(&self, spec: &ContainerSpec) -> (ExitRecord, String) {
+    pub(crate) async fn run(&self, spec: &ContainerSpec) -> (ExitRecord, String) {
         self.containers.start(spec).await.unwrap();
         let record = self.containers.wait(&spec.id).await.unwrap();
         let output =
@@ -102,7 +102,7 @@ impl Fixture {
     }
 
     /// Runs `script` in a default container, which must succeed.
-    pub async fn output(&self, script: &str) -> String {
+    pub(crate) async fn output(&self, script: &str) -> String {
         let spec = self.shell(script);
         let (record, output) = self.run(&spec).await;
         assert_eq!(record.exit_code, 0, "{:?}", self.log(&spec));
@@ -110,7 +110,7 @@ impl Fixture {
     }
 
     /// The log as (stream, text).
-    pub fn log(&self, spec: &ContainerSpec) -> Vec<(String, String)> {
+    pub(crate) fn log(&self, spec: &ContainerSpec) -> Vec<(String, String)> {
         fs::read_to_string(&spec.log.path)
             .unwrap_or_default()
             .lines()
@@ -123,13 +123,51 @@ impl Fixture {
             .collect()
     }
 
+    /// Returns once the container has printed `word`.
+    pub(crate) async fn until_printed(&self, spec: &ContainerSpec, word: &str) {
+        // Polling a file that another process writes: there is nothing to subscribe to.
+        while !self.log(spec).iter().any(|(_, line)| line.contains(word)) {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    }
+
+    fn state(&self, spec: &ContainerSpec) -> serde_json::Value {
+        let path = self.directory.path().join("containers").join(&spec.id).join("state.json");
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    }
+
+    pub(crate) fn shim_pid(&self, spec: &ContainerSpec) -> nix::unistd::Pid {
+        nix::unistd::Pid::from_raw(self.state(spec)["shim_pid"].as_i64().unwrap() as i32)
+    }
+
+    pub(crate) fn first_pid(&self, spec: &ContainerSpec) -> u32 {
+        self.state(spec)["pid"].as_u64().unwrap() as u32
+    }
+
+    /// The zygote: the only child of this process that serves this fixture's cgroup parent.
+    pub(crate) fn zygote_pid(&self) -> nix::unistd::Pid {
+        let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+            let command = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            let parent: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+            let ours = command.contains("zygote") && command.contains(&self.parent) && parent == std::process::id();
+            ours.then(|| entry.file_name().to_string_lossy().parse().unwrap())
+        });
+        nix::unistd::Pid::from_raw(processes.last().unwrap())
+    }
+
+    /// Goes on with another agent's view; the first one is gone as after `kill -9`.
+    pub(crate) fn forget_agent(self, adopted: ShimContainers) -> Self {
+        Self { containers: adopted, ..self }
+    }
+
     /// Opens the same containers anew, as a restarted agent does.
-    pub fn reopen(&self) -> ShimContainers {
+    pub(crate) fn reopen(&self) -> ShimContainers {
         open(self.directory.path(), &self.parent, Runtime::Embedded)
     }
 
     /// Removes everything and checks that no cgroup, mount, process or bundle is left.
-    pub async fn clean_up(self) {
+    pub(crate) async fn clean_up(self) {
         for id in self.containers.list().await.unwrap().into_keys() {
             self.containers.remove(&id).await.unwrap();
         }
@@ -163,7 +201,7 @@ fn open(directory: &Path, parent: &str, runtime: Runtime) -> ShimContainers {
     ShimContainers::open(directory.join("containers"), options).unwrap()
 }
 
-pub fn shim_program() -> PathBuf {
+pub(crate) fn shim_program() -> PathBuf {
     if let Some(program) = std::env::var_os("GANTRY_SHIM") {
         return program.into();
     }

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Scheduling period of hard CPU limits, microseconds. Docker's and the kernel's default.
-const CPU_PERIOD_US: u64 = 100_000;
+pub(in crate::container) const CPU_PERIOD_US: u64 = 100_000;
 
 /// CPU units of one vCPU.
 const UNITS_PER_VCPU: u64 = 1024;
@@ -64,7 +64,7 @@ pub(in crate::container) fn task_settings(version: Version, limits: &TaskLimits)
 pub(in crate::container) fn container_settings(version: Version, limits: &Limits) -> Vec<Setting> {
     let mut settings = Vec::new();
     if let Some(units) = limits.cpu_quota_units {
-        let quota = (units * CPU_PERIOD_US / UNITS_PER_VCPU).max(CPU_QUOTA_MIN_US);
+        let quota = quota_us(units);
         match version {
             Version::V1 => {
                 settings.push(Setting::required("cpu.cfs_period_us", CPU_PERIOD_US));
@@ -74,7 +74,7 @@ pub(in crate::container) fn container_settings(version: Version, limits: &Limits
         }
     }
     if let Some(shares) = limits.cpu_shares {
-        let shares = shares.clamp(*CPU_SHARES.start(), *CPU_SHARES.end());
+        let shares = clamp_shares(shares);
         settings.push(match version {
             Version::V1 => Setting::required("cpu.shares", shares),
             Version::V2 => Setting::required("cpu.weight", weight_of_shares(shares)),
@@ -120,6 +120,15 @@ fn memory_settings(version: Version, limits: &Limits, settings: &mut Vec<Setting
     if let (Version::V1, Some(swappiness)) = (version, limits.swappiness) {
         settings.push(Setting::optional("memory.swappiness", swappiness.min(100)));
     }
+}
+
+/// Microseconds of each period.
+pub(in crate::container) fn quota_us(units: u64) -> u64 {
+    (units.saturating_mul(CPU_PERIOD_US) / UNITS_PER_VCPU).max(CPU_QUOTA_MIN_US)
+}
+
+pub(in crate::container) fn clamp_shares(shares: u64) -> u64 {
+    shares.clamp(*CPU_SHARES.start(), *CPU_SHARES.end())
 }
 
 /// The OCI runtimes' conversion of version 1 shares to a version 2 weight.

@@ -1,0 +1,67 @@
+//! The same containers through an OCI runtime executable.
+
+use std::path::Path;
+
+use gantry_runtime::container::{ContainerError, Containers, ExecOutcome, Runtime};
+
+use super::{exec::request, fixture::Fixture};
+
+/// runc where it is installed; elsewhere (a bare virtual machine) there is nothing to test, and the test says so.
+fn fixture() -> Option<Fixture> {
+    let runc = ["/usr/sbin/runc", "/usr/bin/runc", "/sbin/runc"].into_iter().find(|path| Path::new(path).exists());
+    match runc {
+        Some(path) => Some(Fixture::with_runtime(Runtime::OciBinary(path.into()))),
+        None => {
+            eprintln!("NOT TESTED: runc is not installed");
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn runc_runs_a_container_with_our_filter_and_limits() {
+    let Some(fixture) = fixture() else { return };
+    let mut spec = fixture
+        .shell("grep -E 'Seccomp:|CapBnd|Uid|SigBlk' /proc/self/status; unshare -U true 2>&1; echo err >&2; exit 4");
+    spec.limits.memory_bytes = Some(64 << 20);
+    spec.user = "app".into();
+    let (record, output) = fixture.run(&spec).await;
+    assert_eq!(record.exit_code, 4, "{output}");
+    for expected in [
+        "Seccomp:\t2",
+        "CapBnd:\t00000000a80425fb",
+        "Uid:\t1000",
+        "SigBlk:\t0000000000000000",
+        "Operation not permitted",
+    ] {
+        assert!(output.contains(expected), "{expected} in {output}");
+    }
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn runc_executes_kills_and_is_told_apart_from_programs_that_are_missing() {
+    let Some(fixture) = fixture() else { return };
+    let spec = fixture.spec(&["sleep", "1000"]);
+    fixture.containers.start(&spec).await.unwrap();
+    let outcome = fixture.containers.exec(&spec.id, &request(&["sh", "-c", "echo hi; exit 3"])).await.unwrap();
+    assert_eq!(outcome, ExecOutcome { exit_code: Some(3), output: "hi\n".into() });
+    fixture.containers.signal(&spec.id, libc::SIGKILL).await.unwrap();
+    assert_eq!(fixture.containers.wait(&spec.id).await.unwrap().exit_code, 137);
+    match fixture.containers.start(&fixture.spec(&["nope"])).await {
+        Err(ContainerError::Command { detail }) => {
+            assert_eq!(detail, "exec: \"nope\": executable file not found in $PATH");
+        }
+        other => panic!("{other:?}"),
+    }
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn runc_gives_a_terminal() {
+    let Some(fixture) = fixture() else { return };
+    let mut spec = fixture.shell("test -t 1 && echo yes");
+    spec.terminal = true;
+    assert_eq!(fixture.run(&spec).await.1, "yes\r\n");
+    fixture.clean_up().await;
+}
