@@ -21,7 +21,9 @@ async fn main() {
     let count: usize = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(100);
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
     let image = directory.path().join("image");
-    std::fs::create_dir_all(image.join("bin")).unwrap();
+    for directory in ["bin", "dev", "proc", "sys"] {
+        std::fs::create_dir_all(image.join(directory)).unwrap();
+    }
     std::fs::copy("/bin/busybox", image.join("bin/busybox")).unwrap();
     let parent = format!("gantry-bench-{}", std::process::id());
     let program = std::env::var_os("GANTRY_SHIM")

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::Rootfs;
 
 mod cgroup;
+mod diagnostics;
 mod driver;
 mod embedded;
 mod exec;

@@ -20,9 +20,9 @@ pub(super) mod settings;
 
 use settings::Setting;
 
-/// Controllers of version 1 that a container is placed in. The others (cpuset, blkio, net_cls …) stay as the shim has
+/// Controllers of version 1 that a container is placed in. The others (cpuset, blkio, freezer …) stay as the shim has
 /// them: nothing that we offer needs them, and each costs a directory and a move.
-const V1_CONTROLLERS: [&str; 6] = ["cpu", "cpuacct", "memory", "pids", "devices", "freezer"];
+const V1_CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "pids", "devices"];
 
 /// Controllers of version 2 that are passed down to tasks and containers where the kernel has them.
 const V2_CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
@@ -31,7 +31,12 @@ const V2_CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hierarchies {
     /// Version 1 or hybrid: (controllers, mount point) of each hierarchy, named ones included.
-    V1(Vec<(Vec<String>, PathBuf)>),
+    V1 {
+        /// The hierarchies of version 1.
+        mounts: Vec<(Vec<String>, PathBuf)>,
+        /// The tree of version 2 without controllers on a hybrid host.
+        unified: Option<PathBuf>,
+    },
     /// Version 2 only.
     V2(PathBuf),
 }
@@ -68,27 +73,32 @@ impl Hierarchies {
             }
         }
         if v1.iter().any(|(controllers, _)| controllers.iter().any(|name| name == "memory" || name == "cpu")) {
-            return Some(Self::V1(v1));
+            return Some(Self::V1 { mounts: v1, unified: v2 });
         }
         v2.map(Self::V2)
     }
 
     /// The cgroup at `path` (relative to each mount point).
     pub(super) fn cgroup(&self, path: &str) -> Cgroup {
+        let mut leftovers = Vec::new();
         let directories = match self {
             Self::V2(root) => vec![(Vec::new(), root.join(path))],
-            Self::V1(mounts) => mounts
-                .iter()
-                .filter(|(controllers, _)| controllers.iter().any(|name| V1_CONTROLLERS.contains(&name.as_str())))
-                .map(|(controllers, mount_point)| (controllers.clone(), mount_point.join(path)))
-                .collect(),
+            Self::V1 { mounts, unified } => {
+                let unused = mounts.iter().filter(|(controllers, _)| !is_used(controllers)).map(|(_, mount)| mount);
+                leftovers.extend(unused.chain(unified).map(|mount| mount.join(path)));
+                mounts
+                    .iter()
+                    .filter(|(controllers, _)| is_used(controllers))
+                    .map(|(controllers, mount_point)| (controllers.clone(), mount_point.join(path)))
+                    .collect()
+            }
         };
-        Cgroup { version: self.version(), directories }
+        Cgroup { version: self.version(), directories, leftovers }
     }
 
     pub(super) fn version(&self) -> Version {
         match self {
-            Self::V1(_) => Version::V1,
+            Self::V1 { .. } => Version::V1,
             Self::V2(_) => Version::V2,
         }
     }
@@ -123,7 +133,11 @@ impl Hierarchies {
                 create_directory(&root.join(path))?;
                 fs::write(root.join(path).join("cgroup.procs"), "0")
             }
-            Self::V1(mounts) => {
+            Self::V1 { mounts, unified } => {
+                if let Some(root) = unified {
+                    fs::create_dir_all(root.join(path))?;
+                    fs::write(root.join(path).join("cgroup.procs"), "0")?;
+                }
                 for (controllers, mount_point) in mounts {
                     // A new cpuset has no processors until somebody copies them in; being in the agent's is fine.
                     if controllers.iter().any(|name| name == "cpuset") {
@@ -137,6 +151,10 @@ impl Hierarchies {
             }
         }
     }
+}
+
+fn is_used(controllers: &[String]) -> bool {
+    controllers.iter().any(|name| V1_CONTROLLERS.contains(&name.as_str()))
 }
 
 /// cgroup version 1 (or hybrid) or 2.
@@ -179,6 +197,8 @@ fn move_processes(from: &Path, to: &Path) -> io::Result<()> {
 pub(super) struct Cgroup {
     version: Version,
     directories: Vec<(Vec<String>, PathBuf)>,
+    /// Where we put nobody, but an OCI binary may.
+    leftovers: Vec<PathBuf>,
 }
 
 impl Cgroup {
@@ -265,7 +285,11 @@ impl Cgroup {
 
     /// (first controller, directory) of each hierarchy, for showing the container its own groups.
     pub(super) fn views(&self) -> impl Iterator<Item = (&[String], &Path)> {
-        self.directories.iter().map(|(controllers, directory)| (controllers.as_slice(), directory.as_path()))
+        // Device rules are of no use to a program, and every mount takes time.
+        self.directories
+            .iter()
+            .filter(|(controllers, _)| controllers != &["devices"])
+            .map(|(controllers, directory)| (controllers.as_slice(), directory.as_path()))
     }
 
     fn members_directory(&self) -> Option<&Path> {
@@ -309,7 +333,7 @@ impl Cgroup {
     /// Removes it and what is below it; everything in it must have been killed. No error when it is gone.
     pub(super) fn remove(&self, patience: Duration) -> io::Result<()> {
         let deadline = Instant::now() + patience;
-        for (_, directory) in &self.directories {
+        for directory in self.directories.iter().map(|(_, directory)| directory).chain(&self.leftovers) {
             loop {
                 match remove_tree(directory) {
                     Ok(()) => break,

@@ -17,6 +17,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::{
     ContainerSpec,
     cgroup::Cgroup,
+    diagnostics::Diagnostics,
     facts,
     message::{Failure, file},
     program::{self, Program, ProgramExecutor},
@@ -62,6 +63,7 @@ pub(super) fn launch(
 ) -> Result<Launched, Failure> {
     let scratch = bundle.join(file::RUN);
     facts::check_mount_sources(spec)?;
+    facts::check_sysctls(spec)?;
     rootfs::enter_private_namespace()?;
     rootfs::mount_scratch(&scratch)?;
     rootfs::mount_root(&spec.rootfs)?;
@@ -70,6 +72,7 @@ pub(super) fn launch(
         identity: facts::identity(&spec.user, root)?,
         devices: facts::devices(spec)?,
         cgroup_mounts: facts::cgroup_mounts(spec, cgroup, &scratch)?,
+        host_has_mqueue: facts::host_has_mqueue(),
         shared_shm: facts::shared_shm(spec, &scratch.join("shm"))?,
         capabilities: spec::capabilities::capabilities(spec, &facts::available_capabilities())?,
         enforcement: Enforcement::Ours,
@@ -105,6 +108,7 @@ fn run_library(
         report,
     };
     let executor = Rc::new(program);
+    let diagnostics = Diagnostics::collect()?;
     let console = if spec.terminal { Some(Console::listen(scratch)?) } else { None };
     let mut builder = ContainerBuilder::new("c".to_owned(), SyscallType::default())
         .with_root_path(scratch)
@@ -122,7 +126,7 @@ fn run_library(
             // Our own last step knows better than the library what was wrong with the program.
             return match program::await_execution(reported) {
                 Err(failure) => Err(failure),
-                Ok(()) => Err(library_failure(&error)),
+                Ok(()) => Err(library_failure(&error).because(diagnostics.first())),
             };
         }
     };

@@ -134,19 +134,41 @@ pub(super) fn cgroup_mounts(spec: &ContainerSpec, cgroup: &Cgroup, scratch: &Pat
             "options": ["nosuid", "noexec", "nodev", access],
         })]);
     }
-    let mut mounts = vec![json!({
-        "destination": "/sys/fs/cgroup", "type": "tmpfs", "source": "tmpfs",
-        "options": ["nosuid", "noexec", "nodev", "mode=755"],
-    })];
+    // A directory with the mount points in it, so that it can be read-only from the start.
+    let top = scratch.join("cgroup");
+    let mut mounts = vec![bind(&top, "/sys/fs/cgroup", access)];
     for (number, (controllers, directory)) in cgroup.views().enumerate() {
+        let name = controllers.join(",");
         let bound = scratch.join(format!("view{number}"));
-        rootfs::bind_read_only(directory, &bound)?;
-        mounts.push(json!({
-            "destination": format!("/sys/fs/cgroup/{}", controllers.join(",")), "type": "bind", "source": bound,
-            "options": ["bind", "nosuid", "noexec", "nodev", access],
-        }));
+        std::fs::create_dir_all(top.join(&name)).map_err(|error| Failure::io("preparing a mount point", &error))?;
+        rootfs::bind_directory(directory, &bound)?;
+        mounts.push(bind(&bound, &format!("/sys/fs/cgroup/{name}"), access));
     }
     Ok(mounts)
+}
+
+/// Whether there is something to share with a container in the host's ipc namespace.
+pub(super) fn host_has_mqueue() -> bool {
+    Path::new("/dev/mqueue").is_dir()
+}
+
+fn bind(source: &Path, destination: &str, access: &str) -> Value {
+    json!({
+        "destination": destination, "type": "bind", "source": source,
+        "options": ["bind", "nosuid", "noexec", "nodev", access],
+    })
+}
+
+/// Refuses kernel parameters that do not exist, before the library does so without naming them.
+pub(super) fn check_sysctls(spec: &ContainerSpec) -> Result<(), Failure> {
+    for name in spec.sysctls.keys() {
+        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        let inside = path.components().all(|component| !matches!(component, std::path::Component::ParentDir));
+        if !inside || !path.is_file() {
+            return Err(Failure::Spec(format!("open {}: no such file or directory", path.display())));
+        }
+    }
+    Ok(())
 }
 
 /// The /dev/shm of the container whose ipc namespace is joined, mounted on `target` in our namespace.

@@ -94,6 +94,19 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Adds what is known of the cause.
+    pub(super) fn because(self, cause: Option<String>) -> Self {
+        match (self, cause) {
+            (Self::Runtime(_), Some(cause)) if cause.contains("ENOSPC") => Self::NoSpace,
+            (Self::Runtime(detail), Some(cause)) if !detail.contains(&cause) => {
+                Self::Runtime(format!("{detail}: {cause}"))
+            }
+            (failure, _) => failure,
+        }
+    }
+}
+
 impl From<Failure> for ContainerError {
     fn from(failure: Failure) -> Self {
         match failure {

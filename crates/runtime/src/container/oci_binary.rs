@@ -118,6 +118,7 @@ pub(super) fn launch(
     program::reset_signals();
     let scratch = oci.bundle.join(file::RUN);
     facts::check_mount_sources(spec)?;
+    facts::check_sysctls(spec)?;
     rootfs::enter_private_namespace()?;
     rootfs::mount_scratch(&scratch)?;
     rootfs::mount_root(&spec.rootfs)?;
@@ -177,6 +178,7 @@ fn facts_of(spec: &ContainerSpec, user: &str, root: &Path, scratch: Option<&Path
             "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
             "options": ["nosuid", "noexec", "nodev", access],
         })],
+        host_has_mqueue: facts::host_has_mqueue(),
         shared_shm: match scratch {
             Some(scratch) => facts::shared_shm(spec, &scratch.join("shm"))?,
             None => None,

@@ -149,14 +149,10 @@ fn exec_failure(path: &Path, error: nix::errno::Errno) -> Failure {
     }
 }
 
-/// The shim blocks signals and Rust ignores SIGPIPE; programs expect neither.
+/// The shim blocks signals, Rust ignores SIGPIPE, and whoever started the agent may ignore others; programs expect
+/// none of that.
 pub(super) fn reset_signals() {
-    #[expect(unsafe_code, reason = "nix marks every change of a handler unsafe")]
-    // SAFETY: the default action runs no code of ours.
-    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    #[expect(unsafe_code, reason = "nix marks every change of a handler unsafe")]
-    // SAFETY: the default action runs no code of ours.
-    let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
+    sys::default_all_signals();
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 

@@ -49,8 +49,7 @@ pub(super) fn mount_root(rootfs: &Rootfs) -> Result<(), Failure> {
     }
     // Left by a mount that did not sync. We only mount a writable layer again to restart its container on a host that
     // has not gone down since, when everything written is still to be seen.
-    let _ = fs::remove_dir(rootfs.work_dir.join("work/incompat/volatile"));
-    let _ = fs::remove_dir(rootfs.work_dir.join("work/incompat"));
+    let _ = fs::remove_dir_all(rootfs.work_dir.join("work/incompat"));
     // `volatile` because a writable layer never outlives its task: without it every fsync of the container, and the
     // unmount, waits for the disk.
     match mount_overlay(rootfs, true) {
@@ -120,8 +119,8 @@ pub(super) fn hide_control_groups() -> Result<(), Failure> {
     rustix::mount::mount("tmpfs", "/sys/fs/cgroup", "tmpfs", MountFlags::RDONLY, c"size=0").map_err(failure)
 }
 
-/// Binds `source` on a new directory `target`, read-only.
-pub(super) fn bind_read_only(source: &Path, target: &Path) -> Result<(), Failure> {
+/// Binds `source` on a new directory `target`.
+pub(super) fn bind_directory(source: &Path, target: &Path) -> Result<(), Failure> {
     let failure = |error: io::Error| Failure::io(format!("binding {}", source.display()), &error);
     fs::create_dir_all(target).map_err(failure)?;
     rustix::mount::mount_bind(source, target).map_err(|error| failure(error.into()))

@@ -23,6 +23,8 @@ pub(super) struct Facts {
     pub(super) cgroup_mounts: Vec<Value>,
     /// The other container's /dev/shm when the ipc namespace is shared: a path to bind.
     pub(super) shared_shm: Option<std::path::PathBuf>,
+    /// Whether the host has /dev/mqueue mounted.
+    pub(super) host_has_mqueue: bool,
     /// The container's capabilities, without `CAP_`.
     pub(super) capabilities: BTreeSet<String>,
     /// Who enforces what.

@@ -200,3 +200,23 @@ pub(super) fn pidfd_send_signal(pidfd: &OwnedFd, signal: i32) -> io::Result<()> 
         unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Gives every signal its default action, those that the C library keeps for itself too.
+pub(super) fn default_all_signals() {
+    #[repr(C)]
+    struct KernelSigaction {
+        handler: usize,
+        flags: libc::c_ulong,
+        restorer: usize,
+        mask: u64,
+    }
+    let default = KernelSigaction { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+    for signal in 1..=64 {
+        #[expect(unsafe_code, reason = "the C library does not let its own signals be set")]
+        // SAFETY: the kernel reads the struct, which outlives the call; the default action runs no code of ours.
+        // SIGKILL and SIGSTOP fail, which is what they should.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, std::ptr::null::<u8>(), 8);
+        }
+    }
+}

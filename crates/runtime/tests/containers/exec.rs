@@ -78,7 +78,9 @@ async fn codes_output_and_errors() {
 #[tokio::test]
 async fn a_command_that_takes_too_long_dies_with_its_children() {
     let fixture = Fixture::new();
-    let spec = fixture.spec(&["sleep", "1000"]);
+    let mut spec = fixture.spec(&["sleep", "1000"]);
+    // Orphans go to process 1 of the container, and only an init reaps them.
+    spec.init_process = true;
     fixture.containers.start(&spec).await.unwrap();
     let slow =
         ExecRequest { timeout: Duration::from_millis(100), ..shell("echo started; sleep 998 & sleep 999; echo BAD") };

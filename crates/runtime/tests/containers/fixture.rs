@@ -156,14 +156,20 @@ impl Fixture {
         nix::unistd::Pid::from_raw(processes.last().unwrap())
     }
 
-    /// Goes on with another agent's view; the first one is gone as after `kill -9`.
-    pub(crate) fn forget_agent(self, adopted: ShimContainers) -> Self {
-        Self { containers: adopted, ..self }
-    }
-
-    /// Opens the same containers anew, as a restarted agent does.
-    pub(crate) fn reopen(&self) -> ShimContainers {
-        open(self.directory.path(), &self.parent, Runtime::Embedded)
+    /// Another process with the same containers; returns when it has started these. It lives until it is killed.
+    pub(crate) fn another_agent(&self, specs: &[&ContainerSpec]) -> std::process::Child {
+        let test = std::thread::current().name().unwrap().to_owned();
+        let orders = serde_json::json!({"directory": self.directory.path(), "parent": self.parent, "specs": specs});
+        let mut agent = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &test, "--nocapture"])
+            .env(AGENT, orders.to_string())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = std::io::BufReader::new(agent.stdout.take().unwrap());
+        let mut lines = std::io::BufRead::lines(output);
+        assert!(lines.any(|line| line.unwrap().contains("all started")), "the other agent started nothing");
+        agent
     }
 
     /// Removes everything and checks that no cgroup, mount, process or bundle is left.
@@ -194,6 +200,23 @@ impl Fixture {
             assert!(!directory.exists(), "{} is left", directory.display());
         }
     }
+}
+
+/// The orders of [`Fixture::another_agent`].
+const AGENT: &str = "GANTRY_TEST_AGENT";
+
+/// In a process made by [`Fixture::another_agent`]: does as ordered and never returns. Elsewhere: false.
+pub(crate) async fn be_another_agent() -> bool {
+    let Some(orders) = std::env::var_os(AGENT) else { return false };
+    let orders: serde_json::Value = serde_json::from_str(orders.to_str().unwrap()).unwrap();
+    let directory = PathBuf::from(orders["directory"].as_str().unwrap());
+    let containers = open(&directory, orders["parent"].as_str().unwrap(), Runtime::Embedded);
+    let specs: Vec<ContainerSpec> = serde_json::from_value(orders["specs"].clone()).unwrap();
+    for spec in specs {
+        containers.start(&spec).await.unwrap();
+    }
+    println!("all started");
+    std::future::pending().await
 }
 
 fn open(directory: &Path, parent: &str, runtime: Runtime) -> ShimContainers {
@@ -231,7 +254,7 @@ fn remove_cgroup(directory: &Path) {
 
 fn build_image(image: &Path) {
     let busybox = std::env::var_os("BUSYBOX").map_or_else(|| PathBuf::from("/bin/busybox"), PathBuf::from);
-    for directory in ["bin", "etc", "tmp", "root", "home/app"] {
+    for directory in ["bin", "dev", "etc", "home/app", "proc", "root", "sys", "tmp"] {
         fs::create_dir_all(image.join(directory)).unwrap();
     }
     fs::set_permissions(image.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
@@ -244,4 +267,5 @@ fn build_image(image: &Path) {
         .unwrap();
     fs::write(image.join("etc/group"), "root:x:0:\napp:x:1000:\nextra:x:2000:app\n").unwrap();
     fs::write(image.join("bin/text"), "not a program\n").unwrap();
+    fs::set_permissions(image.join("bin/text"), fs::Permissions::from_mode(0o755)).unwrap();
 }

@@ -46,7 +46,10 @@ fn ipc_mounts(spec: &ContainerSpec, facts: &Facts) -> [Value; 2] {
     let size = format!("size={}", spec.shm_bytes.unwrap_or(SHM_BYTES_DEFAULT));
     let own_shm = mount("shm", "/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &size]);
     match (&spec.ipc, &facts.shared_shm) {
-        (Namespace::Host, _) => [bind("/dev/mqueue", "/dev/mqueue"), bind("/dev/shm", "/dev/shm")],
+        (Namespace::Host, _) if facts.host_has_mqueue => {
+            [bind("/dev/mqueue", "/dev/mqueue"), bind("/dev/shm", "/dev/shm")]
+        }
+        (Namespace::Host, _) => [mqueue, bind("/dev/shm", "/dev/shm")],
         (_, Some(shm)) => [mqueue, bind(&shm.to_string_lossy(), "/dev/shm")],
         (_, None) => [mqueue, own_shm],
     }

@@ -49,6 +49,7 @@ fn facts() -> Facts {
         devices: Vec::new(),
         cgroup_mounts: Vec::new(),
         shared_shm: None,
+        host_has_mqueue: true,
         capabilities: ["CHOWN".to_owned(), "KILL".to_owned()].into(),
         enforcement: Enforcement::Ours,
     }
