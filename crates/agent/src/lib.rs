@@ -27,6 +27,8 @@ mod record;
 mod register;
 mod registry_access;
 mod run;
+#[cfg(test)]
+mod run_tests;
 mod session;
 mod sigv4;
 mod task;
