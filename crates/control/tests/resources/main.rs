@@ -1,0 +1,12 @@
+//! Clusters, task definitions, tags, attributes and account settings through the door that the server uses: JSON in,
+//! JSON out, model constraints checked.
+
+#![allow(clippy::unwrap_used)]
+
+mod account_settings;
+mod attributes;
+mod clusters;
+mod malformed;
+mod support;
+mod tags;
+mod task_definitions;
