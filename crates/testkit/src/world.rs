@@ -1,0 +1,203 @@
+//! The simulated world: the real control plane over a store in memory, agents that behave or misbehave on request, and
+//! a clock that moves only when everybody waits. The same seed gives the same run.
+//!
+//! [`World::run_script`] drives it from text (see `tests/scenarios`), [`World::check`] says what must never break, and
+//! a restart of the control plane is one more thing that may happen between any two steps.
+
+mod agent;
+mod door;
+mod monitor;
+mod script;
+mod show;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use gantry_api::{Caller, Fault, PrincipalKind};
+use gantry_control::{
+    Control, EcsService, Random, Settings, TokioClock,
+    keys::{InstanceKey, TaskKey},
+    reconcile::{Runner, Services},
+    records::ServiceStatus,
+    view::TaskRow,
+};
+use gantry_domain::{
+    Timestamp,
+    arn::{Name, Scope, TaskId},
+};
+use gantry_store::{Memory, MemoryOptions, Store};
+
+pub use agent::Behaviour;
+use agent::FakeAgent;
+use monitor::Monitor;
+
+/// The virtual clock begins here: 2026-01-01T00:00:00Z.
+const BEGINNING: Timestamp = Timestamp::from_seconds(1_767_225_600);
+/// How often agents look at their tasks.
+const TICK: Duration = Duration::from_millis(100);
+/// No scenario needs longer to become steady; one that does is stuck.
+const STEADY_BUDGET: Duration = Duration::from_secs(4 * 3600);
+
+/// Everything there is.
+pub struct World {
+    store: Store,
+    clock: TokioClock,
+    settings: Settings,
+    random: Random,
+    scope: Scope,
+    cluster: Name,
+    running: Option<Running>,
+    agents: BTreeMap<String, FakeAgent>,
+    behaviours: BTreeMap<String, Behaviour>,
+    monitor: Monitor,
+    names: BTreeMap<TaskId, String>,
+}
+
+/// A control plane with its reconcilers; dropping it is `kill -9`.
+struct Running {
+    control: Control,
+    _services: Runner<gantry_control::keys::ServiceKey>,
+}
+
+impl World {
+    /// A world without instances. Call it in a runtime whose clock is paused.
+    pub async fn new(seed: u64) -> Self {
+        let store = Store::new(Memory::new(&MemoryOptions::default()));
+        let mut world = Self {
+            monitor: Monitor::new(&store),
+            store,
+            clock: TokioClock::starting_at(BEGINNING),
+            settings: Settings::default(),
+            random: Random::seeded(seed),
+            scope: Scope::new("000000000000", "us-east-1"),
+            cluster: "default".parse().expect("a name"),
+            running: None,
+            agents: BTreeMap::new(),
+            behaviours: BTreeMap::new(),
+            names: BTreeMap::new(),
+        };
+        world.start_control().await;
+        world
+    }
+
+    /// Kills the control plane and starts another one on the same store.
+    pub async fn restart_control(&mut self) {
+        self.running = None;
+        self.start_control().await;
+    }
+
+    async fn start_control(&mut self) {
+        let control = Control::open(self.store.clone(), Arc::new(self.clock), self.settings.clone()).await;
+        let control = control.expect("the store in memory opens").with_random(self.random.clone());
+        let services = Runner::start(&control, Services::new(control.clone()));
+        self.running = Some(Running { control, _services: services });
+    }
+
+    /// The control plane.
+    pub fn control(&self) -> &Control {
+        &self.running.as_ref().expect("it is running between steps").control
+    }
+
+    fn ecs(&self) -> EcsService {
+        EcsService::new(self.control().clone())
+    }
+
+    fn caller(&self) -> Caller {
+        Caller {
+            account: self.scope.account.clone(),
+            region: self.scope.region.clone(),
+            principal_arn: "arn:aws:iam::000000000000:root".to_owned(),
+            kind: PrincipalKind::Root,
+            access_key_id: "AKIATEST".to_owned(),
+            request_id: "test".to_owned(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.control().now()
+    }
+
+    /// Lets time pass. Everything that can happen meanwhile does; agents work every tick.
+    pub async fn pass(&mut self, span: Duration) {
+        let end = self.now().as_millis() + i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        while self.now().as_millis() < end {
+            tokio::time::sleep(TICK).await;
+            self.work_agents().await;
+            self.check().await;
+        }
+    }
+
+    /// Lets time pass until every service is steady (deleted ones: gone). Panics when that never comes.
+    pub async fn pass_until_steady(&mut self) {
+        let begin = self.now();
+        loop {
+            self.pass(TICK).await;
+            if self.is_steady() {
+                return;
+            }
+            let waited = self.now().millis_since(begin).unsigned_abs();
+            assert!(Duration::from_millis(waited) < STEADY_BUDGET, "never steady:\n{}", self.show_all());
+        }
+    }
+
+    fn is_steady(&self) -> bool {
+        let view = self.control().read();
+        let cluster = view.cluster(&self.scope, &self.cluster);
+        cluster.into_iter().flat_map(|cluster| cluster.services().values()).all(|row| match row.status {
+            ServiceStatus::Active => row.steady_since.is_some(),
+            ServiceStatus::Draining => false,
+            ServiceStatus::Inactive => true,
+        })
+    }
+
+    /// Lets every agent that is up look at its tasks once.
+    async fn work_agents(&mut self) {
+        let now = self.now();
+        let names: Vec<String> = self.agents.keys().cloned().collect();
+        for name in names {
+            let Some(agent) = self.agents.get_mut(&name).filter(|agent| agent.up) else { continue };
+            let key = agent.key.clone();
+            let tasks = self.tasks_on(&key);
+            let behaviours = &self.behaviours;
+            let behaviour = |task: &TaskRow| behaviours.get(&image(task)).cloned().unwrap_or_default();
+            let Some(agent) = self.agents.get_mut(&name) else { continue };
+            let reports = agent.work(now, &tasks, behaviour);
+            for report in reports {
+                door::report(self.control(), &report, now).await;
+            }
+        }
+    }
+
+    fn tasks_on(&self, key: &InstanceKey) -> Vec<Arc<TaskRow>> {
+        let view = self.control().read();
+        let tasks = view.host(key).map(|host| host.tasks().values().map(|(_, task)| task.clone()).collect());
+        tasks.unwrap_or_default()
+    }
+
+    /// What must never break. Panics with the state of the world when it did.
+    pub async fn check(&mut self) {
+        if let Err(broken) = self.monitor.catch_up().await {
+            panic!("{broken}\n{}", self.show_all());
+        }
+        let view = self.control().read();
+        for (key, host) in view.hosts() {
+            let Some(row) = &host.row else { continue };
+            let fits = host.cpu_reserved() <= row.resources.cpu && host.memory_reserved() <= row.resources.memory;
+            assert!(fits, "{} gives more than it has\n{}", key.id, self.show_all());
+        }
+    }
+
+    fn task_key(&self, id: TaskId) -> TaskKey {
+        TaskKey { scope: self.scope.clone(), cluster: self.cluster.clone(), id }
+    }
+}
+
+/// The image of a task's first container: what its behaviour goes by.
+fn image(task: &TaskRow) -> String {
+    let containers = task.definition.as_ref().and_then(|row| row.document.container_definitions.as_deref());
+    containers.and_then(|containers| containers.first()?.image.clone()).unwrap_or_default()
+}
+
+/// A fault as a scenario shows it.
+fn refusal(fault: &Fault) -> String {
+    format!("{}: {}", fault.code, fault.message)
+}

@@ -1,0 +1,166 @@
+//! Watches every transaction for what must never happen, also between two steps of a scenario.
+
+use std::collections::BTreeMap;
+
+use gantry_control::{
+    keys::{InstanceKey, Key},
+    records::{InstanceRecord, InstanceStatus, ServiceRecord, TaskRecord, decode},
+};
+use gantry_domain::{
+    arn::{Name, TaskId},
+    deployment::DeploymentLimits,
+    task::{DesiredStatus, LastStatus, StopCode},
+};
+use gantry_store::{Event, Store, Watch};
+
+/// The monitor's own picture, one transaction at a time.
+pub(super) struct Monitor {
+    watch: Watch,
+    store: Store,
+    seen: u64,
+    services: BTreeMap<Name, ServiceRecord>,
+    tasks: BTreeMap<TaskId, TaskRecord>,
+    instances: BTreeMap<InstanceKey, InstanceRecord>,
+}
+
+impl Monitor {
+    pub(super) fn new(store: &Store) -> Self {
+        Self {
+            watch: store.watch("/", 1),
+            store: store.clone(),
+            seen: 0,
+            services: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            instances: BTreeMap::new(),
+        }
+    }
+
+    /// Looks at every transaction so far. The error says which rule was broken.
+    pub(super) async fn catch_up(&mut self) -> Result<(), String> {
+        while self.seen < self.store.revision() {
+            let batch = self.watch.next_or_progress().await.map_err(|error| format!("the watch broke: {error:?}"))?;
+            self.seen = self.seen.max(batch.revision);
+            let before = self.live_by_service();
+            for event in &batch.events {
+                self.take_in(event)?;
+            }
+            self.check_ceiling(&before)?;
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, event: &Event) -> Result<(), String> {
+        let Some((scope, key)) = Key::parse(event.key()) else { return Ok(()) };
+        let value = match event {
+            Event::Put(kv) => Some(&kv.value),
+            Event::Delete { .. } => None,
+        };
+        match (key, value) {
+            (Key::Service { name, .. }, Some(value)) => {
+                self.services.insert(name, decode(value).map_err(|error| error.to_string())?);
+            }
+            (Key::Service { name, .. }, None) => {
+                self.services.remove(&name);
+            }
+            (Key::Instance { cluster, id }, Some(value)) => {
+                let record = decode(value).map_err(|error| error.to_string())?;
+                self.instances.insert(InstanceKey { scope, cluster, id }, record);
+            }
+            (Key::Task { id, .. }, Some(value)) => {
+                let new: TaskRecord = decode(value).map_err(|error| error.to_string())?;
+                let old = self.tasks.insert(id, new.clone());
+                self.check_task(id, old.as_ref(), &new)?;
+            }
+            (Key::Task { id, .. }, None) => {
+                self.tasks.remove(&id);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_task(&self, id: TaskId, old: Option<&TaskRecord>, new: &TaskRecord) -> Result<(), String> {
+        let life = &new.life;
+        if let Some(old) = old {
+            if life.last_status < old.life.last_status {
+                return Err(format!("task {id} went from {} back to {}", old.life.last_status, life.last_status));
+            }
+            if old.life.desired_status == DesiredStatus::Stopped && life.desired_status == DesiredStatus::Running {
+                return Err(format!("task {id} was brought back"));
+            }
+        } else {
+            let instance = new.host.as_ref().and_then(|host| self.instances.get(host));
+            if instance.is_some_and(|instance| instance.status != InstanceStatus::Active) {
+                return Err(format!("task {id} was placed on an instance that takes none"));
+            }
+        }
+        if life.last_status == LastStatus::Running && life.times.started_at.is_none() {
+            return Err(format!("task {id} is RUNNING and never started"));
+        }
+        if life.last_status.is_final() && (life.stop.is_none() || life.times.stopped_at.is_none()) {
+            return Err(format!("task {id} is STOPPED without a reason"));
+        }
+        self.check_floor(id, old, new)
+    }
+
+    /// The scheduler's own stops leave enough healthy tasks. Healthy here is the weakest reading, RUNNING and not
+    /// UNHEALTHY; the domain's properties check the exact one.
+    fn check_floor(&self, id: TaskId, old: Option<&TaskRecord>, new: &TaskRecord) -> Result<(), String> {
+        let ours = new.life.stop.as_ref().is_some_and(|stop| stop.code == StopCode::ServiceSchedulerInitiated);
+        let asked = old.is_some_and(|old| old.life.desired_status == DesiredStatus::Running && serves(old))
+            && new.life.desired_status == DesiredStatus::Stopped;
+        let Some((name, service)) = self.service_of(new).filter(|_| ours && asked) else { return Ok(()) };
+        let floor = limits(service).floor(service.desired_count);
+        let left = self.tasks.values().filter(|task| task.service.as_deref() == Some(name.as_str()) && serves(task));
+        let left = u32::try_from(left.count()).unwrap_or(u32::MAX);
+        if left < floor {
+            return Err(format!("stopping task {id} left service {name} with {left} tasks, the floor is {floor}"));
+        }
+        Ok(())
+    }
+
+    fn check_ceiling(&self, before: &BTreeMap<Name, u32>) -> Result<(), String> {
+        for (name, live) in self.live_by_service() {
+            let Some(service) = self.services.get(&name) else { continue };
+            let ceiling = limits(service).ceiling(service.desired_count);
+            let had = before.get(&name).copied().unwrap_or(0);
+            // Lowering the desired count lowers the ceiling under what exists already.
+            if live > ceiling && live > had {
+                return Err(format!("service {name} went from {had} to {live} tasks, the ceiling is {ceiling}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn live_by_service(&self) -> BTreeMap<Name, u32> {
+        let mut live = BTreeMap::new();
+        for task in self.tasks.values().filter(|task| !task.is_stopped()) {
+            if let Some((name, _)) = self.service_of(task) {
+                *live.entry(name.clone()).or_default() += 1;
+            }
+        }
+        live
+    }
+
+    /// The service whose deployment started the task: not a later one of the same name.
+    fn service_of(&self, task: &TaskRecord) -> Option<(&Name, &ServiceRecord)> {
+        let name: Name = task.service.as_deref()?.parse().ok()?;
+        let (name, service) = self.services.get_key_value(&name)?;
+        let started_by = task.started_by.as_deref()?;
+        service.deployments.iter().any(|deployment| deployment.id.to_string() == started_by).then_some((name, service))
+    }
+}
+
+fn serves(task: &TaskRecord) -> bool {
+    task.life.last_status == LastStatus::Running
+        && task.life.desired_status == DesiredStatus::Running
+        && task.health != gantry_domain::task::HealthStatus::Unhealthy
+}
+
+fn limits(service: &ServiceRecord) -> DeploymentLimits {
+    let percent = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(100);
+    DeploymentLimits {
+        minimum_healthy_percent: percent(service.deployment_configuration.minimum_healthy_percent),
+        maximum_percent: percent(service.deployment_configuration.maximum_percent),
+    }
+}

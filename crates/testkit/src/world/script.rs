@@ -1,0 +1,340 @@
+//! Scenarios as text: one command per line, `#` begins a comment. Every command is echoed with what it led to, and the
+//! whole is a golden file.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use gantry_api::ecs::{self, Ecs};
+use gantry_control::{
+    keys::InstanceKey,
+    records::InstanceStatus,
+};
+use gantry_domain::{
+    reason::StoppedReason,
+    task::{DesiredStatus, Stop, StopCode},
+};
+
+use super::{Behaviour, World, agent::FakeAgent, door, refusal};
+
+/// The words of a command: plain ones, and `name=value`.
+struct Words<'a> {
+    plain: Vec<&'a str>,
+    named: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Words<'a> {
+    fn of(line: &'a str) -> Self {
+        let (mut plain, mut named) = (Vec::new(), BTreeMap::new());
+        for word in line.split_whitespace() {
+            match word.split_once('=') {
+                Some((name, value)) => {
+                    named.insert(name, value);
+                }
+                None => plain.push(word),
+            }
+        }
+        Self { plain, named }
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.named.get(name).map(|text| match text.parse() {
+            Ok(number) => number,
+            Err(_) => panic!("{name}={text} is not a number"),
+        })
+    }
+
+    fn ms(&self, name: &str) -> Option<i64> {
+        self.named.get(name).map(|text| i64::try_from(duration(text).as_millis()).expect("a short time"))
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.plain.contains(&word)
+    }
+}
+
+/// `90s`, `500ms`, `5m`, `2h`.
+fn duration(text: &str) -> Duration {
+    let split = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().unwrap_or_else(|_| panic!("{text} is not a time"));
+    match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number * 60),
+        "h" => Duration::from_secs(number * 3600),
+        _ => panic!("{text} is not a time"),
+    }
+}
+
+impl World {
+    /// Runs a scenario and returns what it showed. With `restarts`, the control plane is killed after every command.
+    pub async fn run_script(&mut self, script: &str, restarts: bool) -> String {
+        let mut shown = String::new();
+        for line in script.lines() {
+            let command = line.split('#').next().unwrap_or_default().trim();
+            if command.is_empty() {
+                continue;
+            }
+            let answer = self.run_command(command).await;
+            self.check().await;
+            self.name_tasks();
+            let time = self.since_beginning(self.now());
+            shown.push_str(&format!("[{time}] {command}\n"));
+            for line in answer.lines() {
+                shown.push_str(&format!("    {line}\n"));
+            }
+            if restarts {
+                self.restart_control().await;
+            }
+        }
+        shown
+    }
+
+    /// Runs one command.
+    pub async fn run_command(&mut self, command: &str) -> String {
+        let words = Words::of(command);
+        let argument = |index: usize| *words.plain.get(index).unwrap_or_else(|| panic!("{command}: a word is missing"));
+        match argument(0) {
+            "cluster" => self.create_cluster(argument(1)).await,
+            "instances" => self.register_instances(&words).await,
+            "image" => self.set_behaviour(argument(1), &words),
+            "task-definition" => self.register_task_definition(argument(1), &words).await,
+            "service" => self.create_service(argument(1), &words).await,
+            "update" => self.update_service(argument(1), &words).await,
+            "delete" => self.delete_service(argument(1), &words).await,
+            "stop" => self.stop_task(argument(1)).await,
+            "run" if argument(1) == "until" => {
+                self.pass_until_steady().await;
+                String::new()
+            }
+            "run" => {
+                self.pass(duration(argument(1))).await;
+                String::new()
+            }
+            "restart" => {
+                self.restart_control().await;
+                String::new()
+            }
+            "kill" | "reboot" | "return" | "drain" | "activate" | "deregister" => {
+                self.instance_command(argument(0), argument(1)).await
+            }
+            "show" => self.show(&words.plain[1..]),
+            _ => panic!("unknown command: {command}"),
+        }
+    }
+
+    async fn create_cluster(&mut self, name: &str) -> String {
+        self.cluster = name.parse().expect("a cluster name");
+        let input = ecs::CreateClusterRequest { cluster_name: Some(name.to_owned()), ..Default::default() };
+        match self.ecs().create_cluster(&self.caller(), input).await {
+            Ok(_) => String::new(),
+            Err(fault) => refusal(&fault),
+        }
+    }
+
+    async fn register_instances(&mut self, words: &Words<'_>) -> String {
+        let (cpu, memory) = (words.number("cpu").unwrap_or(2048), words.number("memory").unwrap_or(4096));
+        let zone = words.named.get("zone").copied().unwrap_or("us-east-1a");
+        for name in &words.plain[1..] {
+            let number = u8::try_from(self.agents.len() + 1).expect("few instances");
+            let id = door::instance_id(number);
+            let key = InstanceKey { scope: self.scope.clone(), cluster: self.cluster.clone(), id };
+            door::register(self.control(), &key, cpu, memory, zone, self.now()).await;
+            self.agents.insert((*name).to_owned(), FakeAgent::new(key));
+        }
+        String::new()
+    }
+
+    fn set_behaviour(&mut self, image: &str, words: &Words<'_>) -> String {
+        let default = Behaviour::default();
+        let behaviour = Behaviour {
+            start_ms: words.ms("start").unwrap_or(default.start_ms),
+            start_fails: words.named.get("fails").map(|why| why.replace('_', " ")),
+            exit_ms: words.ms("exit"),
+            healthy_ms: words.ms("healthy"),
+            unhealthy_ms: words.ms("unhealthy"),
+            stop_ms: if words.has("never-stops") { None } else { words.ms("stop").or(default.stop_ms) },
+        };
+        self.behaviours.insert(image.to_owned(), behaviour);
+        String::new()
+    }
+
+    async fn register_task_definition(&mut self, family: &str, words: &Words<'_>) -> String {
+        let image = words.named.get("image").copied().unwrap_or("ok");
+        let health_check = words.has("health").then(|| ecs::HealthCheck {
+            command: Some(vec!["CMD".to_owned(), "true".to_owned()]),
+            ..Default::default()
+        });
+        let port = words.number("port").map(|port| ecs::PortMapping {
+            container_port: Some(port),
+            host_port: Some(port),
+            ..Default::default()
+        });
+        let container = ecs::ContainerDefinition {
+            name: Some("main".to_owned()),
+            image: Some(image.to_owned()),
+            cpu: words.number("cpu").or(Some(256)),
+            memory: words.number("memory").or(Some(128)),
+            essential: Some(true),
+            health_check,
+            port_mappings: port.map(|port| vec![port]),
+            ..Default::default()
+        };
+        let fargate = words.has("fargate");
+        let input = ecs::RegisterTaskDefinitionRequest {
+            family: Some(family.to_owned()),
+            container_definitions: Some(vec![container]),
+            cpu: fargate.then(|| "256".to_owned()),
+            memory: fargate.then(|| "512".to_owned()),
+            network_mode: fargate.then_some(ecs::NetworkMode::Awsvpc),
+            requires_compatibilities: fargate.then(|| vec![ecs::Compatibility::Fargate]),
+            ..Default::default()
+        };
+        match self.ecs().register_task_definition(&self.caller(), input).await {
+            Ok(_) => String::new(),
+            Err(fault) => refusal(&fault),
+        }
+    }
+
+    async fn create_service(&mut self, name: &str, words: &Words<'_>) -> String {
+        let launch_type = words.named.get("launch").map(|text| ecs::LaunchType::from(*text));
+        let fargate = launch_type == Some(ecs::LaunchType::Fargate);
+        let input = ecs::CreateServiceRequest {
+            cluster: Some(self.cluster.to_string()),
+            service_name: Some(name.to_owned()),
+            task_definition: words.named.get("task-definition").map(|text| (*text).to_owned()),
+            desired_count: words.number("desired").or(Some(1)),
+            deployment_configuration: deployment_configuration(words),
+            health_check_grace_period_seconds: words.ms("grace").and_then(|ms| i32::try_from(ms / 1000).ok()),
+            placement_strategy: words.named.get("strategy").map(|text| text.split(',').map(strategy).collect()),
+            network_configuration: fargate.then(network_configuration),
+            launch_type,
+            ..Default::default()
+        };
+        match self.ecs().create_service(&self.caller(), input).await {
+            Ok(_) => String::new(),
+            Err(fault) => refusal(&fault),
+        }
+    }
+
+    async fn update_service(&mut self, name: &str, words: &Words<'_>) -> String {
+        let input = ecs::UpdateServiceRequest {
+            cluster: Some(self.cluster.to_string()),
+            service: Some(name.to_owned()),
+            task_definition: words.named.get("task-definition").map(|text| (*text).to_owned()),
+            desired_count: words.number("desired"),
+            deployment_configuration: deployment_configuration(words),
+            force_new_deployment: words.has("force").then_some(true),
+            ..Default::default()
+        };
+        match self.ecs().update_service(&self.caller(), input).await {
+            Ok(_) => String::new(),
+            Err(fault) => refusal(&fault),
+        }
+    }
+
+    async fn delete_service(&mut self, name: &str, words: &Words<'_>) -> String {
+        let input = ecs::DeleteServiceRequest {
+            cluster: Some(self.cluster.to_string()),
+            service: Some(name.to_owned()),
+            force: words.has("force").then_some(true),
+        };
+        match self.ecs().delete_service(&self.caller(), input).await {
+            Ok(_) => String::new(),
+            Err(fault) => refusal(&fault),
+        }
+    }
+
+    async fn stop_task(&mut self, name: &str) -> String {
+        self.name_tasks();
+        let Some(id) = self.names.iter().find(|(_, known)| *known == name).map(|(id, _)| *id) else {
+            return "no such task".to_owned();
+        };
+        let stop = Stop { code: StopCode::UserInitiated, reason: StoppedReason::StoppedByUser };
+        door::stop(self.control(), &self.task_key(id), &stop, self.now()).await;
+        String::new()
+    }
+
+    /// Stops some task that should run, the `index`th of them; for random scenarios.
+    pub async fn stop_some_task(&mut self, index: usize) {
+        self.name_tasks();
+        let wanted: Vec<String> = {
+            let view = self.control().read();
+            let Some(cluster) = view.cluster(&self.scope, &self.cluster) else { return };
+            let wanted = |id: &&gantry_domain::arn::TaskId| {
+                cluster.tasks().get(**id).is_some_and(|task| task.life.desired_status == DesiredStatus::Running)
+            };
+            self.names.keys().filter(wanted).map(|id| self.names[id].clone()).collect()
+        };
+        if !wanted.is_empty() {
+            self.stop_task(&wanted[index % wanted.len()]).await;
+        }
+    }
+
+    async fn instance_command(&mut self, command: &str, name: &str) -> String {
+        let now = self.now();
+        let Some(agent) = self.agents.get_mut(name) else { return "no such instance".to_owned() };
+        let key = agent.key.clone();
+        match command {
+            "kill" => agent.up = false,
+            "return" => agent.up = true,
+            "reboot" => agent.reboot(),
+            _ => {}
+        }
+        let connected = agent.up;
+        door::change(self.control(), &key, |record| {
+            record.agent_connected = connected;
+            record.connectivity_at = now;
+            match command {
+                "drain" => record.status = InstanceStatus::Draining,
+                "activate" => record.status = InstanceStatus::Active,
+                "deregister" => record.status = InstanceStatus::Inactive,
+                _ => {}
+            }
+        })
+        .await;
+        if command == "deregister" {
+            let stop = Stop { code: StopCode::TerminationNotice, reason: StoppedReason::DeregistrationForced };
+            let lost = self.tasks_on(&key);
+            for task in lost.iter().filter(|task| !task.is_stopped()) {
+                let what = super::agent::What::Stopped(stop.clone());
+                let report = super::agent::Report { task: task.id, instance: key.clone(), what };
+                door::report(self.control(), &report, now).await;
+            }
+            self.agents.remove(name);
+        }
+        String::new()
+    }
+}
+
+fn deployment_configuration(words: &Words<'_>) -> Option<ecs::DeploymentConfiguration> {
+    let breaker = words.named.get("breaker").map(|text| ecs::DeploymentCircuitBreaker {
+        enable: Some(true),
+        rollback: Some(*text == "rollback"),
+        ..Default::default()
+    });
+    let (minimum, maximum) = (words.number("min"), words.number("max"));
+    if minimum.is_none() && maximum.is_none() && breaker.is_none() {
+        return None;
+    }
+    Some(ecs::DeploymentConfiguration {
+        minimum_healthy_percent: minimum,
+        maximum_percent: maximum,
+        deployment_circuit_breaker: breaker,
+        ..Default::default()
+    })
+}
+
+/// `spread(instanceId)`, `binpack(memory)`, `random`.
+fn strategy(text: &str) -> ecs::PlacementStrategy {
+    let (kind, field) = text.split_once('(').unwrap_or((text, ""));
+    let field = field.trim_end_matches(')');
+    ecs::PlacementStrategy {
+        r#type: Some(ecs::PlacementStrategyType::from(kind)),
+        field: (!field.is_empty()).then(|| field.to_owned()),
+    }
+}
+
+fn network_configuration() -> ecs::NetworkConfiguration {
+    let awsvpc = ecs::AwsVpcConfiguration { subnets: Some(vec!["subnet-1".to_owned()]), ..Default::default() };
+    ecs::NetworkConfiguration { awsvpc_configuration: Some(awsvpc) }
+}
