@@ -382,16 +382,12 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Exactly the wanted tasks, all RUNNING, none known to be broken, and nothing else left.
+    /// Exactly the wanted tasks, all of them counted as healthy, and nothing else left. A task that was just started
+    /// does not count yet: a crash loop would otherwise be steady again and again.
     fn is_steady(&self) -> bool {
         let live = self.service.tasks.iter().filter(|task| task.is_live());
-        let all_good = live.clone().all(|task| {
-            let done = match self.has_health_check(task.deployment) {
-                true => self.fitness(task) == Fitness::Healthy,
-                false => task.last_status == LastStatus::Running,
-            };
-            task.is_wanted() && self.is_good(task) && done
-        });
+        let all_good =
+            live.clone().all(|task| task.is_wanted() && self.is_good(task) && self.fitness(task) == Fitness::Healthy);
         all_good && count(live) == self.service.desired_count
     }
 
@@ -411,7 +407,6 @@ impl<'a> Planner<'a> {
                 self.wake_at(self.now.plus_millis(STEADY_EVENT_REPEAT_MS));
             }
         }
-        self.wake_when_tasks_settle();
     }
 
     fn wake_when_tasks_settle(&mut self) {

@@ -35,7 +35,7 @@ const BEGINNING: Timestamp = Timestamp::from_seconds(1_767_225_600);
 /// How often agents look at their tasks.
 const TICK: Duration = Duration::from_millis(100);
 /// No scenario needs longer to become steady; one that does is stuck.
-const STEADY_BUDGET: Duration = Duration::from_secs(4 * 3600);
+const STEADY_BUDGET: Duration = Duration::from_secs(1800);
 
 /// Everything there is.
 pub struct World {

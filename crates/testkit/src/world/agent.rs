@@ -32,7 +32,14 @@ pub struct Behaviour {
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { start_ms: 1000, start_fails: None, exit_ms: None, healthy_ms: None, unhealthy_ms: None, stop_ms: Some(500) }
+        Self {
+            start_ms: 1000,
+            start_fails: None,
+            exit_ms: None,
+            healthy_ms: None,
+            unhealthy_ms: None,
+            stop_ms: Some(500),
+        }
     }
 }
 

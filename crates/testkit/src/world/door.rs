@@ -59,7 +59,9 @@ pub(super) async fn stop(control: &Control, key: &TaskKey, stop: &Stop, now: Tim
 
 /// Registers an instance.
 pub(super) async fn register(control: &Control, key: &InstanceKey, cpu: u32, memory: u32, zone: &str, now: Timestamp) {
-    let zone = ("ecs.availability-zone".to_owned(), Some(zone.to_owned()));
+    let mut attributes: BTreeMap<String, Option<String>> =
+        gantry_domain::capabilities::OF_EVERY_HOST.iter().map(|name| ((*name).to_owned(), None)).collect();
+    attributes.insert("ecs.availability-zone".to_owned(), Some(zone.to_owned()));
     let record = InstanceRecord {
         status: InstanceStatus::Active,
         agent_connected: true,
@@ -67,7 +69,7 @@ pub(super) async fn register(control: &Control, key: &InstanceKey, cpu: u32, mem
         registered_at: now,
         deregistered_at: None,
         resources: RegisteredResources { cpu, memory, ..RegisteredResources::default() },
-        attributes: BTreeMap::from([zone]),
+        attributes,
         custom_attributes: BTreeMap::new(),
         version_info: None,
         ec2_instance_id: None,

@@ -4,10 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use gantry_api::ecs::{self, Ecs};
-use gantry_control::{
-    keys::InstanceKey,
-    records::InstanceStatus,
-};
+use gantry_control::{keys::InstanceKey, records::InstanceStatus};
 use gantry_domain::{
     reason::StoppedReason,
     task::{DesiredStatus, Stop, StopCode},
