@@ -7,9 +7,24 @@ use std::{
 
 use async_trait::async_trait;
 
+mod addresses;
+mod conntrack;
+mod foreign_firewall;
+mod host;
+mod link;
 mod linux;
+mod names;
+mod namespace;
+mod netlink;
+mod nftables;
+mod ports;
+mod record;
 
-pub use self::linux::{LinuxNetworks, NetworkOptions};
+pub use self::{linux::LinuxNetworks, names::NetworkOptions, namespace::in_namespace};
+
+/// Where a task finds its credentials and metadata: an address on the loopback interface of every connected namespace,
+/// so that a listener opened inside ([`in_namespace`]) serves nobody else.
+pub const TASK_ENDPOINT: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 2);
 
 /// Which network a namespace joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +117,8 @@ pub trait Networks: Send + Sync {
     async fn create(&self, key: &str, request: &NetworkRequest) -> Result<NetworkNamespace, NetworkError>;
 
     /// Publishes ports of the namespace of `key` on all of the host's addresses, loopback included; returns them with
-    /// the chosen host ports, in order.
+    /// the chosen host ports, in order. Neighbours with host port 0 and consecutive container ports get consecutive host
+    /// ports (`containerPortRange`). All or nothing.
     async fn publish(&self, key: &str, ports: &[Publish]) -> Result<Vec<Publish>, NetworkError>;
 
     /// Unpublishes and removes; no error when it is gone.

@@ -1,9 +1,9 @@
 //! Makes layers present: each is downloaded and unpacked once, however many pulls want it.
 
-use std::{collections::HashMap, os::unix::fs::PermissionsExt, sync::Arc};
+use std::{os::unix::fs::PermissionsExt, sync::Arc};
 
 use parking_lot::Mutex;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::{
     PullProgress,
@@ -13,6 +13,7 @@ use super::{
     store::Store,
     unpack::{self, Limits},
 };
+use crate::locks::KeyedLocks;
 
 pub(super) struct Layers {
     store: Store,
@@ -20,7 +21,7 @@ pub(super) struct Layers {
     /// Layers being downloaded or unpacked.
     slots: Semaphore,
     /// One lock per layer in work.
-    locks: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
+    locks: KeyedLocks,
     /// Layers whose data may not be on the disk yet.
     unsynced: Arc<Mutex<Unsynced>>,
 }
@@ -37,7 +38,7 @@ impl Layers {
             store,
             limits,
             slots: Semaphore::new(concurrency.max(1)),
-            locks: Mutex::default(),
+            locks: KeyedLocks::default(),
             unsynced: Arc::default(),
         }
     }
@@ -50,7 +51,7 @@ impl Layers {
         diff_id: &str,
         progress: &dyn PullProgress,
     ) -> Result<(), Failure> {
-        let _lock = self.lock(diff_id).await;
+        let _lock = self.locks.lock(diff_id).await;
         if self.store.has_layer(diff_id) {
             return Ok(());
         }
@@ -83,15 +84,6 @@ impl Layers {
         // Goes on when the caller gives up: then the layer is there for the next one.
         let work = tokio::task::spawn_blocking(move || unpack_layer(&store, &digest, &diff_id, limits));
         work.await.map_err(|_| stopped())?
-    }
-
-    async fn lock(&self, diff_id: &str) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut locks = self.locks.lock();
-            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-            locks.entry(diff_id.to_owned()).or_default().clone()
-        };
-        lock.lock_owned().await
     }
 
     /// Sees to it that the layer survives a power failure, without anybody waiting for it.

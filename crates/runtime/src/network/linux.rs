@@ -1,51 +1,21 @@
-//! The real [`Networks`]: named namespaces, veth pairs, bridges and nftables on this host.
+//! The real [`Networks`]: the asynchronous face of [`Host`].
 
-use std::{
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{NetworkError, NetworkNamespace, NetworkRequest, Networks, Publish};
+use super::{NetworkError, NetworkNamespace, NetworkOptions, NetworkRequest, Networks, Publish, host::Host};
+use crate::locks::KeyedLocks;
 
-/// Names and addresses of one [`LinuxNetworks`]. Two instances on a host must differ in all of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkOptions {
-    /// Name of the default bridge, at most 11 bytes; other interfaces of the instance are named after it.
-    pub bridge: String,
-    /// Address of the default bridge, the first one of its subnet.
-    pub bridge_address: Ipv4Addr,
-    /// Prefix length of that subnet.
-    pub prefix_length: u8,
-    /// Name of the nftables table (family `ip`).
-    pub table: String,
-}
-
-impl Default for NetworkOptions {
-    fn default() -> Self {
-        Self {
-            bridge: "gantry0".to_owned(),
-            bridge_address: Ipv4Addr::new(172, 30, 0, 1),
-            prefix_length: 16,
-            table: "gantry".to_owned(),
-        }
-    }
-}
-
-impl NetworkOptions {
-    /// The defaults for the standard data directory, and names and a subnet derived from the path for any other, so
-    /// that instances side by side do not collide.
-    #[must_use]
-    pub fn for_data_dir(_data_dir: &Path) -> Self {
-        Self::default()
-    }
-}
+/// The kernel removes the interfaces of a released namespace by itself, in bulk. One that is still there after this
+/// long belongs to a namespace that some process has not left, and must not keep its address any longer.
+const LINGERING: Duration = Duration::from_secs(5);
 
 /// Networks of this host under one state directory.
 pub struct LinuxNetworks {
-    #[expect(dead_code)]
-    root: PathBuf,
+    host: Arc<Host>,
+    /// One call per key at a time.
+    locks: KeyedLocks,
 }
 
 impl LinuxNetworks {
@@ -53,27 +23,68 @@ impl LinuxNetworks {
     ///
     /// # Errors
     /// [`NetworkError::Kernel`] when the kernel refuses (not root, no nftables …).
-    pub async fn open(root: PathBuf, _options: NetworkOptions) -> Result<Self, NetworkError> {
-        Ok(Self { root })
+    pub async fn open(root: PathBuf, options: NetworkOptions) -> Result<Self, NetworkError> {
+        let host = blocking(move || Host::open(&root, options)).await?;
+        Ok(Self { host: Arc::new(host), locks: KeyedLocks::default() })
+    }
+
+    /// Removes all namespaces, bridges, rules and the state directory: for an instance that is not coming back.
+    ///
+    /// # Errors
+    /// [`NetworkError::Kernel`] when the kernel refuses.
+    pub async fn tear_down(self) -> Result<(), NetworkError> {
+        blocking(move || self.host.tear_down()).await
     }
 }
 
-fn unsupported() -> NetworkError {
-    NetworkError::Kernel { action: "network".to_owned(), detail: "not implemented".to_owned() }
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NetworkError> + Send + 'static,
+) -> Result<T, NetworkError> {
+    let stopped = |_| NetworkError::Kernel { action: "network".to_owned(), detail: "shutting down".to_owned() };
+    tokio::task::spawn_blocking(work).await.map_err(stopped)?
 }
 
 #[async_trait]
 impl Networks for LinuxNetworks {
-    async fn create(&self, _key: &str, _request: &NetworkRequest) -> Result<NetworkNamespace, NetworkError> {
-        Err(unsupported())
+    async fn create(&self, key: &str, request: &NetworkRequest) -> Result<NetworkNamespace, NetworkError> {
+        let lock = self.locks.lock(key).await;
+        let (host, key, request) = (self.host.clone(), key.to_owned(), request.clone());
+        blocking(move || {
+            // Held to the end of the work even when the caller gives up waiting for it.
+            let _lock = lock;
+            host.create(&key, &request)
+        })
+        .await
     }
-    async fn publish(&self, _key: &str, _ports: &[Publish]) -> Result<Vec<Publish>, NetworkError> {
-        Err(unsupported())
+
+    async fn publish(&self, key: &str, ports: &[Publish]) -> Result<Vec<Publish>, NetworkError> {
+        let lock = self.locks.lock(key).await;
+        let (host, key, ports) = (self.host.clone(), key.to_owned(), ports.to_vec());
+        blocking(move || {
+            let _lock = lock;
+            host.publish(&key, &ports)
+        })
+        .await
     }
-    async fn remove(&self, _key: &str) -> Result<(), NetworkError> {
-        Err(unsupported())
+
+    async fn remove(&self, key: &str) -> Result<(), NetworkError> {
+        let lock = self.locks.lock(key).await;
+        let (host, key) = (self.host.clone(), key.to_owned());
+        let left = blocking(move || {
+            let _lock = lock;
+            host.remove(&key)
+        });
+        if let Some(veth) = left.await? {
+            let host = self.host.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LINGERING).await;
+                tokio::task::spawn_blocking(move || host.delete_interface(&veth));
+            });
+        }
+        Ok(())
     }
+
     async fn list(&self) -> Result<Vec<String>, NetworkError> {
-        Err(unsupported())
+        Ok(self.host.list())
     }
 }
