@@ -13,6 +13,8 @@
 pub(crate) mod actor;
 pub(crate) mod dependency;
 pub(crate) mod plan;
+#[cfg(test)]
+mod plan_tests;
 pub(crate) mod state;
 pub(crate) mod steps;
 pub(crate) mod supervisor;

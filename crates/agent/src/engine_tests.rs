@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gantry_api::agent::{ObservedStatus, ObservedTask};
 use gantry_testkit::fake_runtime::{End, FakeHost, OnSignal, Program, Pull};
+use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -27,15 +28,15 @@ use crate::{
 
 const ARN: &str = "arn:aws:ecs:us-east-1:000000000000:task/default/0123456789abcdef0123456789abcdef";
 
-fn container(name: &str) -> ContainerDefinition {
+pub(crate) fn container(name: &str) -> ContainerDefinition {
     ContainerDefinition { name: name.into(), image: name.into(), essential: true, ..Default::default() }
 }
 
-fn depends(name: &str, condition: Condition) -> Vec<Dependency> {
+pub(crate) fn depends(name: &str, condition: Condition) -> Vec<Dependency> {
     vec![Dependency { container: name.into(), condition }]
 }
 
-fn task(containers: Vec<ContainerDefinition>) -> TaskSpec {
+pub(crate) fn task(containers: Vec<ContainerDefinition>) -> TaskSpec {
     TaskSpec {
         arn: ARN.into(),
         cluster: "default".into(),
@@ -574,4 +575,105 @@ async fn an_agent_killed_at_any_point_neither_loses_nor_repeats_a_container() {
         point += 1;
     }
     assert!(point > 40, "only {point} points: the walk ended too early");
+}
+
+/// What a container of a random task does.
+fn any_program() -> impl Strategy<Value = Program> {
+    let ends = prop_oneof![
+        3 => Just(vec![]),
+        3 => (0..200_u64, 0..3_i32).prop_map(|(after, code)| vec![End::after(seconds(after), code)]),
+        1 => Just(vec![End { after: seconds(5), code: 137, oom: true }]),
+    ];
+    let pull = prop_oneof![8 => Just(Pull::Works), 1 => Just(Pull::NotFound), 1 => Just(Pull::Unreachable)];
+    let signal = prop_oneof![3 => Just(OnSignal::Exit(143)), 1 => Just(OnSignal::Ignore)];
+    let start_error = prop_oneof![9 => Just(None), 1 => Just(Some("no such file".to_owned()))];
+    (ends, pull, signal, start_error, 0..20_u64).prop_map(|(ends, pull, on_signal, start_error, pull_takes)| Program {
+        ends,
+        pull,
+        on_signal,
+        start_error,
+        pull_takes: seconds(pull_takes),
+        ..Program::default()
+    })
+}
+
+/// A random task of three containers, each of which may depend on earlier ones.
+fn any_task() -> impl Strategy<Value = (TaskSpec, Vec<Program>)> {
+    let condition = prop_oneof![Just(Condition::Start), Just(Condition::Complete), Just(Condition::Success)];
+    let dependency = proptest::option::of((0..2_usize, condition));
+    let containers = proptest::collection::vec((any_program(), any::<bool>(), dependency), 3);
+    containers.prop_map(|containers| {
+        let names = ["a", "b", "c"];
+        let mut definitions = Vec::new();
+        let mut programs = Vec::new();
+        for (index, (program, essential, dependency)) in containers.into_iter().enumerate() {
+            let mut definition = container(names[index]);
+            definition.essential = essential || index == 2;
+            if let Some((on, condition)) = dependency.filter(|(on, _)| *on < index) {
+                definition.depends_on = depends(names[on], condition);
+            }
+            definitions.push(definition);
+            programs.push(program);
+        }
+        (task(definitions), programs)
+    })
+}
+
+/// Kills the agent at each of `crashes` (points after the last start of an agent), perhaps with the host, and asks
+/// the task to stop in the end.
+async fn life(task: TaskSpec, programs: Vec<Program>, crashes: Vec<(u64, bool)>, stop_after: u64) {
+    let mut bed = Bed::new().await;
+    for (definition, program) in task.containers.iter().zip(programs) {
+        bed.host.program(&definition.image, program);
+    }
+    bed.want(&task, false);
+    let mut rebooted = false;
+    for (point, reboots) in crashes {
+        let crash = bed.host.crash_at(point);
+        if tokio::time::timeout(seconds(stop_after), crash).await.is_err() {
+            continue;
+        }
+        bed.kill_agent().await;
+        if reboots {
+            bed.host.reboot();
+            bed.boot += 1;
+            rebooted = true;
+        }
+        bed.start_agent().await;
+        bed.want(&task, false);
+    }
+    // The last crash point may still be ahead; it must not hang this agent.
+    drop(bed.host.crash_at(u64::MAX / 2));
+    tokio::time::sleep(seconds(stop_after)).await;
+    bed.want(&task, true);
+    let stopped = bed.until_stopped().await;
+    for (id, starts) in bed.host.starts() {
+        assert_eq!(starts, 1, "{id} was run twice");
+    }
+    assert!(stopped.stopped_at_ms.is_some());
+    for container in &stopped.containers {
+        assert_eq!(container.last_status, "STOPPED");
+        let ran = bed.host.starts().contains_key(&runtime_id(task.id(), &container.name));
+        if ran && !rebooted {
+            assert!(container.exit_code.is_some(), "{container:?} lost its exit code");
+        }
+        if !ran {
+            assert!(matches!(container.exit_code, None | Some(143)), "{container:?} never ran");
+        }
+    }
+    bed.until_taken_apart().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_task_ends_once_whatever_happens_to_the_agent(
+        (task, programs) in any_task(),
+        crashes in proptest::collection::vec((1..40_u64, prop_oneof![4 => Just(false), 1 => Just(true)]), 0..4),
+        stop_after in 0..300_u64,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(life(task, programs, crashes, stop_after));
+    }
 }

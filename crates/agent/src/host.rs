@@ -1,7 +1,7 @@
 //! What every part of the agent shares: configuration, the runtime, the clock, directories, bounds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     path::PathBuf,
     sync::{
@@ -12,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::{RwLock, Semaphore, watch};
+use tokio::sync::{Notify, RwLock, Semaphore, watch};
 
 use crate::{
     clock::Clock,
@@ -32,6 +32,8 @@ const STARTS_AT_A_TIME: usize = 32;
 const PULLS_AT_A_TIME: usize = 8;
 /// Stopped tasks being taken apart at a time: it is never urgent, and it competes with starts.
 const TEARDOWNS_AT_A_TIME: usize = 4;
+/// Stopped tasks whose records and logs are kept, however young they are.
+const STOPPED_TASKS_KEPT: usize = 500;
 
 pub(crate) struct Host {
     pub(crate) config: Config,
@@ -46,6 +48,7 @@ pub(crate) struct Host {
     pub(crate) starts: Semaphore,
     pub(crate) pulls: Semaphore,
     pub(crate) teardowns: Teardowns,
+    pub(crate) stopped_tasks: StoppedTasks,
     /// Pulls and creations read; image clean-up writes.
     pub(crate) image_use: RwLock<()>,
     next_range_port: AtomicU16,
@@ -111,6 +114,7 @@ impl Host {
             starts: Semaphore::new(STARTS_AT_A_TIME),
             pulls: Semaphore::new(PULLS_AT_A_TIME),
             teardowns: Teardowns::new(),
+            stopped_tasks: StoppedTasks::default(),
             image_use: RwLock::new(()),
             next_range_port: AtomicU16::new(0),
             images_used: Mutex::default(),
@@ -156,6 +160,37 @@ impl Host {
         let next = |wanted: u16| Some(ports::range_base(wanted, size).saturating_add(size));
         let before = self.next_range_port.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         ports::range_base(before.unwrap_or(0), size)
+    }
+}
+
+/// Stopped tasks whose records and logs are kept for whoever asks; the oldest gives way when there are too many.
+#[derive(Default)]
+pub(crate) struct StoppedTasks {
+    places: Mutex<VecDeque<Arc<Notify>>>,
+}
+
+/// A stopped task's place among those that are kept.
+pub(crate) struct Place(Arc<Notify>);
+
+impl StoppedTasks {
+    pub(crate) fn keep(&self) -> Place {
+        let place = Arc::new(Notify::new());
+        let mut places = self.places.lock();
+        // Places of tasks that went by themselves; nobody else holds those.
+        places.retain(|place| Arc::strong_count(place) > 1);
+        if places.len() >= STOPPED_TASKS_KEPT
+            && let Some(oldest) = places.pop_front()
+        {
+            oldest.notify_one();
+        }
+        places.push_back(Arc::clone(&place));
+        Place(place)
+    }
+}
+
+impl Place {
+    pub(crate) async fn displaced(&self) {
+        self.0.notified().await;
     }
 }
 

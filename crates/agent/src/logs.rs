@@ -54,6 +54,9 @@ pub(crate) struct Logs {
     following: Mutex<HashMap<String, Following>>,
 }
 
+/// Whom to deliver to, and under which names.
+type Destination<'a> = (&'a Arc<dyn LogSink>, AwsLogs);
+
 /// A shipper at work.
 struct Following {
     ended: watch::Sender<bool>,
@@ -159,12 +162,7 @@ impl Logs {
     }
 
     /// Where the container's output is to be delivered, if anywhere.
-    fn destination(
-        &self,
-        task: &TaskSpec,
-        index: usize,
-        id: &str,
-    ) -> Result<Option<(&Arc<dyn LogSink>, AwsLogs)>, String> {
+    fn destination(&self, task: &TaskSpec, index: usize, id: &str) -> Result<Option<Destination<'_>>, String> {
         if task.containers[index].log.driver != "awslogs" {
             return Ok(None);
         }

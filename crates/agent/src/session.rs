@@ -3,17 +3,21 @@
 //! A connection begins with everything that is known on either side, so nothing is lost with the one before it. While
 //! there is none, tasks go on, and what happens to them waits in the outbox.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use gantry_api::agent::{AgentMessage, ControlMessage, PROTOCOL_VERSION};
+use rustls::pki_types::ServerName;
+use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
+    WebSocketStream,
     tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
 };
 use tracing::{debug, info, warn};
@@ -69,7 +73,10 @@ impl From<tungstenite::Error> for SessionEnd {
     }
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<Box<dyn Stream>>;
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Stream for S {}
 
 /// Connects and serves until the connection ends.
 pub(crate) async fn serve(
@@ -80,7 +87,7 @@ pub(crate) async fn serve(
 ) -> SessionEnd {
     let socket = match timeout(CONNECT_TIMEOUT, connect(client)).await {
         Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return error.into(),
+        Ok(Err(end)) => return end,
         Err(_) => return SessionEnd::ConnectTimeout,
     };
     info!("connected to the control plane");
@@ -91,17 +98,31 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connect(client: &AwsClient) -> Result<Socket, tungstenite::Error> {
+async fn connect(client: &AwsClient) -> Result<Socket, SessionEnd> {
     let (url, headers) = client.sign_upgrade("/agent/v1/connect");
     let mut request = url.into_client_request()?;
     for (name, value) in headers {
-        let value = HeaderValue::from_str(&value).map_err(tungstenite::http::Error::from)?;
-        request.headers_mut().insert(name, value);
+        let value = HeaderValue::from_str(&value).map_err(tungstenite::http::Error::from);
+        request.headers_mut().insert(name, value.map_err(tungstenite::Error::from)?);
     }
+    let uri = request.uri();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let encrypted = uri.scheme_str() == Some("wss");
+    let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
+    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(tungstenite::Error::from)?;
     // Messages are small and each is waited for.
-    let disable_nagle = true;
-    let (socket, _) = tokio_tungstenite::connect_async_with_config(request, None, disable_nagle).await?;
-    Ok(socket)
+    tcp.set_nodelay(true).map_err(tungstenite::Error::from)?;
+    let stream: Box<dyn Stream> = if encrypted { Box::new(encrypt(tcp, host).await?) } else { Box::new(tcp) };
+    Ok(tokio_tungstenite::client_async(request, stream).await?.0)
+}
+
+/// TLS with the certificates that the system trusts, as for every other call (`SSL_CERT_FILE` names others).
+async fn encrypt(tcp: TcpStream, host: String) -> Result<TlsStream<TcpStream>, SessionEnd> {
+    let tls = |error: rustls::Error| tungstenite::Error::from(io::Error::other(error));
+    let config = rustls::ClientConfig::with_platform_verifier().map_err(tls)?;
+    let name = ServerName::try_from(host).map_err(|error| tungstenite::Error::from(io::Error::other(error)))?;
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+    Ok(connected.map_err(tungstenite::Error::from)?)
 }
 
 struct Session<'a> {

@@ -108,7 +108,9 @@ impl Actor {
             if self.state.stop.is_some() {
                 self.abandon_pulls();
             }
-            self.host.outbox.publish(wire::observed(&self.task, &self.state));
+            if !self.state.told {
+                self.host.outbox.publish(wire::observed(&self.task, &self.state));
+            }
             let Plan { mut actions, wake_at_ms } = plan_task(now_ms, &self.task, &self.state, &self.busy);
             if self.dirty && !self.busy.contains(&Action::Record) && !actions.contains(&Action::Record) {
                 actions.push(Action::Record);
@@ -188,8 +190,14 @@ impl Actor {
         let started = matches!(event, Event::Started(Ok(_)));
         let name = &self.task.containers[index].name;
         match &event {
-            Event::Started(Ok(_)) => info!(task = self.task.id(), container = name, "container started"),
-            Event::Exited(exit) => info!(task = self.task.id(), container = name, ?exit, "container ended"),
+            Event::Started(Ok(_)) => {
+                metrics::counter!("gantry_agent_containers_started_total").increment(1);
+                info!(task = self.task.id(), container = name, "container started");
+            }
+            Event::Exited(exit) => {
+                metrics::counter!("gantry_agent_containers_ended_total").increment(1);
+                info!(task = self.task.id(), container = name, ?exit, "container ended");
+            }
             Event::Pulled(Err(reason))
             | Event::Networked(Err(reason))
             | Event::Created(Err(reason))
@@ -312,7 +320,8 @@ impl Actor {
 
     fn begin_pull(&mut self, index: usize, host: Arc<Host>, task: Arc<TaskSpec>) -> AbortHandle {
         self.state.pull_started_ms.get_or_insert(self.host.now_ms());
-        let handle = self.container(index, async move { Event::Pulled(steps::pull(&host, &task, index).await) });
+        let handle =
+            self.container(index, async move { Event::Pulled(steps::pull(&host, &task, index).await.map(Box::new)) });
         self.pulls.insert(index, handle.clone());
         handle
     }
@@ -376,24 +385,49 @@ impl Actor {
         let host = Arc::clone(&self.host);
         self.running.shutdown().await;
         let ids: Vec<String> = self.state.containers.iter().map(|container| container.id.clone()).collect();
-        {
-            let _counted = host.teardowns.begin();
-            let _turn = host.teardowns.turn().await;
-            steps::tear_down(&host, &self.task, &ids).await;
+        if !self.state.torn_down {
+            self.tear_down(&ids).await;
+            self.state.torn_down = true;
+            self.save().await;
         }
-        debug!(task = self.task.id(), "task is taken apart");
         // After a restart of the agent a shipper may not know yet that its container has ended.
         for id in &ids {
             host.logs.flush(id).await;
         }
-        self.until_forgotten().await;
+        if !self.state.told {
+            self.until_told().await;
+            self.state.told = true;
+            host.outbox.remove(&self.task.arn);
+            self.save().await;
+        }
+        let wait_ms = host.config.task_cleanup_wait.as_millis() as u64;
+        let until_ms = self.state.stopped_ms.unwrap_or_default() + wait_ms;
+        let place = host.stopped_tasks.keep();
+        tokio::select! {
+            () = host.clock.sleep_until(until_ms) => {}
+            () = place.displaced() => {}
+        }
         host.logs.forget(&ids).await;
         host.records.remove(self.task.id()).await;
-        host.outbox.remove(&self.task.arn);
     }
 
-    /// Waits until the control plane has heard of the end, and a while more for whoever wants to read the logs.
-    async fn until_forgotten(&mut self) {
+    async fn tear_down(&self, ids: &[String]) {
+        let _counted = self.host.teardowns.begin();
+        let _turn = self.host.teardowns.turn().await;
+        steps::tear_down(&self.host, &self.task, ids).await;
+        debug!(task = self.task.id(), "task is taken apart");
+    }
+
+    async fn save(&self) {
+        let record = Record::new(TaskSpec::clone(&self.task), self.state.clone());
+        if let Err(error) = self.host.records.save(record, Durability::Process).await {
+            // What it says is done again after a restart, which is harmless.
+            warn!(task = self.task.id(), %error, "task record was not written");
+        }
+    }
+
+    /// Waits until the control plane has heard of the end.
+    async fn until_told(&mut self) {
         let host = Arc::clone(&self.host);
         let arn = self.task.arn.clone();
         let told = host.outbox.stopped_acknowledged(&arn);
@@ -404,8 +438,6 @@ impl Actor {
                 Some(command) = self.commands.recv() => self.obey(command),
             }
         }
-        let wait_ms = host.config.task_cleanup_wait.as_millis() as u64;
-        host.clock.sleep_until(self.state.stopped_ms.unwrap_or_default() + wait_ms).await;
     }
 }
 

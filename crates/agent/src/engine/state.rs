@@ -43,6 +43,10 @@ pub(crate) struct TaskState {
     pub(crate) started_ms: Option<u64>,
     pub(crate) execution_stopped_ms: Option<u64>,
     pub(crate) stopped_ms: Option<u64>,
+    /// What it held is freed.
+    pub(crate) torn_down: bool,
+    /// The control plane knows its end.
+    pub(crate) told: bool,
     /// Its record is on disk in this process's lifetime.
     #[serde(skip)]
     pub(crate) recorded: bool,
@@ -127,7 +131,7 @@ pub(crate) struct Stopping {
 /// Something that happened to a container.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Pulled(Result<Image, ContainerReason>),
+    Pulled(Result<Box<Image>, ContainerReason>),
     Networked(Result<ContainerNetwork, ContainerReason>),
     Created(Result<Box<ContainerSpec>, ContainerReason>),
     Started(Result<Started, ContainerReason>),
@@ -171,7 +175,7 @@ impl TaskState {
                     Ok(image) => {
                         container.image_digest = Some(image.digest.clone());
                         container.stop_signal = signal_number(&image.config.stop_signal);
-                        container.image = Some(image);
+                        container.image = Some(*image);
                     }
                     Err(reason) => container.fail(now_ms, reason),
                 }

@@ -139,6 +139,7 @@ impl Supervisor {
         let (inbox, commands) = mpsc::unbounded_channel();
         let arn = task.arn.clone();
         self.inboxes.insert(arn.clone(), inbox);
+        metrics::gauge!("gantry_agent_tasks").set(self.inboxes.len() as f64);
         let actor = Actor::new(Arc::clone(&self.host), Arc::new(task), state, commands);
         self.actors.spawn(async move {
             actor.run().await;

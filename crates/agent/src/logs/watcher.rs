@@ -58,7 +58,7 @@ fn watch(dir: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     #[expect(unsafe_code, reason = "tokio has no safe way to register a descriptor")]
     // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives, which is as long as the `AsyncFd`.
     let events = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-    Ok(events.map_err(|error| error.into_parts().1)?)
+    events.map_err(|error| error.into_parts().1)
 }
 
 async fn wake(events: AsyncFd<OwnedFd>, readers: Arc<Mutex<HashMap<String, Arc<Notify>>>>) {
