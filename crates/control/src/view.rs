@@ -133,7 +133,11 @@ impl EcsView {
         let space = self.namespaces.entry(scope.clone()).or_default();
         match key {
             Key::Cluster { name } => {
-                space.clusters.entry(name.clone()).or_default().set_row(row(event));
+                let cluster = space.clusters.entry(name.clone()).or_default();
+                cluster.set_row(row(event));
+                if cluster.is_forgotten() {
+                    space.clusters.remove(&name);
+                }
                 self.feed.send(Change::Cluster(ClusterKey { scope, cluster: name }));
             }
             Key::Family { family } => space.families.entry(family).or_default().set_counter(row(event)),

@@ -4,6 +4,7 @@ use gantry_api::{
     Caller, Fault,
     ecs::{DeleteClusterRequest, DeleteClusterResponse},
 };
+use gantry_domain::arn::{Name, Scope};
 use gantry_store::Txn;
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     clusters::{Include, wire},
     control::{active_cluster, cluster_name, scope},
     fault, keys,
-    records::{ClusterStatus, encode},
+    records::{ClusterRecord, ClusterStatus, encode},
     view::ClusterView,
 };
 
@@ -23,7 +24,7 @@ pub(crate) async fn run(
     let scope = scope(caller);
     let name = cluster_name(&scope, input.cluster.as_deref())?;
     let now = control.now();
-    let cluster = control
+    let (before, cluster) = control
         .transact(|view| {
             let (known, row) = active_cluster(view, &scope, &name)?;
             check_empty(known)?;
@@ -34,10 +35,35 @@ pub(crate) async fn run(
             record.default_capacity_provider_strategy.clear();
             let path = keys::cluster(&scope, name.as_str());
             let answer = wire(&scope, &name, &record, Some(known), Include::CHANGED);
-            Ok(Plan::Commit(Txn::new().require(&path, row.revision).put(path, encode(&record)), answer))
+            let txn = Txn::new().require(&path, row.revision).put(path, encode(&record));
+            Ok(Plan::Commit(txn, (row.record.clone(), answer)))
         })
         .await?;
+    give_back_unless_empty(control, &scope, &name, &before).await?;
     Ok(DeleteClusterResponse { cluster: Some(cluster) })
+}
+
+/// What was committed just before the cluster became INACTIVE was not in the picture that found it empty. Now it is, and
+/// nothing more can come: whoever puts something into a cluster compares the cluster's row.
+async fn give_back_unless_empty(
+    control: &Control,
+    scope: &Scope,
+    name: &Name,
+    before: &ClusterRecord,
+) -> Result<(), Fault> {
+    control
+        .transact(|view| {
+            let Some(cluster) = view.cluster(scope, name) else { return Ok(Plan::Done(Ok(()))) };
+            let inactive = cluster.row().filter(|row| !row.is_active());
+            match (check_empty(cluster), inactive) {
+                (Err(fault), Some(row)) => {
+                    let path = keys::cluster(scope, name.as_str());
+                    Ok(Plan::Commit(Txn::new().require(&path, row.revision).put(path, encode(before)), Err(fault)))
+                }
+                _ => Ok(Plan::Done(Ok(()))),
+            }
+        })
+        .await?
 }
 
 fn check_empty(cluster: &ClusterView) -> Result<(), Fault> {

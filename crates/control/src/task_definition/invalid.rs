@@ -152,7 +152,7 @@ pub enum Invalid {
     #[error("Log driver {driver} disallows options: {options}")] // seen
     LogOptionsUnknown { driver: String, options: String },
     #[error("Log driver {driver} option '{option}' has an invalid value.")]
-    LogOptionValue { driver: String, option: &'static str },
+    LogOptionValue { driver: String, option: String },
     #[error("Log driver awslogs does not allow both awslogs-datetime-format and awslogs-multiline-pattern.")]
     TwoMultilineOptions,
     #[error(

@@ -7,6 +7,12 @@ use gantry_api::ecs::{LaunchType, LogDriver, Scope, TaskDefinition, Volume};
 
 use super::document::{Container, Document, list, text};
 
+/// Options of the log drivers we have that change what is logged or where, and that the agent does not follow.
+/// `awslogs-force-flush-interval-seconds` and `awslogs-max-buffered-events` only tune a buffer that the agent sizes
+/// itself, so they may stand.
+const LOG_OPTIONS_MISSING: &[&str] =
+    &["awslogs-endpoint", "awslogs-format", "compress", "env", "env-regex", "labels", "labels-regex", "tag"];
+
 /// One member that cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -107,6 +113,10 @@ fn members(container: Container<'_>) -> Vec<String> {
         container.log_driver().filter(|driver| !matches!(driver, LogDriver::Awslogs | LogDriver::JsonFile))
     {
         found.push(format!("logDriver '{driver}'"));
+    }
+    if let Some(options) = logging.and_then(|logging| logging.options.as_ref()) {
+        let without_effect = options.keys().filter(|option| LOG_OPTIONS_MISSING.contains(&option.as_str()));
+        found.extend(without_effect.map(|option| format!("log option '{option}'")));
     }
     let options = list(&definition.docker_security_options).iter();
     found.extend(

@@ -62,6 +62,12 @@ impl ClusterView {
         self.registered_instances
     }
 
+    /// Whether there is neither a cluster nor anything that once was in one.
+    pub(super) fn is_forgotten(&self) -> bool {
+        let empty = self.tasks.all().is_empty() && self.services.is_empty() && self.registered_instances == 0;
+        self.row.is_none() && empty && self.deployments.is_empty() && self.revisions.is_empty()
+    }
+
     pub(super) fn set_row(&mut self, row: Option<SharedRow<ClusterRecord>>) {
         self.row = row;
     }

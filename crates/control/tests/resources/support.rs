@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gantry_api::{Caller, Fault, PrincipalKind, ecs};
-use gantry_control::{Control, EcsService, Settings, SystemClock, keys};
+use gantry_control::{Control, EcsService, Settings, SharedClock, SystemClock, keys};
 use gantry_domain::arn::{ContainerInstanceId, Name, Scope, TaskId};
 use gantry_protocol::json::Json;
 use gantry_store::{Memory, Txn};
@@ -17,7 +17,11 @@ pub struct Server {
 
 impl Server {
     pub async fn new() -> Self {
-        let control = Control::open(Memory::store(), Arc::new(SystemClock), Settings::default()).await.unwrap();
+        Self::with_clock(Arc::new(SystemClock)).await
+    }
+
+    pub async fn with_clock(clock: SharedClock) -> Self {
+        let control = Control::open(Memory::store(), clock, Settings::default()).await.unwrap();
         let caller = Caller {
             account: "000000000000".into(),
             region: "us-east-1".into(),
@@ -102,6 +106,11 @@ impl Server {
             "containers": [], "health": "UNKNOWN", "capacity_provider": "FARGATE_SPOT"});
         self.put(keys::task(&scope(), "default", id), row).await;
         scope().task_arn("default", id)
+    }
+
+    pub async fn forget_task(&self, number: u8) {
+        let path = keys::task(&scope(), "default", TaskId::from_bytes([number; 16]));
+        self.control.commit(Txn::new().delete(path)).await.unwrap();
     }
 
     /// A service of cluster `default`.

@@ -114,7 +114,9 @@ pub(super) fn check(container: Container<'_>) -> Result<(), Invalid> {
 
 fn is_security_option(option: &str) -> bool {
     let with_value = |prefix: &str| option.strip_prefix(prefix).is_some_and(|value| !value.is_empty());
-    matches!(option, "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges:false")
+    // Docker takes the value behind either sign.
+    let privileges = option.strip_prefix("no-new-privileges");
+    privileges.is_some_and(|rest| matches!(rest, "" | ":true" | ":false" | "=true" | "=false"))
         || ["apparmor:", "label:", "credentialspec:"].into_iter().any(with_value)
 }
 

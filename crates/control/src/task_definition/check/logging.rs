@@ -86,20 +86,18 @@ fn check_values(logging: &LogConfiguration, driver: &LogDriver) -> Result<(), In
     let number = |value: &str| value.parse::<u32>().is_ok();
     let flag = |value: &str| value == "true" || value == "false";
     let mode = |value: &str| value == "blocking" || value == "non-blocking";
-    let rules: [(&'static str, &dyn Fn(&str) -> bool); 8] = [
-        ("mode", &mode),
-        ("max-buffer-size", &is_size),
-        ("awslogs-create-group", &flag),
-        ("awslogs-force-flush-interval-seconds", &number),
-        ("awslogs-max-buffered-events", &number),
-        ("max-size", &is_size),
-        ("max-file", &|value| value.parse::<u32>().is_ok_and(|files| files > 0)),
-        ("compress", &flag),
-    ];
-    for (name, valid) in rules {
-        if option(logging, name).is_some_and(|value| !valid(value)) {
-            return Err(Invalid::LogOptionValue { driver: driver.to_string(), option: name });
-        }
+    let files = |value: &str| value.parse::<u32>().is_ok_and(|files| files > 0);
+    let valid = |name: &str, value: &str| match name {
+        "mode" => mode(value),
+        "max-buffer-size" | "max-size" => is_size(value),
+        "awslogs-create-group" | "compress" => flag(value),
+        "awslogs-force-flush-interval-seconds" | "awslogs-max-buffered-events" => number(value),
+        "max-file" => files(value),
+        _ => true,
+    };
+    let mut options = logging.options.iter().flatten();
+    if let Some((option, _)) = options.find(|(name, value)| !valid(name, value)) {
+        return Err(Invalid::LogOptionValue { driver: driver.to_string(), option: option.clone() });
     }
     let both = ["awslogs-datetime-format", "awslogs-multiline-pattern"];
     if both.iter().all(|name| option(logging, name).is_some()) {

@@ -144,6 +144,16 @@ fn the_extract_says_what_the_document_says() {
 }
 
 #[test]
+fn log_options_without_effect_are_refused_by_name() {
+    let options = json!({"awslogs-group": "g", "awslogs-region": "r", "tag": "x", "mode": "blocking"});
+    let prepared =
+        prepare(&document(json!({}), json!({"logConfiguration": {"logDriver": "awslogs", "options": options}})))
+            .unwrap();
+    let refused: Vec<String> = refusals(&prepared, &LaunchType::Ec2).iter().map(ToString::to_string).collect();
+    assert_eq!(refused, ["log option 'tag' of container 'app'"]);
+}
+
+#[test]
 fn what_cannot_be_honoured_is_refused_by_name() {
     let prepared = prepare(&document(
         json!({"taskRoleArn": "r", "executionRoleArn": "r",

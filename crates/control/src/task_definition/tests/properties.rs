@@ -83,7 +83,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         let names = prop::sample::select(member_names());
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(names, inner, 0..6).prop_map(|map| Value::from_iter(map)),
+            prop::collection::btree_map(names, inner, 0..6).prop_map(Value::from_iter),
         ]
     })
 }

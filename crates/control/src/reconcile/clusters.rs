@@ -1,0 +1,85 @@
+//! Forgets deleted clusters after a while. Until then they can be described, as the service promises.
+
+use gantry_domain::{Timestamp, limits::INACTIVE_CLUSTER_RETENTION_SECONDS};
+use gantry_store::{Txn, TxnError};
+
+use super::{Reconciler, Wake};
+use crate::{
+    Control, EcsView,
+    keys::{self, ClusterKey},
+    view::Change,
+};
+
+/// Forgets deleted clusters.
+#[derive(Debug)]
+pub struct Clusters {
+    control: Control,
+}
+
+impl Clusters {
+    /// The reconciler over `control`.
+    pub fn new(control: Control) -> Self {
+        Self { control }
+    }
+}
+
+impl Reconciler for Clusters {
+    type Key = ClusterKey;
+    type Error = TxnError;
+
+    const NAME: &'static str = "clusters";
+
+    fn keys(&self) -> Vec<ClusterKey> {
+        let view = self.control.read();
+        let inactive = view.namespaces().flat_map(|(scope, space)| {
+            let deleted =
+                space.clusters().iter().filter(|(_, cluster)| cluster.row().is_some_and(|row| !row.is_active()));
+            deleted.map(move |(name, _)| ClusterKey { scope: scope.clone(), cluster: name.clone() })
+        });
+        inactive.collect()
+    }
+
+    fn keys_of(&self, change: &Change) -> Vec<ClusterKey> {
+        match change {
+            Change::Cluster(key) => vec![key.clone()],
+            _ => Vec::new(),
+        }
+    }
+
+    async fn reconcile(&self, key: &ClusterKey) -> Result<Wake, TxnError> {
+        let planned = plan(&self.control.read(), key, self.control.now());
+        match planned {
+            Plan::Nothing => Ok(Wake::OnChange),
+            Plan::Later(at) => Ok(Wake::At(at)),
+            Plan::Forget(txn) => {
+                self.control.commit(txn).await?;
+                Ok(Wake::OnChange)
+            }
+        }
+    }
+}
+
+enum Plan {
+    Nothing,
+    Later(Timestamp),
+    Forget(Txn),
+}
+
+/// A cluster goes last: its stopped tasks, services and instances are described through it.
+fn plan(view: &EcsView, key: &ClusterKey, now: Timestamp) -> Plan {
+    let Some(cluster) = view.cluster(&key.scope, &key.cluster) else { return Plan::Nothing };
+    let Some(row) = cluster.row().filter(|row| !row.is_active()) else { return Plan::Nothing };
+    let retention = i64::try_from(INACTIVE_CLUSTER_RETENTION_SECONDS).unwrap_or(i64::MAX);
+    let due = row.deleted_at.unwrap_or(row.created_at).plus_seconds(retention);
+    if due > now {
+        return Plan::Later(due);
+    }
+    let occupied = !cluster.tasks().all().is_empty()
+        || !cluster.services().is_empty()
+        || view.hosts_of_cluster(&key.scope, &key.cluster).next().is_some();
+    if occupied {
+        return Plan::Nothing;
+    }
+    let path = keys::cluster(&key.scope, key.cluster.as_str());
+    Plan::Forget(Txn::new().require(&path, row.revision).delete(path))
+}
