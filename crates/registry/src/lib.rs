@@ -18,6 +18,7 @@ pub mod metadata;
 pub mod mutability;
 pub mod name;
 mod operations;
+pub mod push;
 pub mod push_image;
 mod registry;
 mod repositories;

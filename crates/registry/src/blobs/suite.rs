@@ -92,7 +92,7 @@ async fn an_upload_asked_for_another_hash_is_hashed_again() {
     on_each(|store| async move {
         let bytes = content(100_000);
         let digest = Digest::of_with(Algorithm::Sha512, &bytes);
-        upload(store.as_ref(), &[bytes.clone()], &digest).await.unwrap();
+        upload(store.as_ref(), std::slice::from_ref(&bytes), &digest).await.unwrap();
         assert_eq!(read(store.as_ref(), &digest, 100_000, None).await, bytes);
     })
     .await;
@@ -323,7 +323,7 @@ async fn local_damage_is_noticed_and_set_aside() {
         assert!(matches!(store.get(&digest, length, None).await.map(drop), Err(BlobError::Damaged(_))));
         assert!(!path.exists());
         assert!(matches!(store.get(&digest, length, None).await.map(drop), Err(BlobError::Unknown(_))));
-        upload(&store, &[bytes.clone()], &digest).await.unwrap();
+        upload(&store, std::slice::from_ref(&bytes), &digest).await.unwrap();
         assert_eq!(read(&store, &digest, length, None).await, bytes);
     }
 }

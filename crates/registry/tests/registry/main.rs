@@ -4,10 +4,14 @@
 
 mod access;
 mod blobs;
+mod clients;
 mod collect;
+mod crash;
 mod ecr;
 mod harness;
 mod lists;
 mod manifests;
+mod memory;
 mod races;
+mod server;
 mod uploads;

@@ -1,0 +1,154 @@
+//! `kill -9` in the middle of pushes: what was acknowledged is there, byte for byte, and nothing is half there.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use gantry_domain::arn::Scope;
+use gantry_registry::digest::Digest;
+use gantry_registry::token::{Access, Principal};
+use gantry_registry::{Registry, RegistryConfig, http as v2, system_clock};
+use gantry_store::{Embedded, EmbeddedOptions};
+use reqwest::Client;
+
+use crate::harness::{ACCOUNT, REGION, keys, manifest};
+use crate::server::client;
+
+const DIRECTORY: &str = "GANTRY_REGISTRY_CRASH_TEST_DIRECTORY";
+
+/// Not a test of its own: the process that the test below starts and kills.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn registry_process() {
+    let Ok(directory) = std::env::var(DIRECTORY) else { return };
+    let directory = std::path::PathBuf::from(directory);
+    let store = Embedded::open(directory.join("store"), EmbeddedOptions::default()).await.unwrap();
+    let registry = Registry::open(&directory.join("registry"), store, system_clock(), RegistryConfig::default());
+    let registry = Arc::new(registry.unwrap());
+    let _ = registry.repository_create(&keys("app"), &Default::default()).await;
+    let arn = format!("arn:aws:iam::{ACCOUNT}:root");
+    let principal = Principal { scope: Scope::new(ACCOUNT, REGION), arn, access: Access::Full };
+    let (password, _) = registry.issue_password(&principal);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    eprintln!("serving {} {password}", listener.local_addr().unwrap());
+    axum::serve(listener, v2::router(registry)).await.unwrap();
+}
+
+struct Process {
+    child: Child,
+    endpoint: String,
+    password: String,
+    client: Client,
+}
+
+impl Process {
+    fn start(directory: &std::path::Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["crash::registry_process", "--exact", "--nocapture"]).env(DIRECTORY, directory);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let line = lines.find(|line| line.starts_with("serving ")).expect("the registry starts");
+        std::thread::spawn(move || lines.for_each(drop));
+        let (address, password) = line["serving ".len()..].split_once(' ').unwrap();
+        Self { child, endpoint: format!("http://{address}/v2/app"), password: password.to_owned(), client: client() }
+    }
+
+    fn request(&self, method: reqwest::Method, url: String) -> reqwest::RequestBuilder {
+        self.client.request(method, url).basic_auth("AWS", Some(&self.password))
+    }
+
+    /// Pushes a blob; nothing when the process died before it said yes.
+    async fn push_blob(&self, bytes: Vec<u8>) -> Option<Digest> {
+        let digest = Digest::of(&bytes);
+        let started = self.request(reqwest::Method::POST, format!("{}/blobs/uploads/", self.endpoint));
+        let started = started.send().await.ok()?;
+        let location = started.url().join(started.headers()["location"].to_str().unwrap()).unwrap();
+        let done =
+            self.request(reqwest::Method::PUT, format!("{location}?digest={digest}")).body(bytes).send().await.ok()?;
+        assert_eq!(done.status(), 201);
+        Some(digest)
+    }
+
+    async fn push_image(&self, layer: Vec<u8>, tag: &str) -> Option<String> {
+        let (size, config) = (layer.len(), format!("{{\"tag\":\"{tag}\"}}"));
+        let layer = self.push_blob(layer).await?;
+        let config_digest = self.push_blob(config.clone().into_bytes()).await?;
+        let text = manifest(&config_digest, config.len(), &layer, size).to_string();
+        let put = self.request(reqwest::Method::PUT, format!("{}/manifests/{tag}", self.endpoint));
+        let done = put.body(text.clone()).send().await.ok()?;
+        assert_eq!(done.status(), 201);
+        Some(text)
+    }
+
+    async fn get(&self, rest: &str) -> (u16, Vec<u8>) {
+        let answer = self.request(reqwest::Method::GET, format!("{}/{rest}", self.endpoint)).send().await.unwrap();
+        (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Content that can be made again from its tag.
+fn layer_of(tag: &str, size: usize) -> Vec<u8> {
+    tag.bytes().cycle().take(size).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_kill_9() {
+    let directory = tempfile::tempdir().unwrap();
+    let acknowledged: Arc<Mutex<BTreeMap<String, (String, usize)>>> = Arc::default();
+    for round in 0..6_usize {
+        let process = Arc::new(Process::start(directory.path()));
+        let pushers: Vec<_> = (0..4_usize)
+            .map(|pusher| {
+                let (process, acknowledged) = (Arc::clone(&process), Arc::clone(&acknowledged));
+                tokio::spawn(async move {
+                    for number in 0.. {
+                        let tag = format!("r{round}-p{pusher}-n{number}");
+                        let size = [40, 5_000, 300_000, 3_000_000][(pusher + number) % 4] + number;
+                        let Some(text) = process.push_image(layer_of(&tag, size), &tag).await else { return };
+                        acknowledged.lock().unwrap().insert(tag, (text, size));
+                    }
+                })
+            })
+            .collect();
+        // Killed after some pushes were acknowledged, at a moment that differs from round to round.
+        let before = acknowledged.lock().unwrap().len();
+        while acknowledged.lock().unwrap().len() < before + 3 + round * 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let pid = process.child.id().to_string();
+        assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+        for pusher in pushers {
+            pusher.await.unwrap();
+        }
+        drop(process);
+
+        let process = Process::start(directory.path());
+        let (_, tags) = process.get("tags/list").await;
+        let tags: serde_json::Value = serde_json::from_slice(&tags).unwrap();
+        let listed: Vec<&str> = tags["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap()).collect();
+        let known = acknowledged.lock().unwrap().clone();
+        for (tag, (text, _)) in &known {
+            assert!(listed.contains(&tag.as_str()), "{tag} was acknowledged");
+            assert_eq!(process.get(&format!("manifests/{tag}")).await, (200, text.clone().into_bytes()));
+        }
+        // Also a tag that was not acknowledged any more is whole, if it is there.
+        for tag in listed {
+            let (status, text) = process.get(&format!("manifests/{tag}")).await;
+            assert_eq!(status, 200);
+            let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            for descriptor in [&manifest["config"], &manifest["layers"][0]] {
+                let digest = descriptor["digest"].as_str().unwrap();
+                let (status, bytes) = process.get(&format!("blobs/{digest}")).await;
+                assert_eq!((status, Digest::of(&bytes).as_str()), (200, digest), "{tag}");
+            }
+        }
+    }
+}
