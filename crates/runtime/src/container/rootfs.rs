@@ -10,7 +10,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rustix::{
@@ -33,7 +33,6 @@ pub(super) fn enter_private_namespace() -> Result<(), Failure> {
 /// Mounts a small tmpfs on `directory`, for files that only this start needs.
 pub(super) fn mount_scratch(directory: &Path) -> Result<(), Failure> {
     fs::create_dir_all(directory)
-        .map_err(io::Error::from)
         .and_then(|()| {
             let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
             Ok(rustix::mount::mount("tmpfs", directory, "tmpfs", flags, c"mode=700,size=16m")?)
@@ -51,19 +50,35 @@ pub(super) fn mount_root(rootfs: &Rootfs) -> Result<(), Failure> {
     // has not gone down since, when everything written is still to be seen.
     let _ = fs::remove_dir_all(rootfs.work_dir.join("work/incompat"));
     // `volatile` because a writable layer never outlives its task: without it every fsync of the container, and the
-    // unmount, waits for the disk.
-    match mount_overlay(rootfs, true) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => mount_overlay(rootfs, false).map_err(failure),
-        result => result.map_err(failure),
-    }
+    // unmount, waits for the disk. Kernels before 5.10 do not know it.
+    let result = mount_overlay(rootfs, true).or_else(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) => mount_overlay(rootfs, false),
+        _ => Err(error),
+    });
+    result.map_err(failure)
 }
 
 fn mount_overlay(rootfs: &Rootfs, volatile: bool) -> io::Result<()> {
+    if takes_layers_one_by_one() { mount_by_layers(rootfs, volatile) } else { mount_by_options(rootfs, volatile) }
+}
+
+/// Linux 6.8.
+fn takes_layers_one_by_one() -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|number| number.parse::<u32>());
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (6, 8))
+}
+
+/// Neither the page that mount options have to fit in nor a colon in a path limits how many layers an image may have.
+fn mount_by_layers(rootfs: &Rootfs, volatile: bool) -> io::Result<()> {
     let filesystem = rustix::mount::fsopen("overlay", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC)?;
     let filesystem = filesystem.as_fd();
-    set_lower_directories(filesystem, &rootfs.lower_dirs)?;
-    rustix::mount::fsconfig_set_string(filesystem, "upperdir", escape(&rootfs.upper_dir, false))?;
-    rustix::mount::fsconfig_set_string(filesystem, "workdir", escape(&rootfs.work_dir, false))?;
+    for directory in &rootfs.lower_dirs {
+        rustix::mount::fsconfig_set_string(filesystem, "lowerdir+", directory.as_os_str().as_bytes())?;
+    }
+    rustix::mount::fsconfig_set_string(filesystem, "upperdir", escape(&rootfs.upper_dir, b"\\"))?;
+    rustix::mount::fsconfig_set_string(filesystem, "workdir", escape(&rootfs.work_dir, b"\\"))?;
     if volatile {
         rustix::mount::fsconfig_set_flag(filesystem, "volatile")?;
     }
@@ -83,27 +98,38 @@ fn mount_overlay(rootfs: &Rootfs, volatile: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// One by one where the kernel can (6.8), so that neither the page that options have to fit in nor a colon in a path
-/// limits how many layers an image may have.
-fn set_lower_directories(filesystem: rustix::fd::BorrowedFd<'_>, lower: &[PathBuf]) -> io::Result<()> {
-    for (number, directory) in lower.iter().enumerate() {
-        match rustix::mount::fsconfig_set_string(filesystem, "lowerdir+", directory.as_os_str().as_bytes()) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::INVAL) if number == 0 => {
-                let joined = lower.iter().map(|directory| escape(directory, true)).collect::<Vec<_>>().join(&b':');
-                return Ok(rustix::mount::fsconfig_set_string(filesystem, "lowerdir", joined)?);
-            }
-            Err(error) => return Err(error.into()),
-        }
+/// All options in one page. Layers are named relative to the directory that most images have them all in, which about
+/// doubles how many fit.
+fn mount_by_options(rootfs: &Rootfs, volatile: bool) -> io::Result<()> {
+    const OPTIONS_BYTES_MAX: usize = 4095;
+    let parent = rootfs.lower_dirs.first().and_then(|directory| directory.parent()).unwrap_or(Path::new("/"));
+    let lower: Vec<Vec<u8>> = rootfs
+        .lower_dirs
+        .iter()
+        .map(|directory| escape(directory.strip_prefix(parent).unwrap_or(directory), b"\\:,"))
+        .collect();
+    let mut options = [b"lowerdir=".as_slice(), &lower.join(&b':')].concat();
+    options.extend([b",upperdir=".as_slice(), &escape(&rootfs.upper_dir, b"\\,")].concat());
+    options.extend([b",workdir=".as_slice(), &escape(&rootfs.work_dir, b"\\,")].concat());
+    if volatile {
+        options.extend(b",volatile");
     }
-    Ok(())
+    if options.len() > OPTIONS_BYTES_MAX {
+        return Err(io::Error::other("the image has more layers than this kernel can mount"));
+    }
+    let options = std::ffi::CString::new(options)?;
+    std::env::set_current_dir(parent)?;
+    let mounted =
+        rustix::mount::mount("overlay", &rootfs.mount_point, "overlay", MountFlags::empty(), options.as_c_str());
+    std::env::set_current_dir("/")?;
+    Ok(mounted?)
 }
 
-/// overlayfs's own escapes in option strings.
-fn escape(path: &Path, in_list: bool) -> Vec<u8> {
+/// Puts a backslash before each of `special`, as overlayfs wants it in option strings.
+fn escape(path: &Path, special: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::new();
     for byte in path.as_os_str().as_bytes() {
-        if *byte == b'\\' || (in_list && *byte == b':') {
+        if special.contains(byte) {
             escaped.push(b'\\');
         }
         escaped.push(*byte);
@@ -168,8 +194,8 @@ mod tests {
 
     #[test]
     fn paths_that_mean_something_to_overlayfs_are_escaped() {
-        assert_eq!(escape(Path::new("/a:b\\c"), true), b"/a\\:b\\\\c");
-        assert_eq!(escape(Path::new("/a:b"), false), b"/a:b");
+        assert_eq!(escape(Path::new("/a:b\\c"), b"\\:"), b"/a\\:b\\\\c");
+        assert_eq!(escape(Path::new("/a:b"), b"\\"), b"/a:b");
     }
 
     #[test]
