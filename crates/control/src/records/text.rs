@@ -1,25 +1,5 @@
 //! How domain types, which know no serde, are written into rows: by their text.
 
-/// Types with `Display` and `FromStr`: `#[serde(with = "text::parsed")]`.
-pub(crate) mod parsed {
-    use std::{borrow::Cow, fmt::Display, str::FromStr};
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(crate) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-    where
-        T: FromStr<Err: Display>,
-        D: Deserializer<'de>,
-    {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(D::Error::custom)
-    }
-}
-
 /// Domain enums with `as_str` and `parse`.
 macro_rules! named {
     ($module:ident, $type:ty) => {
