@@ -50,6 +50,8 @@ pub struct World {
     behaviours: BTreeMap<String, Behaviour>,
     monitor: Monitor,
     names: BTreeMap<TaskId, String>,
+    /// The control plane dies once the store has reached this revision.
+    crash_at: Option<u64>,
 }
 
 /// A control plane with its reconcilers; dropping it is `kill -9`.
@@ -74,6 +76,7 @@ impl World {
             agents: BTreeMap::new(),
             behaviours: BTreeMap::new(),
             names: BTreeMap::new(),
+            crash_at: None,
         };
         world.start_control().await;
         world
@@ -120,9 +123,29 @@ impl World {
     pub async fn pass(&mut self, span: Duration) {
         let end = self.now().as_millis() + i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         while self.now().as_millis() < end {
+            self.crash_if_due().await;
             tokio::time::sleep(TICK).await;
             self.work_agents().await;
             self.check().await;
+        }
+    }
+
+    /// Kills the control plane after so many more transactions, in the middle of whatever it does then.
+    pub fn crash_after(&mut self, transactions: u64) {
+        self.crash_at = Some(self.store.revision() + transactions);
+    }
+
+    async fn crash_if_due(&mut self) {
+        // Everything here runs on one thread: each yield lets the others take one step.
+        for _ in 0..1000 {
+            match self.crash_at {
+                None => return,
+                Some(at) if self.store.revision() >= at => {
+                    self.crash_at = None;
+                    self.restart_control().await;
+                }
+                Some(_) => tokio::task::yield_now().await,
+            }
         }
     }
 

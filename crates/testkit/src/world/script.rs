@@ -98,6 +98,14 @@ impl World {
             "service" => self.create_service(argument(1), &words).await,
             "update" => self.update_service(argument(1), &words).await,
             "delete" => self.delete_service(argument(1), &words).await,
+            "crash" => {
+                self.crash_after(argument(2).parse().expect("a number of transactions"));
+                String::new()
+            }
+            "stop" if argument(1) == "any" => {
+                self.stop_some_task(argument(2).parse().expect("a number")).await;
+                String::new()
+            }
             "stop" => self.stop_task(argument(1)).await,
             "run" if argument(1) == "until" => {
                 self.pass_until_steady().await;
@@ -252,7 +260,7 @@ impl World {
     }
 
     /// Stops some task that should run, the `index`th of them; for random scenarios.
-    pub async fn stop_some_task(&mut self, index: usize) {
+    async fn stop_some_task(&mut self, index: usize) {
         self.name_tasks();
         let wanted: Vec<String> = {
             let view = self.control().read();
