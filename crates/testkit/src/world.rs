@@ -5,7 +5,6 @@
 //! a restart of the control plane is one more thing that may happen between any two steps.
 
 mod agent;
-mod door;
 mod monitor;
 mod script;
 mod show;
@@ -14,11 +13,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gantry_api::{Caller, Fault, PrincipalKind};
 use gantry_control::{
-    Control, EcsService, Random, Settings, TokioClock,
-    keys::{InstanceKey, TaskKey},
+    Control, Door, EcsService, Random, Settings, TokioClock,
     reconcile::{Runner, Services},
     records::ServiceStatus,
-    view::TaskRow,
 };
 use gantry_domain::{
     Timestamp,
@@ -57,6 +54,7 @@ pub struct World {
 /// A control plane with its reconcilers; dropping it is `kill -9`.
 struct Running {
     control: Control,
+    door: Door,
     _services: Runner<gantry_control::keys::ServiceKey>,
 }
 
@@ -85,6 +83,7 @@ impl World {
     /// Kills the control plane and starts another one on the same store.
     pub async fn restart_control(&mut self) {
         self.running = None;
+        self.agents.values_mut().for_each(FakeAgent::disconnect);
         self.start_control().await;
     }
 
@@ -92,7 +91,8 @@ impl World {
         let control = Control::open(self.store.clone(), Arc::new(self.clock), self.settings.clone()).await;
         let control = control.expect("the store in memory opens").with_random(self.random.clone());
         let services = Runner::start(&control, Services::new(control.clone()));
-        self.running = Some(Running { control, _services: services });
+        let door = Door::open(control.clone());
+        self.running = Some(Running { control, door, _services: services });
     }
 
     /// The control plane.
@@ -174,26 +174,12 @@ impl World {
 
     /// Lets every agent that is up look at its tasks once.
     async fn work_agents(&mut self) {
-        let now = self.now();
-        let names: Vec<String> = self.agents.keys().cloned().collect();
-        for name in names {
-            let Some(agent) = self.agents.get_mut(&name).filter(|agent| agent.up) else { continue };
-            let key = agent.key.clone();
-            let tasks = self.tasks_on(&key);
-            let behaviours = &self.behaviours;
-            let behaviour = |task: &TaskRow| behaviours.get(&image(task)).cloned().unwrap_or_default();
-            let Some(agent) = self.agents.get_mut(&name) else { continue };
-            let reports = agent.work(now, &tasks, behaviour);
-            for report in reports {
-                door::report(self.control(), &report, now).await;
-            }
+        let (now, caller) = (self.now(), self.caller());
+        let Some(running) = &self.running else { return };
+        for agent in self.agents.values_mut() {
+            let behaviour = |image: &str| self.behaviours.get(image).cloned().unwrap_or_default();
+            agent.work(&running.door, &caller, now, behaviour).await;
         }
-    }
-
-    fn tasks_on(&self, key: &InstanceKey) -> Vec<Arc<TaskRow>> {
-        let view = self.control().read();
-        let tasks = view.host(key).map(|host| host.tasks().values().map(|(_, task)| task.clone()).collect());
-        tasks.unwrap_or_default()
     }
 
     /// What must never break. Panics with the state of the world when it did.
@@ -208,16 +194,6 @@ impl World {
             assert!(fits, "{} gives more than it has\n{}", key.id, self.show_all());
         }
     }
-
-    fn task_key(&self, id: TaskId) -> TaskKey {
-        TaskKey { scope: self.scope.clone(), cluster: self.cluster.clone(), id }
-    }
-}
-
-/// The image of a task's first container: what its behaviour goes by.
-fn image(task: &TaskRow) -> String {
-    let containers = task.definition.as_ref().and_then(|row| row.document.container_definitions.as_deref());
-    containers.and_then(|containers| containers.first()?.image.clone()).unwrap_or_default()
 }
 
 /// A fault as a scenario shows it.

@@ -1,16 +1,24 @@
-//! An agent that runs nothing: it says about its tasks what their behaviour prescribes.
+//! An agent that runs nothing: it speaks the agents' protocol through the door, and says about its tasks what their
+//! behaviour prescribes. The host outlives the agent's connection, unless it reboots.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt;
+use gantry_api::{
+    Caller,
+    agent::{
+        AgentMessage, ControlMessage, DesiredStatus, DesiredTask, ObservedContainer, ObservedStatus, ObservedTask,
+        PROTOCOL_VERSION, StopReason,
+    },
 };
-
-use gantry_control::{keys::InstanceKey, view::TaskRow};
+use gantry_control::{
+    door::{Door, Ended, Session},
+    keys::InstanceKey,
+};
 use gantry_domain::{
     Timestamp,
-    arn::TaskId,
     reason::{ContainerError, ContainerReason, StoppedReason},
-    task::{DesiredStatus, HealthStatus, Stop, StopCode},
+    task::{ContainerStatus, HealthStatus, StopCode},
 };
 
 /// What tasks of an image do. Times in milliseconds.
@@ -43,125 +51,221 @@ impl Default for Behaviour {
     }
 }
 
-/// What an agent says about a task.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Report {
-    pub(super) task: TaskId,
-    pub(super) instance: InstanceKey,
-    pub(super) what: What,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum What {
-    Running(HealthStatus),
-    Stopped(Stop),
-}
-
-/// An agent on a host. The host survives the agent, unless it reboots.
-#[derive(Debug)]
+/// A host and its agent.
 pub(super) struct FakeAgent {
     pub(super) key: InstanceKey,
+    /// Whether the host is up and can reach the control plane.
     pub(super) up: bool,
-    tasks: BTreeMap<TaskId, Known>,
-    /// Tasks that were there before a reboot: gone without a trace.
-    vanished: BTreeSet<TaskId>,
+    boots: u32,
+    session: Option<Session>,
+    sequence: u64,
+    /// By task ARN.
+    tasks: BTreeMap<String, Task>,
 }
 
-#[derive(Debug)]
-struct Known {
+/// A task on the host.
+struct Task {
+    desired: DesiredTask,
     since: Timestamp,
     started: Option<Timestamp>,
     stop_asked: Option<Timestamp>,
-    said: Option<What>,
+    state: State,
+    /// The control plane has this state for certain.
+    acknowledged: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    Pending,
+    Running(HealthStatus),
+    Stopped(Option<StopReason>),
 }
 
 impl FakeAgent {
     pub(super) fn new(key: InstanceKey) -> Self {
-        Self { key, up: true, tasks: BTreeMap::new(), vanished: BTreeSet::new() }
+        Self { key, up: true, boots: 1, session: None, sequence: 0, tasks: BTreeMap::new() }
+    }
+
+    /// The connection is gone; everything on the host goes on.
+    pub(super) fn disconnect(&mut self) {
+        self.session = None;
     }
 
     /// Everything that ran is gone.
     pub(super) fn reboot(&mut self) {
-        let gone = std::mem::take(&mut self.tasks);
-        self.vanished.extend(gone.into_keys());
+        self.session = None;
+        self.tasks.clear();
+        self.boots += 1;
         self.up = true;
     }
 
-    /// Looks at the tasks it is to run and says what is new.
-    pub(super) fn work(
+    /// Connects if need be, listens, lets the tasks go on, and reports what is new.
+    pub(super) async fn work(
         &mut self,
+        door: &Door,
+        caller: &Caller,
         now: Timestamp,
-        tasks: &[Arc<TaskRow>],
-        behaviour: impl Fn(&TaskRow) -> Behaviour,
-    ) -> Vec<Report> {
-        let here: BTreeSet<TaskId> = tasks.iter().filter(|task| !task.is_stopped()).map(|task| task.id).collect();
-        self.tasks.retain(|id, _| here.contains(id));
-        self.vanished.retain(|id| here.contains(id));
-        let mut reports = Vec::new();
-        for task in tasks.iter().filter(|task| !task.is_stopped()) {
-            let what = if self.vanished.contains(&task.id) {
-                Some(What::Stopped(vanished()))
-            } else {
-                self.advance(now, task, &behaviour(task))
-            };
-            if let Some(what) = what {
-                reports.push(Report { task: task.id, instance: self.key.clone(), what });
-            }
+        behaviour: impl Fn(&str) -> Behaviour,
+    ) {
+        if !self.up {
+            return;
         }
-        reports
+        if let Err(ended) = self.exchange(door, caller, now, behaviour).await {
+            self.session = None;
+            // A deregistered host is of no use any more.
+            self.up = ended != Ended::Unregistered;
+        }
     }
 
-    fn advance(&mut self, now: Timestamp, task: &TaskRow, behaviour: &Behaviour) -> Option<What> {
-        let new = || Known { since: now, started: None, stop_asked: None, said: None };
-        let known = self.tasks.entry(task.id).or_insert_with(new);
-        if task.life.desired_status == DesiredStatus::Stopped {
-            known.stop_asked.get_or_insert(now);
+    async fn exchange(
+        &mut self,
+        door: &Door,
+        caller: &Caller,
+        now: Timestamp,
+        behaviour: impl Fn(&str) -> Behaviour,
+    ) -> Result<(), Ended> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => door.begin(caller, self.hello()).await?,
+        };
+        while let Some(message) = session.next().now_or_never() {
+            self.listen(message?, now);
         }
-        let what = known.what(now, behaviour)?;
-        // Said again until the control plane shows it: a message may be lost with a restart.
-        known.said = Some(what.clone());
-        Some(what)
+        for task in self.tasks.values_mut() {
+            task.advance(now, &behaviour(&image(&task.desired)));
+        }
+        let news: Vec<ObservedTask> =
+            self.tasks.values().filter(|task| !task.acknowledged).map(Task::observed).collect();
+        if !news.is_empty() {
+            self.sequence += 1;
+            let message = AgentMessage::Observed { sequence: self.sequence, tasks: news };
+            session.receive(message).await?;
+            self.tasks.values_mut().for_each(|task| task.acknowledged = true);
+        }
+        self.session = Some(session);
+        Ok(())
+    }
+
+    fn hello(&self) -> AgentMessage {
+        AgentMessage::Hello {
+            protocol_version: PROTOCOL_VERSION,
+            container_instance_arn: self.key.arn(),
+            agent_version: "0.0.0".to_owned(),
+            boot_id: format!("boot {}", self.boots),
+            tasks: self.tasks.values().map(Task::observed).collect(),
+        }
+    }
+
+    fn listen(&mut self, message: ControlMessage, now: Timestamp) {
+        match message {
+            ControlMessage::DesiredSet { tasks, .. } => {
+                let wanted: Vec<&String> = tasks.iter().map(|task| &task.task_arn).collect();
+                self.tasks.retain(|arn, _| wanted.contains(&arn));
+                tasks.into_iter().for_each(|task| self.take(task, now));
+            }
+            ControlMessage::Delta { changed, removed, .. } => {
+                changed.into_iter().for_each(|task| self.take(task, now));
+                self.tasks.retain(|arn, _| !removed.contains(arn));
+            }
+            ControlMessage::Acknowledged { .. } | ControlMessage::Goodbye { .. } => {}
+        }
+    }
+
+    fn take(&mut self, desired: DesiredTask, now: Timestamp) {
+        let stop = desired.desired_status == DesiredStatus::Stopped;
+        let task = self.tasks.entry(desired.task_arn.clone()).or_insert_with(|| Task {
+            desired,
+            since: now,
+            started: None,
+            stop_asked: None,
+            state: State::Pending,
+            acknowledged: false,
+        });
+        if stop {
+            task.stop_asked.get_or_insert(now);
+        }
     }
 }
 
-impl Known {
-    fn what(&mut self, now: Timestamp, behaviour: &Behaviour) -> Option<What> {
-        if let Some(What::Stopped(_)) = &self.said {
-            return self.said.clone();
+impl Task {
+    fn advance(&mut self, now: Timestamp, behaviour: &Behaviour) {
+        let next = self.next(now, behaviour);
+        if next != self.state {
+            self.state = next;
+            self.acknowledged = false;
+        }
+    }
+
+    fn next(&mut self, now: Timestamp, behaviour: &Behaviour) -> State {
+        if matches!(self.state, State::Stopped(_)) {
+            return self.state.clone();
         }
         if let Some(asked) = self.stop_asked {
             let stopped = behaviour.stop_ms.is_some_and(|stop_ms| now.millis_since(asked) >= stop_ms);
             // A task that never started stops at once.
-            return (stopped || self.started.is_none()).then(|| What::Stopped(exited()));
+            return if stopped || self.started.is_none() { State::Stopped(None) } else { self.state.clone() };
         }
-        if self.started.is_none() && now.millis_since(self.since) >= behaviour.start_ms {
+        if self.started.is_none() {
+            if now.millis_since(self.since) < behaviour.start_ms {
+                return State::Pending;
+            }
             if let Some(why) = &behaviour.start_fails {
-                return Some(What::Stopped(failed(why)));
+                let reason = ContainerReason::new(ContainerError::CannotPullContainer, why).to_string();
+                return stopped(StopCode::TaskFailedToStart, reason);
             }
             self.started = Some(now);
         }
-        let ran_ms = now.millis_since(self.started?);
+        let ran_ms = self.started.map_or(0, |started| now.millis_since(started));
         if behaviour.exit_ms.is_some_and(|exit_ms| ran_ms >= exit_ms) {
-            return Some(What::Stopped(exited()));
+            let reason = StoppedReason::EssentialContainerExited.to_string();
+            return stopped(StopCode::EssentialContainerExited, reason);
         }
         let since = |at: Option<i64>| at.is_some_and(|at| ran_ms >= at);
-        Some(What::Running(match (since(behaviour.unhealthy_ms), since(behaviour.healthy_ms)) {
+        State::Running(match (since(behaviour.unhealthy_ms), since(behaviour.healthy_ms)) {
             (true, _) => HealthStatus::Unhealthy,
             (_, true) => HealthStatus::Healthy,
             _ => HealthStatus::Unknown,
-        }))
+        })
+    }
+
+    fn observed(&self) -> ObservedTask {
+        let ms = |at: Timestamp| at.as_millis().unsigned_abs();
+        let (status, container, health, stopped) = match &self.state {
+            State::Pending => (ObservedStatus::Pending, ContainerStatus::Pending, HealthStatus::Unknown, None),
+            State::Running(health) => (ObservedStatus::Running, ContainerStatus::Running, *health, None),
+            State::Stopped(why) => {
+                (ObservedStatus::Stopped, ContainerStatus::Stopped, HealthStatus::Unknown, why.clone())
+            }
+        };
+        let containers = self.desired.task_definition.container_definitions.iter().flatten();
+        let containers = containers.map(|definition| ObservedContainer {
+            name: definition.name.clone().unwrap_or_default(),
+            last_status: container.as_str().to_owned(),
+            health: health.as_str().to_owned(),
+            ..ObservedContainer::default()
+        });
+        ObservedTask {
+            task_arn: self.desired.task_arn.clone(),
+            last_status: status,
+            stopped,
+            pull_started_at_ms: None,
+            pull_stopped_at_ms: None,
+            started_at_ms: self.started.map(ms),
+            stopping_at_ms: self.stop_asked.map(ms),
+            execution_stopped_at_ms: None,
+            stopped_at_ms: None,
+            health: health.as_str().to_owned(),
+            containers: containers.collect(),
+        }
     }
 }
 
-fn exited() -> Stop {
-    Stop { code: StopCode::EssentialContainerExited, reason: StoppedReason::EssentialContainerExited }
+fn stopped(code: StopCode, reason: String) -> State {
+    State::Stopped(Some(StopReason { code: code.as_str().to_owned(), reason }))
 }
 
-fn failed(why: &str) -> Stop {
-    let reason = ContainerReason::new(ContainerError::CannotPullContainer, why);
-    Stop { code: StopCode::TaskFailedToStart, reason: StoppedReason::Container(reason) }
-}
-
-fn vanished() -> Stop {
-    Stop { code: StopCode::EssentialContainerExited, reason: StoppedReason::Container(ContainerReason::vanished()) }
+/// The image of a task's first container: what its behaviour goes by.
+fn image(task: &DesiredTask) -> String {
+    let first = task.task_definition.container_definitions.as_ref().and_then(|containers| containers.first());
+    first.and_then(|container| container.image.clone()).unwrap_or_default()
 }

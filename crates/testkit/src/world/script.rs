@@ -4,13 +4,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use gantry_api::ecs::{self, Ecs};
-use gantry_control::{keys::InstanceKey, records::InstanceStatus};
+use gantry_control::keys::InstanceKey;
 use gantry_domain::{
-    reason::StoppedReason,
-    task::{DesiredStatus, Stop, StopCode},
+    arn::{Arn, Resource},
+    capabilities,
+    task::DesiredStatus,
 };
 
-use super::{Behaviour, World, agent::FakeAgent, door, refusal};
+use super::{Behaviour, World, agent::FakeAgent, refusal};
 
 /// The words of a command: plain ones, and `name=value`.
 struct Words<'a> {
@@ -137,16 +138,49 @@ impl World {
     }
 
     async fn register_instances(&mut self, words: &Words<'_>) -> String {
-        let (cpu, memory) = (words.number("cpu").unwrap_or(2048), words.number("memory").unwrap_or(4096));
-        let zone = words.named.get("zone").copied().unwrap_or("us-east-1a");
         for name in &words.plain[1..] {
-            let number = u8::try_from(self.agents.len() + 1).expect("few instances");
-            let id = door::instance_id(number);
-            let key = InstanceKey { scope: self.scope.clone(), cluster: self.cluster.clone(), id };
-            door::register(self.control(), &key, cpu, memory, zone, self.now()).await;
-            self.agents.insert((*name).to_owned(), FakeAgent::new(key));
+            match self.register_instance(words).await {
+                Ok(key) => self.agents.insert((*name).to_owned(), FakeAgent::new(key)),
+                Err(fault) => return refusal(&fault),
+            };
         }
+        // They connect at once.
+        self.work_agents().await;
         String::new()
+    }
+
+    async fn register_instance(&mut self, words: &Words<'_>) -> Result<InstanceKey, gantry_api::Fault> {
+        let amount = |name: &str, value: i32| ecs::Resource {
+            name: Some(name.to_owned()),
+            integer_value: Some(value),
+            ..Default::default()
+        };
+        let attribute = |name: &str, value: Option<&str>| ecs::Attribute {
+            name: Some(name.to_owned()),
+            value: value.map(str::to_owned),
+            ..Default::default()
+        };
+        let zone = words.named.get("zone").copied().unwrap_or("us-east-1a");
+        let mut attributes: Vec<ecs::Attribute> =
+            capabilities::OF_EVERY_HOST.iter().map(|name| attribute(name, None)).collect();
+        attributes.push(attribute("ecs.availability-zone", Some(zone)));
+        attributes.push(attribute("gantry.fargate", Some("true")));
+        let input = ecs::RegisterContainerInstanceRequest {
+            cluster: Some(self.cluster.to_string()),
+            attributes: Some(attributes),
+            total_resources: Some(vec![
+                amount("CPU", words.number("cpu").unwrap_or(2048)),
+                amount("MEMORY", words.number("memory").unwrap_or(4096)),
+            ]),
+            ..Default::default()
+        };
+        let answer = self.ecs().register_container_instance(&self.caller(), input).await?;
+        let arn = answer.container_instance.and_then(|instance| instance.container_instance_arn).unwrap_or_default();
+        let arn: Arn = arn.parse().expect("an ARN");
+        let Resource::ContainerInstance { cluster: Some(cluster), instance } = arn.resource else {
+            panic!("not a container instance: {:?}", arn.resource)
+        };
+        Ok(InstanceKey { scope: arn.scope, cluster, id: instance })
     }
 
     fn set_behaviour(&mut self, image: &str, words: &Words<'_>) -> String {
@@ -254,9 +288,15 @@ impl World {
         let Some(id) = self.names.iter().find(|(_, known)| *known == name).map(|(id, _)| *id) else {
             return "no such task".to_owned();
         };
-        let stop = Stop { code: StopCode::UserInitiated, reason: StoppedReason::StoppedByUser };
-        door::stop(self.control(), &self.task_key(id), &stop, self.now()).await;
-        String::new()
+        let input = ecs::StopTaskRequest {
+            cluster: Some(self.cluster.to_string()),
+            task: Some(id.to_string()),
+            ..Default::default()
+        };
+        match self.ecs().stop_task(&self.caller(), input).await {
+            Ok(_) => String::new(),
+            Err(fault) => refusal(&fault),
+        }
     }
 
     /// Stops some task that should run, the `index`th of them; for random scenarios.
@@ -276,38 +316,46 @@ impl World {
     }
 
     async fn instance_command(&mut self, command: &str, name: &str) -> String {
-        let now = self.now();
         let Some(agent) = self.agents.get_mut(name) else { return "no such instance".to_owned() };
-        let key = agent.key.clone();
+        let arn = agent.key.arn();
         match command {
-            "kill" => agent.up = false,
+            "kill" => {
+                agent.up = false;
+                agent.disconnect();
+                // The door hears of it.
+                tokio::task::yield_now().await;
+            }
             "return" => agent.up = true,
             "reboot" => agent.reboot(),
-            _ => {}
-        }
-        let connected = agent.up;
-        door::change(self.control(), &key, |record| {
-            record.agent_connected = connected;
-            record.connectivity_at = now;
-            match command {
-                "drain" => record.status = InstanceStatus::Draining,
-                "activate" => record.status = InstanceStatus::Active,
-                "deregister" => record.status = InstanceStatus::Inactive,
-                _ => {}
-            }
-        })
-        .await;
-        if command == "deregister" {
-            let stop = Stop { code: StopCode::TerminationNotice, reason: StoppedReason::DeregistrationForced };
-            let lost = self.tasks_on(&key);
-            for task in lost.iter().filter(|task| !task.is_stopped()) {
-                let what = super::agent::What::Stopped(stop.clone());
-                let report = super::agent::Report { task: task.id, instance: key.clone(), what };
-                door::report(self.control(), &report, now).await;
-            }
-            self.agents.remove(name);
+            "deregister" => return self.deregister(arn).await,
+            "drain" => return self.set_state(arn, ecs::ContainerInstanceStatus::Draining).await,
+            _ => return self.set_state(arn, ecs::ContainerInstanceStatus::Active).await,
         }
         String::new()
+    }
+
+    async fn set_state(&mut self, arn: String, status: ecs::ContainerInstanceStatus) -> String {
+        let input = ecs::UpdateContainerInstancesStateRequest {
+            cluster: Some(self.cluster.to_string()),
+            container_instances: Some(vec![arn]),
+            status: Some(status),
+        };
+        match self.ecs().update_container_instances_state(&self.caller(), input).await {
+            Ok(_) => String::new(),
+            Err(fault) => refusal(&fault),
+        }
+    }
+
+    async fn deregister(&mut self, arn: String) -> String {
+        let input = ecs::DeregisterContainerInstanceRequest {
+            cluster: Some(self.cluster.to_string()),
+            container_instance: Some(arn),
+            force: Some(true),
+        };
+        match self.ecs().deregister_container_instance(&self.caller(), input).await {
+            Ok(_) => String::new(),
+            Err(fault) => refusal(&fault),
+        }
     }
 }
 
