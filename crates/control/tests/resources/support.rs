@@ -76,6 +76,7 @@ impl Server {
         loop {
             let answer = self.ok(operation, input.clone()).await;
             pages.push(answer[member].as_array().unwrap().clone());
+            assert!(pages.len() < 1000, "{operation} does not come to an end");
             match &answer["nextToken"] {
                 Value::Null => return pages,
                 token => input["nextToken"] = token.clone(),
