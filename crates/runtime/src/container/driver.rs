@@ -91,6 +91,11 @@ impl ShimContainers {
         Ok(Self(Arc::new(inner)))
     }
 
+    /// Ends the shim program (not the shims); it is started again when it is needed.
+    pub fn close(&self) {
+        *self.0.zygote.lock() = None;
+    }
+
     /// Runs what does many small system calls off the async threads.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -147,8 +152,9 @@ impl Inner {
         {
             return Ok(ours);
         }
-        tracing::warn!("the shim program ended; starting it again");
-        *zygote = None;
+        if zygote.take().is_some() {
+            tracing::warn!("the shim program ended; starting it again");
+        }
         let fresh = self.spawn_zygote()?;
         zygote::send_with_fd(fresh.socket.as_fd(), &text, Some(theirs.as_fd())).map_err(failure)?;
         *zygote = Some(fresh);
@@ -226,6 +232,13 @@ impl Inner {
     /// Removes cgroup and bundle of a container that has no process any more (or loses them now).
     fn clear(&self, bundle: &Path) -> Result<(), ContainerError> {
         let failure = |error: io::Error| ContainerError::from(Failure::io("removing a container", &error));
+        // After its report a shim still lets go of the container's mounts; until then its writable layer is in use.
+        if let Some(state) = message::read_json::<State>(&bundle.join(file::STATE))
+            && let Ok(shim) = process::open(state.shim_pid, state.shim_start_time)
+            && !process::wait_for_end(&shim, KILL_PATIENCE)
+        {
+            return Err(Failure::Runtime("the container's shim does not end".to_owned()).into());
+        }
         if let Some(cgroup) = self.container_cgroup(bundle) {
             if !cgroup.kill(KILL_PATIENCE) {
                 return Err(Failure::Runtime("processes of the container do not die".to_owned()).into());
@@ -415,13 +428,17 @@ impl Containers for ShimContainers {
     }
 
     async fn signal(&self, id: &str, signal: i32) -> Result<(), ContainerError> {
-        let (_, state) = self.0.running(id)?;
-        process::open(state.pid, state.start_time).and_then(|handle| process::send_signal(&handle, signal)).map_err(
-            |error| match error.raw_os_error() {
-                Some(libc::ESRCH) => ContainerError::NotRunning { id: id.to_owned() },
+        let id = id.to_owned();
+        self.blocking(move |inner| {
+            let (_, state) = inner.running(&id)?;
+            let sent =
+                process::open(state.pid, state.start_time).and_then(|handle| process::send_signal(&handle, signal));
+            sent.map_err(|error| match error.raw_os_error() {
+                Some(libc::ESRCH) => ContainerError::NotRunning { id },
                 _ => Failure::io(format!("sending signal {signal}"), &error).into(),
-            },
-        )
+            })
+        })
+        .await
     }
 
     async fn wait(&self, id: &str) -> Result<ExitRecord, ContainerError> {
@@ -436,16 +453,19 @@ impl Containers for ShimContainers {
     }
 
     async fn exec(&self, id: &str, request: &ExecRequest) -> Result<ExecOutcome, ContainerError> {
-        let (bundle, state) = self.0.running(id)?;
-        let reply = self.0.ask(&Request::Exec(ExecPlan {
-            bundle,
-            args: request.args.clone(),
-            user: request.user.clone(),
-            timeout_ms: u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX),
-            pid: state.pid,
-            start_time: state.start_time,
-        }))?;
-        match read_reply(reply).await? {
+        let (id, request) = (id.to_owned(), request.clone());
+        let asked = self.blocking(move |inner| {
+            let (bundle, state) = inner.running(&id)?;
+            inner.ask(&Request::Exec(ExecPlan {
+                bundle,
+                args: request.args,
+                user: request.user,
+                timeout_ms: u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX),
+                pid: state.pid,
+                start_time: state.start_time,
+            }))
+        });
+        match read_reply(asked.await?).await? {
             Reply::Exec { exit_code, output } => Ok(ExecOutcome { exit_code, output }),
             _ => Err(unexpected()),
         }
@@ -524,7 +544,8 @@ impl Containers for ShimContainers {
     }
 
     async fn namespace_path(&self, id: &str, kind: &str) -> Result<PathBuf, ContainerError> {
-        let (_, state) = self.0.running(id)?;
+        let id = id.to_owned();
+        let (_, state) = self.blocking(move |inner| inner.running(&id)).await?;
         Ok(format!("/proc/{}/ns/{kind}", state.pid).into())
     }
 }

@@ -55,7 +55,6 @@ pub(super) fn run(plan: &ExecPlan, reply: OwnedFd, inheritance: &Inheritance) ->
 }
 
 fn execute(plan: &ExecPlan, reply: &OwnedFd, inheritance: &Inheritance) -> Result<(Option<i32>, String), Failure> {
-    let deadline = Instant::now() + Duration::from_millis(plan.timeout_ms);
     program::own_children().map_err(|error| Failure::io("running a command", &error))?;
     let spec: ContainerSpec = message::read_json(&plan.bundle.join(file::SPEC))
         .ok_or_else(|| Failure::Runtime("the container's specification is not readable".to_owned()))?;
@@ -68,6 +67,8 @@ fn execute(plan: &ExecPlan, reply: &OwnedFd, inheritance: &Inheritance) -> Resul
             oci_binary::exec(&oci, plan, &spec, writer)?
         }
     };
+    // From here on: that joining took its time on a busy host is not the command's fault.
+    let deadline = Instant::now() + Duration::from_millis(plan.timeout_ms);
     let outcome = Monitor { pid, output, kept: Vec::new(), reply, deadline }.watch();
     oci_binary::forget_exec(&plan.bundle);
     outcome
@@ -155,6 +156,8 @@ fn join(
 ) -> Result<Identity, Failure> {
     // Processes of the container must not look into this one while it still holds what the host gave it.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    // The shim's protection against the kernel's memory killer is not for the container.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
     if cgroup.version() == super::cgroup::Version::V1 {
         cgroup.attach_self().map_err(|error| Failure::io("joining the container's cgroup", &error))?;
     }

@@ -1,6 +1,6 @@
 //! Naming processes so that a reused pid is never mistaken for the one we mean.
 
-use std::{fs, io, os::fd::OwnedFd};
+use std::{fs, io, os::fd::OwnedFd, time::Duration};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -29,6 +29,20 @@ pub(super) fn open(pid: u32, started: u64) -> io::Result<OwnedFd> {
 /// Sends a signal, real-time ones too, to the process behind a handle.
 pub(super) fn send_signal(handle: &OwnedFd, signal: i32) -> io::Result<()> {
     super::sys::pidfd_send_signal(handle, signal)
+}
+
+/// Waits until the process behind a handle has ended; false when it has not after `patience`.
+pub(super) fn wait_for_end(handle: &OwnedFd, patience: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let timeout = Timespec::try_from(patience).ok();
+    let mut polled = [PollFd::new(handle, PollFlags::IN)];
+    loop {
+        match poll(&mut polled, timeout.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(ready) => return ready > 0,
+            Err(_) => return false,
+        }
+    }
 }
 
 /// Kills a process and everything that descends from it, stopping each first so that none escapes by forking.

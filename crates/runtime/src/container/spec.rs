@@ -111,6 +111,8 @@ pub(super) fn process(spec: &ContainerSpec, facts: &Facts) -> Result<Value, Fail
         "capabilities": capability_sets(facts),
         "rlimits": resource_limits(spec)?,
         "noNewPrivileges": spec.no_new_privileges,
+        // Not the shim's, which is protected.
+        "oomScoreAdj": 0,
     }))
 }
 

@@ -60,6 +60,8 @@ pub(super) fn run(config: ShimConfig, socket: OwnedFd) -> io::Result<()> {
     std::env::set_current_dir("/")?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     ignore_children()?;
+    // Without its shim a container is lost: let the kernel take anybody else first when the host is out of memory.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-999");
     let hierarchies = Hierarchies::detect()?;
     hierarchies.move_self(&config.shim_cgroup)?;
     let inheritance = Inheritance { config, hierarchies, filters: CompiledFilters::compile_usual() };

@@ -83,7 +83,7 @@ async fn a_command_that_takes_too_long_dies_with_its_children() {
     spec.init_process = true;
     fixture.containers.start(&spec).await.unwrap();
     let slow =
-        ExecRequest { timeout: Duration::from_millis(100), ..shell("echo started; sleep 998 & sleep 999; echo BAD") };
+        ExecRequest { timeout: Duration::from_millis(500), ..shell("echo started; sleep 998 & sleep 999; echo BAD") };
     let outcome = fixture.containers.exec(&spec.id, &slow).await.unwrap();
     assert_eq!(outcome, ExecOutcome { exit_code: None, output: "started\n".into() });
     let left = fixture

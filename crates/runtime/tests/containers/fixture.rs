@@ -24,6 +24,28 @@ pub(crate) struct Fixture {
     next: AtomicU32,
 }
 
+/// A failed test must not leave processes behind: kills whatever is in the fixture's control groups.
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            cgroup_directories(&self.parent).iter().for_each(|directory| kill_all(directory));
+        }
+    }
+}
+
+fn kill_all(directory: &Path) {
+    for pid in fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default().lines() {
+        let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL);
+    }
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            kill_all(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(directory);
+}
+
 impl Fixture {
     pub(crate) fn new() -> Self {
         Self::with_runtime(Runtime::Embedded)
@@ -193,7 +215,7 @@ impl Fixture {
                 self.containers.remove_task_cgroup(&id).await.unwrap();
             }
         }
-        drop(self.containers);
+        self.containers.close();
         for directory in cgroup_directories(&self.parent) {
             remove_cgroup(&directory.join("shims"));
             remove_cgroup(&directory);

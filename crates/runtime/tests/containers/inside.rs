@@ -257,6 +257,23 @@ async fn the_host_program_cannot_be_reached_through_proc() {
 }
 
 #[tokio::test]
+async fn only_the_shim_is_protected_from_the_memory_killer() {
+    let fixture = Fixture::new();
+    let spec = fixture.shell("cat /proc/self/oom_score_adj; exec sleep 1000");
+    fixture.containers.start(&spec).await.unwrap();
+    fixture.until_printed(&spec, "0").await;
+    assert_eq!(fixture.log(&spec), [("stdout".into(), "0\n".into())]);
+    let command = super::exec::request(&["cat", "/proc/self/oom_score_adj"]);
+    assert_eq!(fixture.containers.exec(&spec.id, &command).await.unwrap().output, "0\n");
+    let shim = fs::read_to_string(format!("/proc/{}/oom_score_adj", fixture.shim_pid(&spec))).unwrap();
+    let ours = fs::read_to_string("/proc/self/status").unwrap();
+    let capabilities = u64::from_str_radix(field(&ours, "CapEff:"), 16).unwrap();
+    let may_protect = capabilities & 1 << 24 != 0; // CAP_SYS_RESOURCE
+    assert_eq!(shim, if may_protect { "-999\n" } else { "0\n" });
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
 async fn no_descriptor_of_the_host_is_open_inside() {
     let fixture = Fixture::new();
     let output = fixture.output("ls /proc/self/fd | tr '\\n' ' '; ls -l /proc/$$/fd | awk '{print $NF}' | grep -v -E 'pipe|null|^[0-9]*$' | wc -l").await;

@@ -1,6 +1,8 @@
 //! Nothing that a container prints is lost; terminals.
 
-use gantry_runtime::container::{Containers, LogFile};
+use std::process::Command;
+
+use gantry_runtime::container::{Containers, LogFile, Mount, MountSource};
 
 use super::fixture::Fixture;
 
@@ -59,6 +61,28 @@ async fn logs_rotate() {
     assert!(!std::fs::exists(path(".3")).unwrap());
     let last = std::fs::read_to_string(path("")).unwrap() + &std::fs::read_to_string(path(".1")).unwrap();
     assert!(last.contains("line 1999"));
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_output_but_neither_the_container_nor_its_exit_code() {
+    let fixture = Fixture::new();
+    let disk = fixture.directory.path().join("containers");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&disk).status().unwrap();
+    assert!(mounted.success());
+    let mut spec = fixture.shell(
+        "dd if=/dev/zero of=/disk/fill bs=1k count=2000 2>/dev/null; i=0; \
+         while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; rm /disk/fill; echo last; exit 6",
+    );
+    spec.log.path = disk.join("log");
+    spec.mounts = vec![Mount { source: MountSource::Bind(disk.clone()), target: "/disk".into(), readonly: false }];
+    let (record, output) = fixture.run(&spec).await;
+    assert_eq!(record.exit_code, 6);
+    assert!(output.ends_with("last\n"), "what is printed when there is room again is written");
+    let note = fixture.log(&spec).into_iter().find(|(_, line)| line.starts_with("gantry: ")).unwrap();
+    assert!(note.1.ends_with("bytes of output could not be written here\n"), "{note:?}");
+    fixture.containers.remove(&spec.id).await.unwrap();
+    assert!(Command::new("umount").arg(&disk).status().unwrap().success());
     fixture.clean_up().await;
 }
 

@@ -25,7 +25,10 @@ pub(super) fn mounts(spec: &ContainerSpec, facts: &Facts) -> Result<Vec<Value>, 
     ];
     mounts.extend(facts.cgroup_mounts.iter().cloned());
     mounts.extend(ipc_mounts(spec, facts));
-    for given in &spec.mounts {
+    // Parents before what is mounted in them.
+    let mut given_mounts: Vec<&Mount> = spec.mounts.iter().collect();
+    given_mounts.sort_by_key(|given| std::path::Path::new(&given.target).components().count());
+    for given in given_mounts {
         let mount = given_mount(given)?;
         // What the caller mounts on a standard place replaces the standard mount.
         mounts.retain(|standard| standard["destination"] != mount["destination"]);
