@@ -7,6 +7,7 @@ mod compatibility;
 mod generate;
 mod layers;
 mod licences;
+mod test_vm;
 mod up;
 
 use anyhow::{Result, bail};
@@ -18,9 +19,10 @@ fn main() -> Result<()> {
         ["generate", "--check"] => generate_all(generate::Mode::Check),
         ["layers"] => layers::check(),
         ["licences"] => licences::check(),
+        ["test-vm"] => test_vm::run(),
         ["up"] => up::up(),
         ["down"] => up::down(),
-        _ => bail!("usage: cargo xtask generate [--check] | layers | licences | up | down"),
+        _ => bail!("usage: cargo xtask generate [--check] | layers | licences | test-vm | up | down"),
     }
 }
 
