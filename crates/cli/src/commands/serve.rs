@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
 use gantry_companions::{Sts, logs::Logs};
-use gantry_control::{Control, EcsService, Settings, SystemClock};
+use gantry_control::{
+    Control, Door as AgentDoor, EcsService, Settings, SystemClock, door,
+    reconcile::{Runner, Services, TaskDefinitions},
+};
 use gantry_protocol::{endpoint::Endpoint, services};
 use gantry_registry::{Registry, RegistryConfig};
 use gantry_store::{Embedded, EmbeddedOptions, OpenError, Store};
@@ -39,6 +42,7 @@ pub(crate) struct Server {
     /// Its keys.
     pub(crate) identities: Identities,
     logs: Logs,
+    background: Background,
     store: Store,
     serving: JoinHandle<()>,
 }
@@ -56,8 +60,7 @@ impl Server {
         let store = open_store(&config.data_dir).await?;
         let parts = Parts::open(config, bound, &endpoint, &store).await?;
         let site = build_site(config, &parts, &identities)?;
-        let registry = Arc::clone(&parts.registry);
-        tokio::spawn(async move { registry.housekeeping().await });
+        let background = Background::start(&parts);
         let serving = tokio::spawn(door.serve(Arc::new(site), shutdown));
         let running = Running {
             endpoint: endpoint.clone(),
@@ -67,12 +70,13 @@ impl Server {
             version: env!("CARGO_PKG_VERSION").to_string(),
         };
         running.write(&config.data_dir)?;
-        Ok(Self { endpoint, identities, logs: parts.logs, store, serving })
+        Ok(Self { endpoint, identities, logs: parts.logs, background, store, serving })
     }
 
     /// Waits for the requests under way and closes the store. Tell it to end first.
     pub(crate) async fn finish(self) {
         let _ = self.serving.await;
+        drop(self.background);
         self.logs.close().await;
         self.store.close().await;
     }
@@ -123,6 +127,30 @@ impl Parts {
     }
 }
 
+/// What goes on beside the requests; ends when it is dropped.
+struct Background {
+    housekeeping: JoinHandle<()>,
+    _services: Box<dyn std::any::Any + Send>,
+    _task_definitions: Box<dyn std::any::Any + Send>,
+}
+
+impl Background {
+    fn start(parts: &Parts) -> Self {
+        let (control, registry) = (&parts.control, Arc::clone(&parts.registry));
+        Self {
+            housekeeping: tokio::spawn(async move { registry.housekeeping().await }),
+            _services: Box::new(Runner::start(control, Services::new(control.clone()))),
+            _task_definitions: Box::new(Runner::start(control, TaskDefinitions::new(control.clone()))),
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.housekeeping.abort();
+    }
+}
+
 /// What image URIs begin with: clients treat `localhost` as a registry that needs no TLS.
 fn public_endpoint(config: &ServerConfig, bound: SocketAddr) -> String {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
@@ -137,7 +165,7 @@ fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> 
     Ok(Site {
         endpoint: Endpoint::new(parts.services(), keys, Arc::new(observe::RequestMetrics)),
         registry: gantry_registry::http::router(Arc::clone(&parts.registry)),
-        agents: axum::Router::new(),
+        agents: door::router(AgentDoor::open(parts.control.clone())),
         metrics: observe::start_metrics()?,
     })
 }
