@@ -72,6 +72,11 @@ impl AwsClient {
         self.ecs("RegisterContainerInstance", input).await
     }
 
+    pub(crate) async fn create_cluster(&self, name: &str) -> Result<(), AwsError> {
+        let input = ecs::CreateClusterRequest { cluster_name: Some(name.to_owned()), ..Default::default() };
+        self.ecs::<_, ecs::CreateClusterResponse>("CreateCluster", &input).await.map(drop)
+    }
+
     async fn ecs<I: Serialize, O: DeserializeOwned>(&self, name: &'static str, input: &I) -> Result<O, AwsError> {
         let scope = Scope { region: &self.region, service: "ecs" };
         self.call(&scope, "AmazonEC2ContainerServiceV20141113", name, input).await

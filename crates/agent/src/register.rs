@@ -99,6 +99,11 @@ pub(crate) async fn register(
             warn!(%error, "container instance is not known any more; registering a new one");
             client.register_container_instance(&self::request(config, machine, None)).await?
         }
+        // Like the real agent: the default cluster is made by whoever first wants to be in it.
+        Err(error) if config.cluster == "default" && error.code() == Some("ClusterNotFoundException") => {
+            client.create_cluster(&config.cluster).await?;
+            client.register_container_instance(&request).await?
+        }
         other => other?,
     };
     let arn = answer
