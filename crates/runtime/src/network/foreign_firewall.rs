@@ -96,6 +96,30 @@ fn run(program: &str, arguments: &[&str]) -> io::Result<String> {
 mod tests {
     use super::*;
 
+    /// In a network namespace of its own, which has tables of its own.
+    #[test]
+    fn a_dropping_chain_lets_our_bridges_through_once() {
+        use nix::sched::{CloneFlags, unshare};
+        assert!(rustix::process::geteuid().is_root(), "this test needs root");
+        let check = || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a namespace");
+            let rules = || run("iptables-nft", &["-S"]).expect("iptables runs");
+            let bridges = ["gb1".to_owned(), "gb2".to_owned()];
+            let_through(&bridges);
+            assert!(programs().is_empty(), "nothing to do, and nothing made");
+            run("iptables-nft", &["-P", "FORWARD", "DROP"]).expect("a policy");
+            let_through(&bridges);
+            let_through(&bridges);
+            assert_eq!(rules().matches("-A FORWARD").count(), 4, "{}", rules());
+            run("iptables-nft", &["-N", "DOCKER-USER"]).expect("a chain");
+            let_through(&bridges);
+            assert_eq!(rules().matches("-A DOCKER-USER").count(), 4);
+            forget(&bridges);
+            assert!(!rules().contains("-A DOCKER-USER"));
+        };
+        std::thread::spawn(check).join().expect("the checks pass");
+    }
+
     #[test]
     fn dockers_chains_are_recognised() {
         let docker = "-P INPUT ACCEPT\n-P FORWARD DROP\n-N DOCKER\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER\n";

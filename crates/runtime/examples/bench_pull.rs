@@ -1,0 +1,32 @@
+//! Times a pull into an empty image directory, up to a root filesystem that could be mounted. Needs root.
+//!
+//! `cargo run --release -p gantry-runtime --example bench_pull REFERENCE [ROUNDS]`
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+
+use std::{sync::Arc, time::Instant};
+
+use gantry_runtime::image::{ImageOptions, Images, LocalImages, NoProgress, RegistryAccess};
+
+#[tokio::main]
+async fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let reference = arguments.next().unwrap();
+    let rounds: usize = arguments.next().map_or(3, |rounds| rounds.parse().unwrap());
+    for _ in 0..rounds {
+        // Not /tmp, which may be in memory.
+        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+        let images = LocalImages::open(directory.path().join("images"), ImageOptions::default()).unwrap();
+        let start = Instant::now();
+        let image = images.pull(&reference, &RegistryAccess::default(), Arc::new(NoProgress)).await.unwrap();
+        let pulled = start.elapsed();
+        let start = Instant::now();
+        images.prepare_rootfs("bench", &image).await.unwrap();
+        println!(
+            "pull {:.2} s, root filesystem {:.2} ms, {} layers",
+            pulled.as_secs_f64(),
+            start.elapsed().as_secs_f64() * 1e3,
+            image.layers.len()
+        );
+    }
+}
