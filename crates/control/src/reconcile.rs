@@ -2,11 +2,44 @@
 //! acts with one transaction; the [`runner`] says when.
 
 mod clusters;
+mod instances;
+mod leftovers;
 pub mod runner;
 mod services;
 mod task_definitions;
+mod tasks;
 
 pub use clusters::Clusters;
+pub use instances::Instances;
+pub use leftovers::Leftovers;
 pub use runner::{Reconciler, Runner, Wake};
 pub use services::Services;
 pub use task_definitions::TaskDefinitions;
+pub use tasks::StoppedTasks;
+
+use crate::Control;
+
+/// Every reconciler of a control plane, running; they end when this is dropped.
+#[derive(Debug)]
+pub struct Reconcilers {
+    _clusters: Runner<<Clusters as Reconciler>::Key>,
+    _instances: Runner<<Instances as Reconciler>::Key>,
+    _leftovers: Runner<<Leftovers as Reconciler>::Key>,
+    _services: Runner<<Services as Reconciler>::Key>,
+    _stopped_tasks: Runner<<StoppedTasks as Reconciler>::Key>,
+    _task_definitions: Runner<<TaskDefinitions as Reconciler>::Key>,
+}
+
+impl Reconcilers {
+    /// Starts them all.
+    pub fn start(control: &Control) -> Self {
+        Self {
+            _clusters: Runner::start(control, Clusters::new(control.clone())),
+            _instances: Runner::start(control, Instances::new(control.clone())),
+            _leftovers: Runner::start(control, Leftovers::new(control.clone())),
+            _services: Runner::start(control, Services::new(control.clone())),
+            _stopped_tasks: Runner::start(control, StoppedTasks::new(control.clone())),
+            _task_definitions: Runner::start(control, TaskDefinitions::new(control.clone())),
+        }
+    }
+}

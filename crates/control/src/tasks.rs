@@ -5,4 +5,5 @@ pub(crate) mod find;
 pub(crate) mod observe;
 pub(crate) mod overrides;
 pub(crate) mod request;
+pub(crate) mod submitted;
 pub(crate) mod wire;

@@ -52,6 +52,8 @@ pub struct Namespace {
     account_settings: BTreeMap<(String, String), SharedRow<AccountSettingRecord>>,
     client_tokens: BTreeMap<(String, Name, String), SharedRow<ClientTokenRecord>>,
     subnets: BTreeMap<String, SubnetView>,
+    /// Attachments of tasks that are not STOPPED.
+    attachments: BTreeMap<String, TaskKey>,
 }
 
 /// One subnet.
@@ -124,6 +126,11 @@ impl EcsView {
         self.subnet_blocks.get(&block)
     }
 
+    /// How many blocks of addresses are owned.
+    pub fn subnet_blocks(&self) -> usize {
+        self.subnet_blocks.len()
+    }
+
     /// Changes from now on. A view that loads itself again closes the feed: subscribe again and look at everything.
     pub fn subscribe(&self) -> tokio::sync::broadcast::Receiver<Change> {
         self.feed.subscribe()
@@ -163,17 +170,18 @@ impl EcsView {
             }
             Key::Instance { cluster, id } => self.apply_instance(InstanceKey { scope, cluster, id }, event),
             Key::Placements { cluster, id } => {
-                let host = self.hosts.entry(InstanceKey { scope, cluster, id }).or_default();
-                host.placements_revision = match event {
+                let key = InstanceKey { scope, cluster, id };
+                self.hosts.entry(key.clone()).or_default().placements_revision = match event {
                     Event::Put(kv) => kv.mod_revision,
                     Event::Delete { .. } => 0,
                 };
+                self.drop_empty_host(&key);
             }
             Key::AccountSetting { principal, name } => set(&mut space.account_settings, (principal, name), row(event)),
             Key::ClientToken { operation, cluster, token } => {
                 set(&mut space.client_tokens, (operation, cluster, token), row(event));
             }
-            Key::Subnet { subnet } => space.subnets.entry(subnet).or_default().row = row(event),
+            Key::Subnet { subnet } => space.set_subnet(subnet, row(event)),
             Key::SubnetBlock { block } => set(&mut self.subnet_blocks, block, row(event)),
         }
     }
@@ -190,10 +198,16 @@ impl EcsView {
         }
         let cluster = space.clusters.entry(key.cluster.clone()).or_default();
         cluster.count_instance(was.as_deref(), host.row.as_deref());
-        if host.row.is_none() && host.tasks().is_empty() && host.placements_revision == 0 {
-            self.hosts.remove(&key);
-        }
+        self.drop_empty_host(&key);
         self.feed.send(Change::Instance(key));
+    }
+
+    /// A host of which nothing is known any more.
+    fn drop_empty_host(&mut self, key: &InstanceKey) {
+        let empty = |host: &Host| host.row.is_none() && host.tasks().is_empty() && host.placements_revision == 0;
+        if self.hosts.get(key).is_some_and(empty) {
+            self.hosts.remove(key);
+        }
     }
 
     fn apply_task(&mut self, key: TaskKey, event: &Event) {
@@ -206,7 +220,7 @@ impl EcsView {
         });
         let cluster = space.clusters.entry(key.cluster.clone()).or_default();
         let old = cluster.tasks_mut().replace(key.id, new.clone());
-        space.track_address(key.id, old.as_deref(), new.as_deref());
+        space.track_network(&key, old.as_deref(), new.as_deref());
         let owner = ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() };
         for (task, present) in [(&old, false), (&new, true)] {
             let Some(host) = task.as_ref().and_then(|task| task.record.host.clone()) else { continue };
@@ -214,6 +228,7 @@ impl EcsView {
             if present { entry.add(&owner, task.as_ref()) } else { entry.remove(task.as_ref()) }
         }
         let host = new.as_ref().or(old.as_ref()).and_then(|task| task.record.host.clone());
+        host.iter().for_each(|host| self.drop_empty_host(host));
         let service = new.as_ref().or(old.as_ref()).and_then(|task| task.record.service.clone());
         self.feed.send(Change::Task { key, host, service });
     }
@@ -260,20 +275,41 @@ impl Namespace {
         self.subnets.get(subnet)
     }
 
-    fn track_address(&mut self, id: TaskId, old: Option<&TaskRow>, new: Option<&TaskRow>) {
-        let interface = |row: &TaskRow| {
+    /// Every subnet by its id.
+    pub fn subnets(&self) -> impl Iterator<Item = (&String, &SubnetView)> {
+        self.subnets.iter()
+    }
+
+    /// The task of an attachment.
+    pub fn attachment(&self, id: &str) -> Option<&TaskKey> {
+        self.attachments.get(id)
+    }
+
+    fn set_subnet(&mut self, subnet: String, row: Option<SharedRow<SubnetRecord>>) {
+        let entry = self.subnets.entry(subnet.clone()).or_default();
+        entry.row = row;
+        if entry.row.is_none() && entry.taken.is_empty() {
+            self.subnets.remove(&subnet);
+        }
+    }
+
+    fn track_network(&mut self, key: &TaskKey, old: Option<&TaskRow>, new: Option<&TaskRow>) {
+        let network = |row: &TaskRow| {
             let network = row.record.network.as_ref().filter(|_| !row.record.is_stopped())?;
-            Some((network.interface.subnet.clone(), network.interface.address))
+            let interface = &network.interface;
+            Some((network.attachment_id.clone(), interface.subnet.clone(), interface.address))
         };
-        let (old, new) = (old.and_then(interface), new.and_then(interface));
+        let (old, new) = (old.and_then(network), new.and_then(network));
         if old == new {
             return;
         }
-        if let Some((subnet, address)) = old {
+        if let Some((attachment, subnet, address)) = old {
+            self.attachments.remove(&attachment);
             self.subnets.entry(subnet).or_default().taken.remove(&address);
         }
-        if let Some((subnet, address)) = new {
-            self.subnets.entry(subnet).or_default().taken.insert(address, id);
+        if let Some((attachment, subnet, address)) = new {
+            self.attachments.insert(attachment, key.clone());
+            self.subnets.entry(subnet).or_default().taken.insert(address, key.id);
         }
     }
 }

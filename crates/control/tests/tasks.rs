@@ -4,6 +4,7 @@
 mod support;
 
 use gantry_api::{agent::ObservedStatus, ecs, ecs::Ecs};
+use gantry_control::reconcile::Reconcilers;
 use support::*;
 
 #[tokio::test]
@@ -21,7 +22,7 @@ async fn a_task_lives_from_run_to_stopped() {
     assert_eq!(task.overrides.unwrap().container_overrides.unwrap()[0].name.as_deref(), Some("app"));
     assert_eq!(world.remaining(&agent.arn, "CPU").await, 924);
 
-    agent.run(&[arn.clone()]).await;
+    agent.run(std::slice::from_ref(&arn)).await;
     let task = world.task(&arn).await;
     assert_eq!((task.last_status.as_deref(), task.version), (Some("RUNNING"), Some(2)));
     assert!(task.started_at.is_some() && task.pull_started_at.is_some());
@@ -55,7 +56,7 @@ async fn a_task_that_exits_by_itself_says_so() {
     world.register(definition("job", 1, 16)).await;
     let mut agent = world.machine(1024, 1000, &[]).await;
     let arn = world.run_some("job", 1).await.remove(0);
-    agent.run(&[arn.clone()]).await;
+    agent.run(std::slice::from_ref(&arn)).await;
     agent.report_with(&arn, ObservedStatus::Stopped, |task| task.stopped = exited()).await;
     let task = world.task(&arn).await;
     assert_eq!(task.desired_status.as_deref(), Some("STOPPED"));
@@ -89,7 +90,6 @@ async fn what_does_not_fit_is_refused_with_the_reason_of_each_instance() {
     let member_of = ecs::PlacementConstraint {
         r#type: Some(ecs::PlacementConstraintType::MemberOf),
         expression: Some("attribute:disk == ssd".into()),
-        ..Default::default()
     };
     let request = ecs::RunTaskRequest { placement_constraints: Some(vec![member_of]), ..run("web", 1) };
     world.register(definition("web", 1, 16)).await;
@@ -309,7 +309,7 @@ async fn fargate_tasks_of_any_cluster_share_the_host_and_show_no_instance() {
     // The same machine as an EC2 instance has that much less.
     assert_eq!(world.remaining(&agent.arn, "CPU").await, 768);
     assert_eq!(reasons(&world.run(run("web", 1)).await.unwrap().failures), ["RESOURCE:CPU"]);
-    agent.run(&[arn.clone()]).await;
+    agent.run(std::slice::from_ref(&arn)).await;
     assert_eq!(world.instance(&agent.arn).await.running_tasks_count, Some(0));
     let request = ecs::DescribeTasksRequest {
         cluster: Some("prod".into()),
@@ -409,7 +409,7 @@ async fn draining_and_deregistering() {
     world.register(definition("web", 1, 16)).await;
     let mut agent = world.machine(1024, 1000, &[]).await;
     let task = world.run_some("web", 1).await.remove(0);
-    agent.run(&[task.clone()]).await;
+    agent.run(std::slice::from_ref(&task)).await;
     let drain = ecs::UpdateContainerInstancesStateRequest {
         container_instances: Some(vec![agent.arn.clone()]),
         status: Some(ecs::ContainerInstanceStatus::Draining),
@@ -432,4 +432,96 @@ async fn draining_and_deregistering() {
     let task = world.task(&task).await;
     assert_eq!(task.stopped_reason.as_deref(), Some("Container instance deregistration forced by user"));
     assert_eq!(agent.session.next().await.unwrap_err(), gantry_control::door::Ended::Unregistered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopped_tasks_and_instances_are_forgotten_after_an_hour() {
+    let world = World::with_virtual_time().await;
+    world.register(definition("web", 1, 16)).await;
+    let mut agent = world.machine(1024, 1000, &[]).await;
+    let tasks =
+        arns(&world.run(ecs::RunTaskRequest { client_token: Some("t".into()), ..run("web", 2) }).await.unwrap());
+    agent.run(&tasks).await;
+    agent.report_with(&tasks[0], ObservedStatus::Stopped, |task| task.stopped = exited()).await;
+    let _reconcilers = Reconcilers::start(&world.control);
+    tokio::time::sleep(std::time::Duration::from_secs(3500)).await;
+    assert_eq!(world.status(&tasks[0]).await, "STOPPED");
+    tokio::time::sleep(std::time::Duration::from_secs(200)).await;
+    assert!(world.find(&tasks[0]).await.is_none());
+    assert_eq!(world.status(&tasks[1]).await, "RUNNING");
+
+    let deregister = ecs::DeregisterContainerInstanceRequest {
+        container_instance: Some(agent.arn.clone()),
+        force: Some(true),
+        ..Default::default()
+    };
+    world.ecs.deregister_container_instance(&world.caller, deregister).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(3 * 3600)).await;
+    assert!(world.find(&tasks[1]).await.is_none());
+    assert_eq!(world.control.read().hosts().count(), 0);
+    let tokens = || world.control.read().namespaces().map(|(_, space)| space.client_tokens().len()).sum::<usize>();
+    assert_eq!(tokens(), 1);
+    tokio::time::sleep(std::time::Duration::from_secs(24 * 3600)).await;
+    assert_eq!(tokens(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_does_not_come_back_after_our_restart_reads_disconnected() {
+    let world = World::with_virtual_time().await;
+    let agent = world.machine(1024, 1000, &[]).await;
+    let arn = agent.arn.clone();
+    // As after a crash: nobody noted the end of the connection.
+    std::mem::forget(agent);
+    let world = World::on_virtual_time(world.store.clone()).await;
+    assert_eq!(world.instance(&arn).await.agent_connected, Some(true));
+    tokio::time::sleep(std::time::Duration::from_secs(120)).await;
+    assert_eq!(world.instance(&arn).await.agent_connected, Some(false));
+}
+
+#[tokio::test]
+async fn state_changes_may_be_submitted_one_by_one() {
+    let world = World::new().await;
+    world
+        .register(ecs::RegisterTaskDefinitionRequest {
+            network_mode: Some(ecs::NetworkMode::Awsvpc),
+            ..definition("web", 1, 16)
+        })
+        .await;
+    let _agent = world.machine(1024, 1000, &[]).await;
+    let request = ecs::RunTaskRequest { network_configuration: network("subnet-1"), ..run("web", 1) };
+    let task = world.run(request).await.unwrap().tasks.unwrap().remove(0);
+    let arn = task.task_arn.unwrap();
+    let attachment = task.attachments.unwrap().remove(0).id.unwrap();
+    let attached = ecs::SubmitAttachmentStateChangesRequest {
+        attachments: Some(vec![ecs::AttachmentStateChange {
+            attachment_arn: Some(format!("arn:aws:ecs:us-east-1:000000000000:attachment/{attachment}")),
+            status: Some("ATTACHED".into()),
+        }]),
+        ..Default::default()
+    };
+    world.ecs.submit_attachment_state_changes(&world.caller, attached).await.unwrap();
+    assert_eq!(world.status(&arn).await, "PENDING");
+    let container = ecs::SubmitContainerStateChangeRequest {
+        task: Some(arn.clone()),
+        container_name: Some("app".into()),
+        status: Some("RUNNING".into()),
+        ..Default::default()
+    };
+    world.ecs.submit_container_state_change(&world.caller, container).await.unwrap();
+    assert_eq!(world.status(&arn).await, "PENDING");
+    assert_eq!(world.task(&arn).await.containers.unwrap()[0].last_status.as_deref(), Some("RUNNING"));
+    let change = |status: &str, reason: &str| ecs::SubmitTaskStateChangeRequest {
+        task: Some(arn.clone()),
+        status: Some(status.into()),
+        reason: Some(reason.into()),
+        ..Default::default()
+    };
+    world.ecs.submit_task_state_change(&world.caller, change("RUNNING", "")).await.unwrap();
+    assert_eq!(world.status(&arn).await, "RUNNING");
+    world.ecs.submit_task_state_change(&world.caller, change("STOPPED", "it broke")).await.unwrap();
+    let task = world.task(&arn).await;
+    assert_eq!((task.last_status.as_deref(), task.stopped_reason.as_deref()), (Some("STOPPED"), Some("it broke")));
+    let unknown = ecs::SubmitTaskStateChangeRequest { task: Some("0".repeat(32)), ..change("STOPPED", "") };
+    let fault = world.ecs.submit_task_state_change(&world.caller, unknown).await.unwrap_err();
+    assert_eq!(fault.code, "InvalidParameterException");
 }

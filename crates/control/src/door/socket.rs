@@ -52,10 +52,7 @@ async fn serve(door: &Door, caller: &Caller, socket: &mut WebSocket) -> Option<E
         Err(ended) => return Some(ended),
     };
     tracing::info!(instance = %session.instance().id, "an agent is connected");
-    match converse(&mut session, socket, patience).await {
-        Ok(()) => None,
-        Err(ended) => Some(ended),
-    }
+    converse(&mut session, socket, patience).await.err()
 }
 
 async fn converse(session: &mut Session, socket: &mut WebSocket, patience: std::time::Duration) -> Result<(), Ended> {

@@ -110,6 +110,5 @@ fn health(record: &InstanceRecord) -> ecs::ContainerInstanceHealthStatus {
             last_status_change: at,
             ..Default::default()
         }]),
-        ..Default::default()
     }
 }

@@ -75,5 +75,5 @@ pub(crate) async fn run(
     let host = known(&view, &key).ok_or_else(fault::instance_not_found)?;
     let row = host.row.as_ref().ok_or_else(fault::instance_not_found)?;
     let container_instance = Some(wire::instance(&key, host, row, Include::default()));
-    Ok(DeregisterContainerInstanceResponse { container_instance, ..Default::default() })
+    Ok(DeregisterContainerInstanceResponse { container_instance })
 }

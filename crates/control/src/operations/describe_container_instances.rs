@@ -48,9 +48,5 @@ pub(crate) async fn run(
             None => missing.push(failures::missing(failures::instance_arn(&scope, &cluster, &reference))),
         }
     }
-    Ok(DescribeContainerInstancesResponse {
-        container_instances: Some(found),
-        failures: Some(missing),
-        ..Default::default()
-    })
+    Ok(DescribeContainerInstancesResponse { container_instances: Some(found), failures: Some(missing) })
 }

@@ -42,6 +42,5 @@ pub(crate) async fn run(
     Ok(DescribeTasksResponse {
         tasks: Some(seen.iter().map(|seen| seen.wire(&scope, &cluster, tags)).collect()),
         failures: Some(missing),
-        ..Default::default()
     })
 }

@@ -23,6 +23,5 @@ pub(crate) async fn run(
         endpoint: endpoint.clone(),
         telemetry_endpoint: endpoint.clone(),
         service_connect_endpoint: endpoint,
-        ..Default::default()
     })
 }

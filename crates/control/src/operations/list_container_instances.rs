@@ -43,7 +43,6 @@ pub(crate) async fn run(
     Ok(ListContainerInstancesResponse {
         container_instance_arns: Some(page.iter().map(|key| key.arn()).collect()),
         next_token,
-        ..Default::default()
     })
 }
 

@@ -49,7 +49,7 @@ pub(crate) async fn run(
     let rows = filter.rows(&view, entry, &scope, &cluster, after)?;
     let (page, next_token) = listing.page(rows, |row| row.id.to_string());
     let arns = page.iter().map(|row| scope.task_arn(cluster.as_str(), row.id)).collect();
-    Ok(ListTasksResponse { task_arns: Some(arns), next_token, ..Default::default() })
+    Ok(ListTasksResponse { task_arns: Some(arns), next_token })
 }
 
 impl Filter {

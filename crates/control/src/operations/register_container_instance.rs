@@ -59,7 +59,7 @@ pub(crate) async fn run(
     let row = host.row.as_ref().ok_or_else(fault::instance_not_found)?;
     let include = Include { tags: true, health: false };
     let container_instance = Some(wire::instance(&key, host, row, include));
-    Ok(RegisterContainerInstanceResponse { container_instance, ..Default::default() })
+    Ok(RegisterContainerInstanceResponse { container_instance })
 }
 
 fn new_key(control: &Control, scope: &Scope, cluster: &Name) -> InstanceKey {

@@ -35,7 +35,6 @@ pub(crate) async fn run(control: &Control, caller: &Caller, input: RunTaskReques
     Ok(RunTaskResponse {
         tasks: Some(seen.iter().map(|seen| seen.wire(&scope, &cluster, tags)).collect()),
         failures: Some(refusals(&launched, &target)),
-        ..Default::default()
     })
 }
 

@@ -37,7 +37,6 @@ pub(crate) async fn run(
     Ok(StartTaskResponse {
         tasks: Some(rows.map(|row| Seen::new(&view, row).wire(&scope, &cluster, true)).collect()),
         failures: Some(missing),
-        ..Default::default()
     })
 }
 

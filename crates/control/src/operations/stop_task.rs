@@ -44,5 +44,5 @@ pub(crate) async fn run(control: &Control, caller: &Caller, input: StopTaskReque
     let view = control.read();
     let row = view.task(&key).ok_or_else(fault::task_not_found)?;
     let task = Seen::new(&view, row).wire(&key.scope, &key.cluster, true);
-    Ok(StopTaskResponse { task: Some(task), ..Default::default() })
+    Ok(StopTaskResponse { task: Some(task) })
 }

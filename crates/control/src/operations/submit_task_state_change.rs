@@ -5,12 +5,24 @@ use gantry_api::{
     ecs::{SubmitTaskStateChangeRequest, SubmitTaskStateChangeResponse},
 };
 
-use crate::Control;
+use crate::{
+    Control,
+    control::{cluster_name, scope},
+    keys::TaskKey,
+    tasks::{
+        find::task_id,
+        submitted::{self, ACKNOWLEDGMENT, take_in},
+    },
+};
 
 pub(crate) async fn run(
-    _control: &Control,
-    _caller: &Caller,
-    _input: SubmitTaskStateChangeRequest,
+    control: &Control,
+    caller: &Caller,
+    input: SubmitTaskStateChangeRequest,
 ) -> Result<SubmitTaskStateChangeResponse, Fault> {
-    Err(Fault::not_implemented("SubmitTaskStateChange"))
+    let scope = scope(caller);
+    let cluster = cluster_name(&scope, input.cluster.as_deref())?;
+    let id = task_id(&scope, &cluster, input.task.as_deref().unwrap_or_default())?;
+    take_in(control, &TaskKey { scope, cluster, id }, |before| submitted::task(&input, before)).await?;
+    Ok(SubmitTaskStateChangeResponse { acknowledgment: Some(ACKNOWLEDGMENT.to_owned()) })
 }

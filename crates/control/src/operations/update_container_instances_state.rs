@@ -64,11 +64,7 @@ pub(crate) async fn run(
             }
         }
     }
-    Ok(UpdateContainerInstancesStateResponse {
-        container_instances: Some(changed),
-        failures: Some(refused),
-        ..Default::default()
-    })
+    Ok(UpdateContainerInstancesStateResponse { container_instances: Some(changed), failures: Some(refused) })
 }
 
 async fn set_status(control: &Control, key: &InstanceKey, status: InstanceStatus) -> Result<Found, Fault> {

@@ -70,7 +70,9 @@ fn take_status(task: &mut TaskRecord, observed: &ObservedTask, now: Timestamp) -
     match observed.last_status {
         ObservedStatus::Pending => {
             attach(task);
-            task.life.apply(TaskEvent::Provisioned, None, now)?;
+            if task.life.last_status == LastStatus::Provisioning {
+                task.life.apply(TaskEvent::Provisioned, None, now)?;
+            }
         }
         ObservedStatus::Running => {
             attach(task);
@@ -120,7 +122,7 @@ fn stop_of(task: &TaskRecord, observed: &ObservedTask) -> Stop {
     let given = observed.stopped.as_ref().and_then(|stop| {
         Some(Stop { code: StopCode::parse(&stop.code)?, reason: StoppedReason::Verbatim(trimmed(&stop.reason).into()) })
     });
-    given.unwrap_or_else(|| match task.life.times.started_at {
+    given.unwrap_or(match task.life.times.started_at {
         Some(_) => Stop { code: StopCode::EssentialContainerExited, reason: StoppedReason::EssentialContainerExited },
         None => Stop { code: StopCode::TaskFailedToStart, reason: StoppedReason::TaskFailedToStart },
     })

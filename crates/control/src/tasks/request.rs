@@ -194,7 +194,6 @@ mod tests {
             capacity_provider: Some((*name).to_owned()),
             base: Some(*base),
             weight: Some(*weight),
-            ..Default::default()
         };
         let items: Vec<_> = items.iter().map(item).collect();
         assert_eq!(providers(&items, count).concat(), expected, "{items:?}");

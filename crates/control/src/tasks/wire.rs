@@ -46,8 +46,7 @@ impl Seen {
             created_at: Some(time(life.times.created_at)),
             desired_status: Some(life.desired_status.as_str().to_owned()),
             enable_execute_command: Some(record.enable_execute_command),
-            ephemeral_storage: storage
-                .map(|size| ecs::EphemeralStorage { size_in_gi_b: Some(size), ..Default::default() }),
+            ephemeral_storage: storage.map(|size| ecs::EphemeralStorage { size_in_gi_b: Some(size) }),
             fargate_ephemeral_storage: storage
                 .map(|size| ecs::TaskEphemeralStorage { size_in_gi_b: Some(size), ..Default::default() }),
             execution_stopped_at: life.times.execution_stopped_at.map(time),
@@ -137,17 +136,12 @@ fn attachment(scope: &Scope, network: &NetworkRecord) -> ecs::Attachment {
         ("privateDnsName", private_dns_name(scope, interface.address)),
         ("privateIPv4Address", interface.address.to_string()),
     ];
-    let detail = |(name, value): (&str, String)| ecs::KeyValuePair {
-        name: Some(name.to_owned()),
-        value: Some(value),
-        ..Default::default()
-    };
+    let detail = |(name, value): (&str, String)| ecs::KeyValuePair { name: Some(name.to_owned()), value: Some(value) };
     ecs::Attachment {
         id: Some(network.attachment_id.clone()),
         r#type: Some("ElasticNetworkInterface".to_owned()),
         status: Some(network.status.as_str().to_owned()),
         details: Some(details.into_iter().map(detail).collect()),
-        ..Default::default()
     }
 }
 
@@ -161,11 +155,7 @@ fn private_dns_name(scope: &Scope, address: std::net::Ipv4Addr) -> String {
 }
 
 fn wire_tags(record: &TaskRecord) -> Vec<ecs::Tag> {
-    let tag = |(key, value): &(String, String)| ecs::Tag {
-        key: Some(key.clone()),
-        value: Some(value.clone()),
-        ..Default::default()
-    };
+    let tag = |(key, value): &(String, String)| ecs::Tag { key: Some(key.clone()), value: Some(value.clone()) };
     record.tags.iter().map(tag).collect()
 }
 

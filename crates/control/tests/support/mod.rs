@@ -12,7 +12,7 @@ use gantry_api::{
     },
     ecs::{self, Ecs},
 };
-use gantry_control::{Control, Door, EcsService, Settings, SystemClock};
+use gantry_control::{Control, Door, EcsService, Settings, SharedClock, SystemClock, TokioClock};
 use gantry_store::{Memory, MemoryOptions, Store};
 
 pub struct World {
@@ -31,9 +31,25 @@ impl World {
         world
     }
 
+    /// The same with a clock that follows tokio's paused time.
+    pub async fn with_virtual_time() -> Self {
+        let world = Self::on_virtual_time(Store::new(Memory::new(&MemoryOptions::default()))).await;
+        world.ecs.create_cluster(&world.caller, ecs::CreateClusterRequest::default()).await.unwrap();
+        world
+    }
+
+    pub async fn on_virtual_time(store: Store) -> Self {
+        let clock = TokioClock::starting_at(gantry_domain::Timestamp::from_seconds(1_700_000_000));
+        Self::with_clock(store, Arc::new(clock)).await
+    }
+
     /// A control plane on a store that may hold something already.
     pub async fn on(store: Store) -> Self {
-        let control = Control::open(store.clone(), Arc::new(SystemClock), Settings::default()).await.unwrap();
+        Self::with_clock(store, Arc::new(SystemClock)).await
+    }
+
+    async fn with_clock(store: Store, clock: SharedClock) -> Self {
+        let control = Control::open(store.clone(), clock, Settings::default()).await.unwrap();
         let ecs = EcsService::new(control.clone());
         let door = Door::open(control.clone());
         Self { store, control, ecs, door, caller: caller() }
@@ -177,7 +193,6 @@ pub fn network(subnet: &str) -> Option<ecs::NetworkConfiguration> {
             subnets: Some(vec![subnet.into()]),
             ..Default::default()
         }),
-        ..Default::default()
     })
 }
 
