@@ -31,7 +31,7 @@ pub use task::{
     AttachmentStatus, ContainerRecord, InterfaceRecord, LaunchType, NetworkRecord, PlatformRecord, Reservation,
     TaskRecord,
 };
-pub use task_definition::{FamilyRecord, TaskDefinitionRecord, TaskDefinitionStatus};
+pub use task_definition::{FamilyRecord, StoredDocument, TaskDefinitionRecord, TaskDefinitionStatus};
 
 /// A record with the revision that last wrote it: what a transaction that changes it must compare with.
 #[derive(Debug, Clone, PartialEq)]

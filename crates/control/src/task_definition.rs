@@ -28,7 +28,7 @@ use crate::{
 pub use invalid::Invalid;
 pub use refusals::{Refusal, refusals};
 pub use requirements::requirements;
-pub(crate) use wire::wire;
+pub(crate) use wire::{complete, wire};
 
 use document::Document;
 

@@ -13,7 +13,7 @@ use crate::{
     fault, keys,
     records::{TaskDefinitionRecord, TaskDefinitionStatus, encode},
     tags,
-    task_definition::{prepare, wire},
+    task_definition::{complete, prepare},
 };
 
 pub(crate) async fn run(
@@ -28,7 +28,7 @@ pub(crate) async fn run(
     let family: Family = document.family.as_deref().unwrap_or_default().parse().expect("the name was checked");
     let record = TaskDefinitionRecord {
         status: TaskDefinitionStatus::Active,
-        document,
+        document: (&document).into(),
         registered_at: control.now(),
         registered_by: caller.principal_arn.clone(),
         deregistered_at: None,
@@ -57,7 +57,7 @@ pub(crate) async fn run(
         .await?;
     drop(reserved);
     Ok(RegisterTaskDefinitionResponse {
-        task_definition: Some(wire(&scope, &key, &record)),
+        task_definition: Some(complete(&scope, &key, &record, document)),
         tags: Some(tags::wire(&record.tags)),
     })
 }

@@ -1,10 +1,13 @@
 //! A revision of a task definition, and the counter of its family.
 
+mod document;
+
 use std::collections::BTreeMap;
 
-use gantry_api::ecs;
 use gantry_domain::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use document::StoredDocument;
 
 use super::text;
 
@@ -26,7 +29,7 @@ pub struct TaskDefinitionRecord {
     /// What may be done with it.
     pub status: TaskDefinitionStatus,
     /// As it is answered, defaults filled in, without `status`, `taskDefinitionArn`, `revision` and the timestamps.
-    pub document: ecs::TaskDefinition,
+    pub document: StoredDocument,
     /// When it was registered.
     #[serde(with = "text::millis")]
     pub registered_at: Timestamp,

@@ -11,7 +11,7 @@ use crate::{launch, records::NetworkRecord, view::TaskRow};
 /// What the agent is told. None when the task definition is gone, which cannot be while a task uses it.
 pub(crate) fn desired(scope: &Scope, cluster: &Name, row: &TaskRow) -> Option<DesiredTask> {
     let definition = row.definition.as_ref()?;
-    let mut document = definition.document.clone();
+    let mut document = definition.document.to_wire();
     document.task_definition_arn = Some(scope.task_definition_arn(&row.task_definition));
     document.family = Some(row.task_definition.family.to_string());
     document.revision = i32::try_from(row.task_definition.revision.get()).ok();
