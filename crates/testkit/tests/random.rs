@@ -4,7 +4,7 @@
 //! `GANTRY_SEED=N` runs one seed, `GANTRY_SEEDS=N` that many. The commands of a failing run are in its output; a seed
 //! that once failed belongs into `REGRESSIONS` with the fix.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use gantry_control::Random;
 use gantry_testkit::World;

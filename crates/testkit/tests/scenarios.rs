@@ -1,6 +1,6 @@
 //! Scenarios as text with golden answers, and the same scenarios with a control plane that dies after every command.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::path::{Path, PathBuf};
 
