@@ -4,7 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::stream::{self, StreamExt};
 use gantry_runtime::network::{LinuxNetworks, NetworkOptions, NetworkRequest, Networks, Protocol, Publish};

@@ -4,10 +4,7 @@ use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
 use gantry_companions::{Sts, logs::Logs};
-use gantry_control::{
-    Control, Door as AgentDoor, EcsService, Settings, SystemClock, door,
-    reconcile::{Runner, Services, TaskDefinitions},
-};
+use gantry_control::{Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, reconcile::Reconcilers};
 use gantry_protocol::{endpoint::Endpoint, services};
 use gantry_registry::{Registry, RegistryConfig};
 use gantry_store::{Embedded, EmbeddedOptions, OpenError, Store};
@@ -130,8 +127,7 @@ impl Parts {
 /// What goes on beside the requests; ends when it is dropped.
 struct Background {
     housekeeping: JoinHandle<()>,
-    _services: Box<dyn std::any::Any + Send>,
-    _task_definitions: Box<dyn std::any::Any + Send>,
+    _reconcilers: Reconcilers,
 }
 
 impl Background {
@@ -139,8 +135,7 @@ impl Background {
         let (control, registry) = (&parts.control, Arc::clone(&parts.registry));
         Self {
             housekeeping: tokio::spawn(async move { registry.housekeeping().await }),
-            _services: Box::new(Runner::start(control, Services::new(control.clone()))),
-            _task_definitions: Box::new(Runner::start(control, TaskDefinitions::new(control.clone()))),
+            _reconcilers: Reconcilers::start(control),
         }
     }
 }

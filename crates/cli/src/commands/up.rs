@@ -36,6 +36,8 @@ pub(crate) async fn run(options: UpOptions) -> Result<ExitCode> {
         };
         let mut agent = place.config(&server.identities.instance);
         agent.stop_tasks_on_shutdown = options.stop_tasks;
+        // This machine is also the Fargate fleet: it serves FARGATE for every cluster.
+        agent.attributes.insert("gantry.fargate".to_owned(), String::new());
         tokio::spawn(gantry_agent::run(agent, parts, async move {
             let _ = agent_shutdown.wait_for(|end| *end).await;
         }))
