@@ -2,11 +2,12 @@
 //!
 //! Groups and streams are rows of the store ([`rows`]), events are files ([`events`]). Nothing is cached between them:
 //! a request reads the rows it needs, which costs microseconds, and memory does not grow with what is stored.
-//! Not here: StartLiveTail and the Insights queries.
+//! Not here: StartLiveTail.
 
 mod events;
 mod fault;
 mod groups;
+mod insights;
 mod pattern;
 mod put;
 mod read;
@@ -22,11 +23,12 @@ use std::sync::Arc;
 use gantry_api::logs::{
     CreateLogGroupRequest, CreateLogStreamRequest, DeleteLogGroupRequest, DeleteLogStreamRequest,
     DeleteRetentionPolicyRequest, DescribeLogGroupsRequest, DescribeLogGroupsResponse, DescribeLogStreamsRequest,
-    DescribeLogStreamsResponse, FilterLogEventsRequest, FilterLogEventsResponse, GetLogEventsRequest,
-    GetLogEventsResponse, ListLogGroupsRequest, ListLogGroupsResponse, ListTagsForResourceRequest,
+    DescribeLogStreamsResponse, DescribeQueriesRequest, DescribeQueriesResponse, FilterLogEventsRequest,
+    FilterLogEventsResponse, GetLogEventsRequest, GetLogEventsResponse, GetQueryResultsRequest,
+    GetQueryResultsResponse, ListLogGroupsRequest, ListLogGroupsResponse, ListTagsForResourceRequest,
     ListTagsForResourceResponse, ListTagsLogGroupRequest, ListTagsLogGroupResponse, PutLogEventsRequest,
-    PutLogEventsResponse, PutRetentionPolicyRequest, TagLogGroupRequest, TagResourceRequest, UntagLogGroupRequest,
-    UntagResourceRequest,
+    PutLogEventsResponse, PutRetentionPolicyRequest, StartQueryRequest, StartQueryResponse, StopQueryRequest,
+    StopQueryResponse, TagLogGroupRequest, TagResourceRequest, UntagLogGroupRequest, UntagResourceRequest,
 };
 use gantry_api::{Caller, Empty, Fault, logs};
 use gantry_domain::Timestamp;
@@ -36,6 +38,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use events::Events;
+use insights::Queries;
 use tags::Target;
 
 /// Tells the time.
@@ -69,6 +72,7 @@ struct Inner {
     retention_changed: Arc<Notify>,
     /// Bytes of each group as of the last time somebody added them up; the real service's lag, too.
     stored_bytes: Mutex<HashMap<u64, u64>>,
+    queries: Queries,
 }
 
 struct Background(JoinHandle<()>);
@@ -90,8 +94,9 @@ impl Logs {
         let opened = tokio::task::spawn_blocking(move || Events::open(&directory)).await;
         let opened = opened.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let events = opened.map_err(|source| OpenError::Io { path, source })?;
-        let (retention_changed, stored_bytes) = (Arc::new(Notify::new()), Mutex::default());
-        let inner = Arc::new(Inner { store, events, clock, retention_changed, stored_bytes });
+        let (retention_changed, stored_bytes, queries) =
+            (Arc::new(Notify::new()), Mutex::default(), Queries::default());
+        let inner = Arc::new(Inner { store, events, clock, retention_changed, stored_bytes, queries });
         let background = tokio::spawn(retention::run(Arc::downgrade(&inner)));
         Ok(Self { inner, _retention: Arc::new(Background(background)) })
     }
@@ -236,5 +241,29 @@ impl logs::Logs for Logs {
 
     async fn untag_log_group(&self, caller: &Caller, input: UntagLogGroupRequest) -> Result<Empty, Fault> {
         tags::untag(&self.inner, caller, Target::Name(input.log_group_name), input.tags).await
+    }
+
+    async fn start_query(&self, caller: &Caller, input: StartQueryRequest) -> Result<StartQueryResponse, Fault> {
+        insights::start(&self.inner, caller, input).await
+    }
+
+    async fn get_query_results(
+        &self,
+        caller: &Caller,
+        input: GetQueryResultsRequest,
+    ) -> Result<GetQueryResultsResponse, Fault> {
+        insights::results(&self.inner, caller, input)
+    }
+
+    async fn stop_query(&self, caller: &Caller, input: StopQueryRequest) -> Result<StopQueryResponse, Fault> {
+        insights::stop(&self.inner, caller, input)
+    }
+
+    async fn describe_queries(
+        &self,
+        caller: &Caller,
+        input: DescribeQueriesRequest,
+    ) -> Result<DescribeQueriesResponse, Fault> {
+        insights::describe(&self.inner, caller, input)
     }
 }

@@ -490,3 +490,51 @@ async fn a_follower_sees_every_event_once() {
     }
     assert_eq!(lines, ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3", "a4", "b4", "a5", "b5"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_runs_in_the_background_and_its_results_are_kept() {
+    let world = World::with_stream().await;
+    for i in 0..50 {
+        let message = format!(r#"{{"n":{i},"level":"{}"}}"#, if i % 5 == 0 { "ERROR" } else { "INFO" });
+        world.put("g", "s", &[(i, &message)]).await.unwrap();
+    }
+    let start = |query: &str| {
+        let input = StartQueryRequest {
+            log_group_name: Some("g".into()),
+            start_time: Some(NOW / 1000 - 60),
+            end_time: Some(NOW / 1000 + 60),
+            query_string: Some(query.to_owned()),
+            ..Default::default()
+        };
+        world.logs.start_query(&world.caller, input)
+    };
+    let results = async |id: String| {
+        loop {
+            let input = GetQueryResultsRequest { query_id: Some(id.clone()), ..Default::default() };
+            let found = world.logs.get_query_results(&world.caller, input).await.unwrap();
+            if found.status != Some(QueryStatus::Running) {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let id = start("stats count(*) as n by level | sort n desc").await.unwrap().query_id.unwrap();
+    let found = results(id.clone()).await;
+    assert_eq!(found.status, Some(QueryStatus::Complete));
+    let rows = found.results.unwrap();
+    let value = |row: usize, column: usize| rows[row][column].value.clone().unwrap();
+    assert_eq!((value(0, 0), value(0, 1), value(1, 1)), ("INFO".into(), "40".into(), "10".into()));
+    let statistics = found.statistics.unwrap();
+    assert_eq!((statistics.records_scanned, statistics.records_matched), (Some(50.0), Some(50.0)));
+    let newest = start("fields n | filter level = 'ERROR' | limit 2").await.unwrap().query_id.unwrap();
+    let rows = results(newest).await.results.unwrap();
+    assert_eq!(rows[0][0].value.as_deref(), Some("45"));
+    assert_eq!((rows.len(), rows[0][1].field.as_deref()), (2, Some("@ptr")));
+    let described = world.logs.describe_queries(&world.caller, DescribeQueriesRequest::default()).await.unwrap();
+    assert_eq!(described.queries.unwrap().len(), 2);
+    assert_eq!(start("nonsense").await.unwrap_err().code, "MalformedQueryException");
+    let ended = StopQueryRequest { query_id: Some(id) };
+    assert_eq!(world.logs.stop_query(&world.caller, ended).await.unwrap_err().code, "InvalidParameterException");
+    let unknown = GetQueryResultsRequest { query_id: Some("no".into()), ..Default::default() };
+    assert_eq!(world.logs.get_query_results(&world.caller, unknown).await.unwrap_err().code, NOT_FOUND);
+}

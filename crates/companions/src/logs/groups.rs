@@ -26,9 +26,6 @@ pub(super) async fn create(inner: &Inner, caller: &Caller, input: CreateLogGroup
     if name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws/")) {
         return Err(fault::invalid("Log groups starting with AWS/ are reserved for AWS."));
     }
-    if input.kms_key_id.is_some() {
-        return Err(fault::invalid("Gantry cannot encrypt a log group with kmsKeyId yet."));
-    }
     let tags = input.tags.unwrap_or_default();
     check_tags(&tags)?;
     let row = GroupRow {
@@ -36,6 +33,7 @@ pub(super) async fn create(inner: &Inner, caller: &Caller, input: CreateLogGroup
         created_at: inner.now(),
         retention_days: None,
         class: input.log_group_class.unwrap_or(LogGroupClass::Standard).as_str().to_owned(),
+        kms_key_id: input.kms_key_id,
         tags,
         deletion_protection: input.deletion_protection_enabled.unwrap_or(false),
     };
@@ -239,6 +237,7 @@ fn describe_one(inner: &Inner, scope: &Scope, group: Group) -> LogGroup {
         stored_bytes: i64::try_from(inner.stored_bytes(group.row.id)).ok(),
         log_group_class: Some(group.row.class.as_str().into()),
         deletion_protection_enabled: Some(group.row.deletion_protection),
+        kms_key_id: group.row.kms_key_id,
         log_group_name: Some(group.name),
         ..LogGroup::default()
     }

@@ -144,7 +144,7 @@ fn filtered_event(names: &HashMap<u64, &str>, found: Found) -> FilteredLogEvent 
 }
 
 /// A position as 56 digits that sort as positions do. Unique, so it is also an event's id.
-fn number(position: Position) -> String {
+pub(super) fn number(position: Position) -> String {
     format!("{:020}{:020}{:016}", position.timestamp, position.stream, position.sequence)
 }
 

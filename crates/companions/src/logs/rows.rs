@@ -34,6 +34,9 @@ pub(super) struct GroupRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) retention_days: Option<u32>,
     pub(super) class: String,
+    /// Kept and told, without effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) kms_key_id: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) tags: BTreeMap<String, String>,
     #[serde(default)]

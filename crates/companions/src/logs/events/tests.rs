@@ -226,7 +226,7 @@ fn batches() -> impl Strategy<Value = Vec<(u64, Vec<u64>, usize)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     /// Pages in either direction, put together, are the sorted list of all wanted events.
     #[test]
