@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod env;
 pub(crate) mod logs;
+pub(crate) mod push;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod up;

@@ -42,9 +42,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Agent(options) => commands::agent::run(options).await,
         Command::Env(options) => commands::env::run(&options),
         Command::Status(options) => commands::status::run(&options).await,
+        Command::Push(options) => commands::push::run(options).await,
         Command::Logs(options) => commands::logs::run(&options).await,
         Command::Version(options) => commands::version::run(&options),
-        _ => anyhow::bail!("not there yet"),
     }
 }
 
