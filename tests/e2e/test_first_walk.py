@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tempfile
 import urllib.request
 
 import pytest
@@ -37,7 +38,9 @@ def test_a_task_runs_prints_and_ends(gantry, name, program):
     assert task["stopCode"] == "EssentialContainerExited"
     assert task["stoppedReason"] == "Essential container in task exited"
     assert task["containers"][0]["exitCode"] == 3
-    assert "hello from a task" in str(aws("logs", "tail", f"/{name}"))
+    # Version 1 of the CLI has no `logs tail`.
+    assert "hello from a task" in str(gantry.aws("logs", "tail", f"/{name}", program=AWS_V2))
+    assert "hello from a task" in str(aws("logs", "filter-log-events", "--log-group-name", f"/{name}"))
 
 
 def test_a_service_answers_is_replaced_and_scales(gantry, name):
@@ -91,7 +94,8 @@ def test_an_image_pushed_by_skopeo_runs(gantry, name, tmp_path):
     # An OCI archive made by podman's tools from a root filesystem; skopeo pushes it.
     root = busybox_rootfs(tmp_path / "root")
     subprocess.run(["tar", "-C", root, "-cf", tmp_path / "root.tar", "."], check=True)
-    storage = ["--root", str(tmp_path / "storage"), "--runroot", str(tmp_path / "run"), "--storage-driver", "vfs"]
+    short = tempfile.mkdtemp(prefix="pm", dir="/var/tmp")  # podman refuses long paths
+    storage = ["--root", f"{short}/s", "--runroot", f"{short}/r", "--storage-driver", "vfs"]
     subprocess.run(["podman", *storage, "import", "-q", tmp_path / "root.tar", f"{name}:1"], check=True)
     subprocess.run(
         ["podman", *storage, "save", "-q", "--format", "oci-archive", "-o", tmp_path / "image.tar", f"{name}:1"],
@@ -99,6 +103,8 @@ def test_an_image_pushed_by_skopeo_runs(gantry, name, tmp_path):
     subprocess.run(
         ["skopeo", "copy", "-q", "--dest-tls-verify=false", "--dest-creds", f"AWS:{password}",
          f"oci-archive:{tmp_path}/image.tar", f"docker://localhost:{gantry.port}/{name}:1"], check=True)
+
+    subprocess.run(["rm", "-rf", short], check=True)
 
     images = aws("ecr", "describe-images", "--repository-name", name)["imageDetails"]
     assert images[0]["imageTags"] == ["1"]

@@ -58,7 +58,7 @@ impl Server {
         let parts = Parts::open(config, bound, &endpoint, &store).await?;
         let site = build_site(config, &parts, &identities)?;
         let background = Background::start(&parts);
-        let serving = tokio::spawn(door.serve(Arc::new(site), shutdown));
+        // Before the first answer, so that whoever sees the server healthy finds this too.
         let running = Running {
             endpoint: endpoint.clone(),
             region: config.region.clone(),
@@ -67,6 +67,7 @@ impl Server {
             version: env!("CARGO_PKG_VERSION").to_string(),
         };
         running.write(&config.data_dir)?;
+        let serving = tokio::spawn(door.serve(Arc::new(site), shutdown));
         Ok(Self { endpoint, identities, logs: parts.logs, background, store, serving })
     }
 
