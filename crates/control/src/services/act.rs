@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gantry_domain::{
     Timestamp,
+    arn::TaskId,
     deployment::{DeploymentId, RolloutState},
     reason::{RolloutReason, ServiceEvent},
     service::Action,
@@ -103,7 +104,8 @@ impl<'a> Act<'a> {
     }
 
     fn task(&self, id: &str) -> Option<Arc<TaskRow>> {
-        self.observed.tasks.iter().find(|task| task.id.to_string() == id).cloned()
+        let id: TaskId = id.parse().ok()?;
+        self.observed.tasks.iter().find(|task| task.id == id).cloned()
     }
 
     fn forget(&mut self, task: &TaskRow) {

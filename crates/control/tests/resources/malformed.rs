@@ -59,6 +59,27 @@ fn requests() -> Vec<(&'static str, Value)> {
         ("PutAccountSettingDefault", json!({"name": "awsvpcTrunking", "value": "enabled"})),
         ("DeleteAccountSetting", json!({"name": "awsvpcTrunking"})),
         ("ListAccountSettings", json!({"name": "awsvpcTrunking", "effectiveSettings": true, "maxResults": 1})),
+        (
+            "CreateService",
+            json!({"cluster": "default", "serviceName": "api", "taskDefinition": "web", "desiredCount": 1,
+            "clientToken": "t", "launchType": "EC2", "propagateTags": "SERVICE", "tags": [{"key": "a", "value": "b"}],
+            "deploymentConfiguration": {"minimumHealthyPercent": 50, "maximumPercent": 150,
+                "deploymentCircuitBreaker": {"enable": true, "rollback": true}},
+            "placementConstraints": [{"type": "memberOf", "expression": "attribute:a == b"}],
+            "placementStrategy": [{"type": "spread", "field": "instanceId"}]}),
+        ),
+        (
+            "UpdateService",
+            json!({"service": "api", "taskDefinition": "web", "desiredCount": 2, "forceNewDeployment": true,
+            "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}}),
+        ),
+        ("DescribeServices", json!({"services": ["api", "arn"], "include": ["TAGS"]})),
+        ("ListServices", json!({"maxResults": 1, "nextToken": "00", "launchType": "EC2"})),
+        ("ListServicesByNamespace", json!({"namespace": "n"})),
+        ("ListServiceDeployments", json!({"service": "api", "status": ["SUCCESSFUL"], "maxResults": 1})),
+        ("DescribeServiceDeployments", json!({"serviceDeploymentArns": [format!("{cluster}/a")]})),
+        ("DescribeServiceRevisions", json!({"serviceRevisionArns": [format!("{cluster}/a")]})),
+        ("DeleteService", json!({"service": "ghost", "force": true})),
     ]
 }
 
