@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use gantry_api::{Caller, Fault, PrincipalKind};
 use gantry_control::{
     Control, Door, EcsService, Random, Settings, TokioClock,
-    reconcile::{Runner, Services},
+    reconcile::Reconcilers,
     records::ServiceStatus,
 };
 use gantry_domain::{
@@ -55,7 +55,7 @@ pub struct World {
 struct Running {
     control: Control,
     door: Door,
-    _services: Runner<gantry_control::keys::ServiceKey>,
+    _reconcilers: Reconcilers,
 }
 
 impl World {
@@ -90,9 +90,9 @@ impl World {
     async fn start_control(&mut self) {
         let control = Control::open(self.store.clone(), Arc::new(self.clock), self.settings.clone()).await;
         let control = control.expect("the store in memory opens").with_random(self.random.clone());
-        let services = Runner::start(&control, Services::new(control.clone()));
+        let reconcilers = Reconcilers::start(&control);
         let door = Door::open(control.clone());
-        self.running = Some(Running { control, door, _services: services });
+        self.running = Some(Running { control, door, _reconcilers: reconcilers });
     }
 
     /// The control plane.
