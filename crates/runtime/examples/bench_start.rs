@@ -42,6 +42,7 @@ async fn main() {
         }
     }
     report("gantry, one at a time", times);
+    let before = cpu_ms(&parent);
     for number in count.saturating_sub(20)..count {
         end(&containers, &format!("s{number}")).await;
     }
@@ -65,6 +66,7 @@ async fn main() {
     times.extend(running.join_all().await);
     let per_second = count as f64 / started.elapsed().as_secs_f64();
     report(&format!("gantry, 20 at once ({per_second:.0} whole lives/s)"), times);
+    println!("CPU of shims and containers per life: {:.1} ms", (cpu_ms(&parent) - before) / count as f64);
     drop(containers);
     runc(directory.path(), count);
     for entry in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
@@ -164,6 +166,19 @@ fn runc(root: &Path, count: usize) {
         times.push(started.elapsed());
     }
     report("runc run (start to end, no log, no filter)", times);
+}
+
+/// CPU time of everything that ever was in the benchmark's control groups: unlike the times above it hardly depends on
+/// what else the machine is doing.
+fn cpu_ms(parent: &str) -> f64 {
+    let root = Path::new("/sys/fs/cgroup");
+    let read = |path: PathBuf| std::fs::read_to_string(path).ok();
+    let v1 = || Some(read(root.join("cpuacct").join(parent).join("cpuacct.usage"))?.trim().parse::<f64>().ok()? / 1e6);
+    let v2 = || {
+        let stat = read(root.join(parent).join("cpu.stat"))?;
+        Some(stat.lines().next()?.strip_prefix("usage_usec ")?.parse::<f64>().ok()? / 1e3)
+    };
+    v1().or_else(v2).unwrap_or(f64::NAN)
 }
 
 fn report(name: &str, mut times: Vec<Duration>) {
