@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::Rootfs;
 
+mod bundle;
 mod cgroup;
 mod diagnostics;
 mod driver;
@@ -26,6 +27,7 @@ mod supervisor;
 mod sys;
 mod user;
 mod zygote;
+mod zygote_client;
 
 pub use driver::{ShimContainers, ShimOptions};
 pub use message::Runtime;

@@ -3,27 +3,22 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::{DirBuilderExt, OpenOptionsExt},
-    },
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
-    process::{Child, Command},
     sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use tokio::io::AsyncReadExt;
 
 use super::{
     ContainerError, ContainerSpec, ContainerStatus, Containers, ExecOutcome, ExecRequest, ExitRecord, Started,
     TaskLimits, Usage,
+    bundle::{is_alive, wait_for_shim, write_bundle},
     cgroup::{Cgroup, Hierarchies, settings},
     message::{self, ExecPlan, Failure, Reply, Request, Runtime, ShimConfig, State, file},
-    process, sys, zygote,
+    process,
+    zygote_client::{ZygoteClient, read_reply},
 };
 
 /// How long processes may take to die after SIGKILL before a removal gives up.
@@ -51,20 +46,7 @@ struct Inner {
     root: PathBuf,
     options: ShimOptions,
     hierarchies: Hierarchies,
-    zygote: Mutex<Option<Zygote>>,
-}
-
-struct Zygote {
-    socket: OwnedFd,
-    process: Child,
-}
-
-impl Drop for Zygote {
-    fn drop(&mut self) {
-        // It ends by itself when the socket closes, but a field is dropped only after this: be explicit.
-        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
-        let _ = self.process.wait();
-    }
+    zygote: ZygoteClient,
 }
 
 impl ShimContainers {
@@ -85,15 +67,18 @@ impl ShimContainers {
         hierarchies
             .prepare_parent(&options.cgroup_parent)
             .map_err(|error| failure("preparing control groups", &error))?;
-        let inner = Inner { root, options, hierarchies, zygote: Mutex::new(None) };
-        let zygote = inner.spawn_zygote()?;
-        *inner.zygote.lock() = Some(zygote);
+        let zygote = ZygoteClient::open(ShimConfig {
+            runtime: options.runtime.clone(),
+            program: options.program.clone(),
+            shim_cgroup: format!("{}/shims", options.cgroup_parent),
+        })?;
+        let inner = Inner { root, options, hierarchies, zygote };
         Ok(Self(Arc::new(inner)))
     }
 
     /// Ends the shim program (not the shims); it is started again when it is needed.
     pub fn close(&self) {
-        *self.0.zygote.lock() = None;
+        self.0.zygote.close();
     }
 
     /// Runs what does many small system calls off the async threads.
@@ -109,58 +94,6 @@ impl ShimContainers {
 }
 
 impl Inner {
-    fn spawn_zygote(&self) -> Result<Zygote, ContainerError> {
-        let failure = |error: io::Error| ContainerError::from(Failure::io("starting the shim program", &error));
-        let config = ShimConfig {
-            runtime: self.options.runtime.clone(),
-            program: self.options.program.clone(),
-            shim_cgroup: format!("{}/shims", self.options.cgroup_parent),
-        };
-        let (socket, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|error| failure(error.into()))?;
-        for end in [&socket, &theirs] {
-            rustix::net::sockopt::set_socket_send_buffer_size(end, zygote::REQUEST_BYTES_MAX)
-                .map_err(|error| failure(error.into()))?;
-        }
-        let program = protected_program(&self.options.program).map_err(failure)?;
-        let process = Command::new(program.path())
-            .arg("shim")
-            .arg("zygote")
-            .arg(serde_json::to_string(&config).map_err(|error| failure(error.into()))?)
-            .env_clear()
-            .stdin(theirs)
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .map_err(failure)?;
-        Ok(Zygote { socket, process })
-    }
-
-    /// Sends a request with a socket to answer on; returns our end of it. A zygote that died is replaced once.
-    fn ask(&self, request: &Request) -> Result<OwnedFd, ContainerError> {
-        let failure = |error: io::Error| ContainerError::from(Failure::io("asking for a shim", &error));
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-                .map_err(|error| failure(error.into()))?;
-        let text = serde_json::to_vec(request).map_err(|error| failure(error.into()))?;
-        if text.len() >= zygote::REQUEST_BYTES_MAX {
-            return Err(Failure::Spec("argument list too long".to_owned()).into());
-        }
-        let mut zygote = self.zygote.lock();
-        if let Some(running) = zygote.as_ref()
-            && zygote::send_with_fd(running.socket.as_fd(), &text, Some(theirs.as_fd())).is_ok()
-        {
-            return Ok(ours);
-        }
-        if zygote.take().is_some() {
-            tracing::warn!("the shim program ended; starting it again");
-        }
-        let fresh = self.spawn_zygote()?;
-        zygote::send_with_fd(fresh.socket.as_fd(), &text, Some(theirs.as_fd())).map_err(failure)?;
-        *zygote = Some(fresh);
-        Ok(ours)
-    }
-
     fn bundle(&self, id: &str) -> Result<PathBuf, ContainerError> {
         let valid =
             (1..=128).contains(&id.len()) && id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
@@ -219,7 +152,7 @@ impl Inner {
         fs::DirBuilder::new().mode(0o700).create(&bundle).map_err(failure)?;
         let asked = write_bundle(&bundle, spec)
             .map_err(failure)
-            .and_then(|()| self.ask(&Request::Start { bundle: bundle.clone() }));
+            .and_then(|()| self.zygote.ask(&Request::Start { bundle: bundle.clone() }));
         match asked {
             Ok(reply) => Ok(Begun::Asked(reply)),
             Err(error) => {
@@ -269,105 +202,6 @@ enum Found {
     Running(State),
     Exited(ExitRecord),
     Lost,
-}
-
-fn write_bundle(bundle: &Path, spec: &ContainerSpec) -> io::Result<()> {
-    // Not atomically: nobody looks at it before the request names it.
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(bundle.join(file::SPEC))?;
-    io::Write::write_all(&mut file, &serde_json::to_vec(spec)?)?;
-    nix::unistd::mkfifo(&bundle.join(file::ALIVE), nix::sys::stat::Mode::from_bits_truncate(0o600))?;
-    Ok(())
-}
-
-/// The read end of a bundle's FIFO, when a shim holds the other.
-fn open_alive(bundle: &Path) -> Option<fs::File> {
-    let fifo = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(bundle.join(file::ALIVE)).ok()?;
-    match rustix::io::read(&fifo, &mut [0_u8; 1]) {
-        // Nothing to read, but somebody who could write.
-        Err(rustix::io::Errno::AGAIN) => Some(fifo),
-        _ => None,
-    }
-}
-
-fn is_alive(bundle: &Path) -> bool {
-    open_alive(bundle).is_some()
-}
-
-/// Waits until no shim holds the FIFO any more.
-async fn wait_for_shim(bundle: &Path) -> Result<(), ContainerError> {
-    let Some(fifo) = open_alive(bundle) else { return Ok(()) };
-    let failure = |error: io::Error| ContainerError::from(Failure::io("waiting for a container", &error));
-    let fifo = tokio::net::unix::pipe::Receiver::from_file(fifo).map_err(failure)?;
-    loop {
-        fifo.readable().await.map_err(failure)?;
-        match fifo.try_read(&mut [0_u8; 1]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            _ => return Ok(()),
-        }
-    }
-}
-
-/// The shim program as seen through a read-only mount of its own. What runs inside a container before its program
-/// does is this very file (`/proc/PID/exe`); the container must not be able to write to it.
-struct ProtectedProgram(Option<OwnedFd>, PathBuf);
-
-impl ProtectedProgram {
-    fn path(&self) -> PathBuf {
-        match &self.0 {
-            Some(fd) => format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd)).into(),
-            None => self.1.clone(),
-        }
-    }
-}
-
-fn protected_program(program: &Path) -> io::Result<ProtectedProgram> {
-    use rustix::{
-        fs::{CWD, Mode, OFlags},
-        mount::OpenTreeFlags,
-    };
-    let tree =
-        rustix::mount::open_tree(CWD, program, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC);
-    if let Ok(tree) = tree
-        && sys::make_read_only(tree.as_fd()).is_ok()
-    {
-        // Through the descriptor of the mount itself, so that what is executed is on that mount.
-        return Ok(ProtectedProgram(Some(tree), program.to_owned()));
-    }
-    // Kernels before 5.12: a sealed copy in memory.
-    let copy = rustix::fs::memfd_create(
-        "gantry-shim",
-        rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING,
-    )?;
-    io::copy(&mut fs::File::open(program)?, &mut fs::File::from(copy.try_clone()?))?;
-    rustix::fs::fcntl_add_seals(
-        &copy,
-        rustix::fs::SealFlags::WRITE
-            | rustix::fs::SealFlags::SHRINK
-            | rustix::fs::SealFlags::GROW
-            | rustix::fs::SealFlags::SEAL,
-    )?;
-    // A file that is open for writing cannot be executed: take a descriptor that only reads.
-    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy));
-    let reader = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(ProtectedProgram(Some(reader), program.to_owned()))
-}
-
-/// Reads the one answer.
-async fn read_reply(socket: OwnedFd) -> Result<Reply, ContainerError> {
-    let failure = |error: io::Error| ContainerError::from(Failure::io("waiting for a shim", &error));
-    let socket = std::os::unix::net::UnixStream::from(socket);
-    socket.set_nonblocking(true).map_err(failure)?;
-    let mut socket = tokio::net::UnixStream::from_std(socket).map_err(failure)?;
-    let mut text = Vec::new();
-    socket.read_to_end(&mut text).await.map_err(failure)?;
-    if text.is_empty() {
-        return Err(Failure::Runtime("the shim ended without an answer".to_owned()).into());
-    }
-    match serde_json::from_slice(&text) {
-        Ok(Reply::Failed(reason)) => Err(reason.into()),
-        Ok(reply) => Ok(reply),
-        Err(error) => Err(failure(error.into())),
-    }
 }
 
 fn unexpected() -> ContainerError {
@@ -456,7 +290,7 @@ impl Containers for ShimContainers {
         let (id, request) = (id.to_owned(), request.clone());
         let asked = self.blocking(move |inner| {
             let (bundle, state) = inner.running(&id)?;
-            inner.ask(&Request::Exec(ExecPlan {
+            inner.zygote.ask(&Request::Exec(ExecPlan {
                 bundle,
                 args: request.args,
                 user: request.user,
