@@ -110,3 +110,18 @@ pub fn service_not_active() -> Fault {
 pub fn unsupported(member: &str) -> Fault {
     wire::unsupported_feature_exception(format!("Gantry does not support {member} yet."))
 }
+
+/// No service deployment of that ARN.
+pub fn service_deployment_not_found() -> Fault {
+    wire::service_deployment_not_found_exception("Service deployment not found.")
+}
+
+/// The service deployment has ended, so it cannot be stopped.
+pub fn service_deployment_finished() -> Fault {
+    wire::conflict_exception("The service deployment is not in a state that can be stopped.")
+}
+
+/// A rollback needs an earlier deployment that was completed.
+pub fn nothing_to_roll_back_to() -> Fault {
+    wire::conflict_exception("The service has no previous service revision to roll back to.")
+}

@@ -469,6 +469,11 @@ pub enum RolloutReason {
         /// `ecs-svc/N` of the deployment that replaces it.
         to: String,
     },
+    /// StopServiceDeployment stopped it, and an older one comes back.
+    StoppedByUser {
+        /// `ecs-svc/N` of the deployment that replaces it.
+        to: String,
+    },
 }
 
 impl RolloutReason {
@@ -480,6 +485,9 @@ impl RolloutReason {
             RolloutReason::CircuitBreaker => "ECS deployment circuit breaker: tasks failed to start.".to_owned(),
             RolloutReason::CircuitBreakerRollback { to } => {
                 format!("ECS deployment circuit breaker: rolling back to deploymentId {to}.")
+            }
+            RolloutReason::StoppedByUser { to } => {
+                format!("ECS deployment stopped by user: rolling back to deploymentId {to}.")
             }
         }
     }

@@ -13,9 +13,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gantry_api::{Caller, Fault, PrincipalKind};
 use gantry_control::{
-    Control, Door, EcsService, Random, Settings, TokioClock,
-    reconcile::Reconcilers,
-    records::ServiceStatus,
+    Control, Door, EcsService, Random, Settings, TokioClock, reconcile::Reconcilers, records::ServiceStatus,
 };
 use gantry_domain::{
     Timestamp,

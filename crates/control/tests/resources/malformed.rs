@@ -71,15 +71,21 @@ fn requests() -> Vec<(&'static str, Value)> {
         (
             "UpdateService",
             json!({"service": "api", "taskDefinition": "web", "desiredCount": 2, "forceNewDeployment": true,
-            "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}}),
+            "deploymentConfiguration": {"minimumHealthyPercent": 50}, "placementStrategy": []}),
         ),
         ("DescribeServices", json!({"services": ["api", "arn"], "include": ["TAGS"]})),
-        ("ListServices", json!({"maxResults": 1, "nextToken": "00", "launchType": "EC2"})),
+        ("ListServices", json!({"maxResults": 1, "launchType": "EC2"})),
         ("ListServicesByNamespace", json!({"namespace": "n"})),
         ("ListServiceDeployments", json!({"service": "api", "status": ["SUCCESSFUL"], "maxResults": 1})),
-        ("DescribeServiceDeployments", json!({"serviceDeploymentArns": [format!("{cluster}/a")]})),
-        ("DescribeServiceRevisions", json!({"serviceRevisionArns": [format!("{cluster}/a")]})),
-        ("DeleteService", json!({"service": "ghost", "force": true})),
+        (
+            "DescribeServiceDeployments",
+            json!({"serviceDeploymentArns": [cluster.replace("cluster/default", "service-deployment/default/api/a")]}),
+        ),
+        (
+            "DescribeServiceRevisions",
+            json!({"serviceRevisionArns": [cluster.replace("cluster/default", "service-revision/default/api/1")]}),
+        ),
+        ("DeleteService", json!({"service": "api", "force": true})),
     ]
 }
 

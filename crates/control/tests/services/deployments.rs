@@ -108,3 +108,31 @@ async fn what_cannot_be_placed_is_said_once() {
     );
     assert_eq!(events[0]["id"].as_str().unwrap().len(), 36);
 }
+
+#[tokio::test]
+async fn a_deployment_that_is_not_done_can_be_stopped() {
+    let server = server().await;
+    let first = create(&server, "api", 0).await;
+    let stop = |arn: &Value| json!({"serviceDeploymentArn": arn});
+    let arn = &first["currentServiceDeployment"];
+    let nowhere = "The service has no previous service revision to roll back to.";
+    server.refused("StopServiceDeployment", stop(arn), "ConflictException", nowhere).await;
+    settle(&server).await;
+    let done = "The service deployment is not in a state that can be stopped.";
+    server.refused("StopServiceDeployment", stop(arn), "ConflictException", done).await;
+
+    server.register("web").await;
+    let input = json!({"service": "api", "taskDefinition": "web:2", "desiredCount": 1});
+    let second = server.ok("UpdateService", input).await["service"]["currentServiceDeployment"].clone();
+    assert_eq!(server.ok("StopServiceDeployment", stop(&second)).await["serviceDeploymentArn"], second);
+    server.ok("StopServiceDeployment", stop(&second)).await;
+    let service = describe(&server, "api").await;
+    assert!(service["taskDefinition"].as_str().unwrap().ends_with("web:1"));
+    assert_eq!(service["deployments"][1]["rolloutState"], "FAILED");
+    server.ok("UpdateService", json!({"service": "api", "desiredCount": 0})).await;
+    settle(&server).await;
+    let answer = server.ok("DescribeServiceDeployments", json!({"serviceDeploymentArns": [second]})).await;
+    let stopped = &answer["serviceDeployments"][0];
+    assert_eq!(stopped["status"], "ROLLBACK_SUCCESSFUL");
+    assert_eq!(stopped["rollback"]["serviceRevisionArn"], first["currentServiceRevisions"][0]["arn"]);
+}
