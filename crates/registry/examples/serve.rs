@@ -9,7 +9,7 @@ use gantry_domain::arn::Scope;
 use gantry_registry::metadata::{RepositoryKeys, RepositoryRow};
 use gantry_registry::token::{Access, Principal};
 use gantry_registry::{Registry, RegistryConfig, http, system_clock};
-use gantry_store::Memory;
+use gantry_store::{Embedded, EmbeddedOptions};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -19,11 +19,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::bind(address).await?;
     let config =
         RegistryConfig { public_endpoint: format!("http://{}", listener.local_addr()?), ..RegistryConfig::default() };
-    let registry = Arc::new(Registry::open(&directory, Memory::store(), system_clock(), config)?);
+    std::fs::create_dir_all(&directory)?;
+    let store = Embedded::open(directory.join("store"), EmbeddedOptions::default()).await?;
+    let registry = Arc::new(Registry::open(&directory.join("registry"), store, system_clock(), config)?);
     let scope = Scope::new("000000000000", "us-east-1");
     for name in arguments {
         let keys = RepositoryKeys::new(&scope, &name.parse()?);
-        registry.repository_create(&keys, &RepositoryRow::default()).await?;
+        // Also fails when it is there from the last time.
+        let _ = registry.repository_create(&keys, &RepositoryRow::default()).await;
     }
     let arn = "arn:aws:iam::000000000000:root".to_owned();
     let (password, _) = registry.issue_password(&Principal { scope, arn, access: Access::Full });

@@ -240,6 +240,9 @@ pub enum RegistryError {
         /// What came.
         received: u64,
     },
+    /// A layer is larger than any may be.
+    #[error("The layer is larger than {LAYER_SIZE_MAX} bytes")]
+    LayerTooLarge,
     /// A header or parameter makes no sense.
     #[error("{0}")]
     BadRequest(&'static str),
@@ -295,6 +298,8 @@ pub enum RegistryError {
     },
 }
 
+/// Largest layer, in bytes: 52,000 MiB.
+pub(crate) const LAYER_SIZE_MAX: u64 = 52_000 * 1024 * 1024;
 const TAG_PATTERN: &str = "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}";
 
 impl RegistryError {
@@ -323,7 +328,7 @@ impl RegistryError {
             Self::DigestInvalid(_) | Self::ImageDigestMismatch { .. } | Self::LayerDigestMismatch { .. } => {
                 (400, "DIGEST_INVALID")
             }
-            Self::Manifest(ManifestError::TooLarge) => (413, "SIZE_INVALID"),
+            Self::Manifest(ManifestError::TooLarge) | Self::LayerTooLarge => (413, "SIZE_INVALID"),
             Self::Manifest(_) => (400, "MANIFEST_INVALID"),
             Self::ManifestUnknown | Self::ImageNotFound { .. } => (404, "MANIFEST_UNKNOWN"),
             Self::ReferencedByManifestList { .. } => (403, "DENIED"),
@@ -399,7 +404,9 @@ impl RegistryError {
             Self::UploadEmpty { .. } => fault::empty_upload_exception(text),
             Self::PartTooSmall => fault::layer_part_too_small_exception(text),
             Self::SizeInvalid { .. } => fault::invalid_layer_part_exception(text),
-            Self::LimitExceeded(_) | Self::TooManyImageTags(_) => fault::limit_exceeded_exception(text),
+            Self::LimitExceeded(_) | Self::LayerTooLarge | Self::TooManyImageTags(_) => {
+                fault::limit_exceeded_exception(text)
+            }
             Self::TooManyRequests | Self::Contention => Fault::new("ThrottlingException", 400, "Rate exceeded"),
             Self::Unauthorized => {
                 Fault::new("UnrecognizedClientException", 400, "The security token included in the request is invalid.")

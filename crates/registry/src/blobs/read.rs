@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 
 /// Bytes read at once. Large enough that the hop to the blocking pool (some 10 µs) does not count, small enough that
 /// a hundred slow readers cost tens of megabytes and no more.
-const READ_SIZE: usize = 256 * 1024;
+const READ_SIZE: usize = 512 * 1024;
 /// Buffers kept for reuse; more are freed. Reuse saves zeroing and page faults on fresh memory.
-const SPARE_BUFFERS_MAX: usize = 16;
+const SPARE_BUFFERS_MAX: usize = 8;
 
 /// A blob's bytes, whole or from memory.
 pub struct BlobStream {

@@ -13,7 +13,7 @@ use super::path::parse_digest;
 use super::{Call, answer, range};
 use crate::blobs::{Upload, WriteMode};
 use crate::digest::{Algorithm, Digest};
-use crate::fault::RegistryError;
+use crate::fault::{LAYER_SIZE_MAX, RegistryError};
 use crate::metadata::RepositoryKeys;
 use crate::name::RepositoryName;
 
@@ -181,6 +181,9 @@ async fn receive(mut body: Body, upload: &mut dyn Upload) -> Result<u64, Registr
         let frame = frame.map_err(|_| RegistryError::BadRequest("the body broke off"))?;
         if let Ok(data) = frame.into_data() {
             received += data.len() as u64;
+            if upload.offset() + data.len() as u64 > LAYER_SIZE_MAX {
+                return Err(RegistryError::LayerTooLarge);
+            }
             upload.write(data).await?;
         }
     }

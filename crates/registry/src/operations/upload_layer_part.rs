@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::blobs::WriteMode;
+use crate::fault::LAYER_SIZE_MAX;
 
 /// Parts of one layer.
 const PARTS_MAX: u32 = 4200;
@@ -30,6 +31,9 @@ pub(super) async fn run(
     }
     if upload.parts().count >= PARTS_MAX {
         return Err(RegistryError::LimitExceeded(format!("The layer already has the maximum of {PARTS_MAX} parts")));
+    }
+    if upload.offset() + part.len() as u64 > LAYER_SIZE_MAX {
+        return Err(RegistryError::LayerTooLarge);
     }
     upload.write(part).await?;
     let offset = upload.acknowledge().await.map_err(|error| registry.upload_error(&keys, &id, error))?;

@@ -286,7 +286,7 @@ async fn containerd_pulls_and_pushes() {
     let mut containerd = tokio::process::Command::new("containerd");
     containerd.args(["--config", &path("config.toml")]).stdin(Stdio::null()).stdout(Stdio::null());
     let log = std::fs::File::create(path("log")).unwrap();
-    let _containerd = containerd.stderr(log).kill_on_drop(true).spawn().expect("containerd is needed for this test");
+    let mut containerd = containerd.stderr(log).kill_on_drop(true).spawn().expect("containerd is needed for this test");
     let socket = path("socket");
     // `ctr` waits for the socket to answer, as long as this allows.
     let ctr = ["--address", socket.as_str(), "--connect-timeout", "20s"];
@@ -294,6 +294,9 @@ async fn containerd_pulls_and_pushes() {
     let access = ["--plain-http", "--user", &credentials];
     let image = |name: &str| format!("{}/{name}", server.address);
     while !Path::new(&socket).exists() {
+        if let Some(status) = containerd.try_wait().unwrap() {
+            panic!("containerd ended ({status}): {}", std::fs::read_to_string(path("log")).unwrap());
+        }
         tokio::task::yield_now().await;
     }
     run("ctr", &[&ctr[..], &["images", "pull", "--snapshotter", "native"], &access, &[&image("app:v1")]].concat())

@@ -9,6 +9,7 @@ mod collect;
 mod crash;
 mod ecr;
 mod harness;
+mod hostile;
 mod lists;
 mod manifests;
 mod memory;
