@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::tests::{NOW, deployment, service, task};
 use super::*;
-use crate::deployment::{CircuitBreaker, Threshold};
+use crate::deployment::{CircuitBreaker, DeploymentLimits, Threshold};
+use crate::task::DesiredStatus;
 
 fn any_status() -> impl Strategy<Value = (LastStatus, DesiredStatus)> {
     use DesiredStatus as D;

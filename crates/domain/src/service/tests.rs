@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used, unused_must_use)]
 
 use super::*;
-use crate::deployment::{HEALTHY_AFTER_RUNNING_MS, Threshold};
+use crate::deployment::{CircuitBreaker, DeploymentLimits, HEALTHY_AFTER_RUNNING_MS, Threshold};
+use crate::task::DesiredStatus;
 
 pub(super) const NOW: Timestamp = Timestamp::from_seconds(100_000);
 

@@ -1,0 +1,168 @@
+//! The messages of a service's `events`.
+
+use std::fmt;
+
+/// What kept a task from being placed, as a service event tells it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PlacementTrouble {
+    /// The cluster has no instance that could be asked.
+    NoInstances,
+    /// The instance that came closest, and what it lacks.
+    Closest {
+        /// Its id.
+        instance: String,
+        /// What it lacks.
+        lack: Lack,
+    },
+    /// Fargate has no room.
+    CapacityUnavailable,
+}
+
+/// What an instance lacks for a task.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lack {
+    /// CPU units.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// A host port.
+    Port,
+    /// An attribute.
+    Attribute,
+    /// A connected agent.
+    Agent,
+    /// Anything else, by its placement code.
+    Other(String),
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lack::Cpu => f.write_str("has insufficient CPU units available"),
+            Lack::Memory => f.write_str("has insufficient memory available"),
+            Lack::Port => f.write_str("is already using a port required by your task"),
+            Lack::Attribute => f.write_str("is missing an attribute required by your task"),
+            Lack::Agent => f.write_str("doesn't have the agent connected"),
+            Lack::Other(code) => write!(f, "encountered error \"{code}\""),
+        }
+    }
+}
+
+/// A message of a service's `events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceEvent {
+    /// Tasks were started.
+    Started {
+        /// Task ids, in the order they were placed.
+        tasks: Vec<String>,
+    },
+    /// Tasks were stopped.
+    Stopped {
+        /// Task ids.
+        tasks: Vec<String>,
+    },
+    /// A deployment is done.
+    DeploymentCompleted {
+        /// `ecs-svc/N`.
+        deployment: String,
+    },
+    /// A deployment was given up.
+    DeploymentFailed {
+        /// `ecs-svc/N`.
+        deployment: String,
+    },
+    /// A failed deployment goes back to an older one.
+    RollingBack {
+        /// `ecs-svc/N`: the new deployment that carries the old definition.
+        deployment: String,
+    },
+    /// Everything is as asked.
+    SteadyState,
+    /// A task could not be placed.
+    NotPlaced(PlacementTrouble),
+    /// Tasks end before they run, again and again.
+    StartImpaired,
+    /// A task was UNHEALTHY.
+    FailedContainerHealthChecks {
+        /// The task's id.
+        task: String,
+    },
+    /// minimumHealthyPercent and maximumPercent leave no room for a step.
+    ConfigurationStuck,
+    /// More tasks are protected than wanted.
+    ProtectedTasks {
+        /// `ecs-svc/N`.
+        deployment: String,
+    },
+}
+
+impl ServiceEvent {
+    /// The message of the service called `service`.
+    pub fn message(&self, service: &str) -> String {
+        match self {
+            ServiceEvent::Started { tasks } => {
+                format!("(service {service}) has started {} tasks: {}.", tasks.len(), TaskList(tasks))
+            }
+            ServiceEvent::Stopped { tasks } => {
+                format!("(service {service}) has stopped {} running tasks: {}.", tasks.len(), TaskList(tasks))
+            }
+            ServiceEvent::DeploymentCompleted { deployment } => {
+                format!("(service {service}) (deployment {deployment}) deployment completed.")
+            }
+            ServiceEvent::DeploymentFailed { deployment } => {
+                format!("(service {service}) (deployment {deployment}) deployment failed: tasks failed to start.")
+            }
+            ServiceEvent::RollingBack { deployment } => {
+                format!("(service {service}) rolling back to deployment {deployment}.")
+            }
+            ServiceEvent::SteadyState => format!("(service {service}) has reached a steady state."),
+            ServiceEvent::NotPlaced(trouble) => not_placed(service, trouble),
+            ServiceEvent::StartImpaired => {
+                format!("(service {service}) is unable to consistently start tasks successfully.")
+            }
+            ServiceEvent::FailedContainerHealthChecks { task } => {
+                format!("(service {service}) (task {task}) failed container health checks.")
+            }
+            ServiceEvent::ConfigurationStuck => format!(
+                "service ({service}) was unable to stop or start tasks during a deployment because of the service \
+                 deployment configuration. Update the minimumHealthyPercent or maximumPercent value and try again."
+            ),
+            ServiceEvent::ProtectedTasks { deployment } => format!(
+                "service ({service}) was unable to reach steady state because task set ({deployment}) was unable to \
+                 scale in. Reason: The number of protected tasks are more than the desired count of tasks."
+            ),
+        }
+    }
+}
+
+fn not_placed(service: &str, trouble: &PlacementTrouble) -> String {
+    const GUIDE: &str = "For more information, see the Troubleshooting section of the Amazon ECS Developer Guide.";
+    let unmet = format!(
+        "service {service} was unable to place a task because no container instance met all of its requirements."
+    );
+    match trouble {
+        PlacementTrouble::NoInstances => {
+            format!("{unmet} Reason: No Container Instances were found in your cluster. {GUIDE}")
+        }
+        PlacementTrouble::Closest { instance, lack } => {
+            format!("{unmet} The closest matching container-instance {instance} {lack}. {GUIDE}")
+        }
+        PlacementTrouble::CapacityUnavailable => format!(
+            "service {service} was unable to place a task. Reason: Capacity is unavailable at this time. Please try \
+             again later or in a different availability zone. {GUIDE}"
+        ),
+    }
+}
+
+/// `(task ID) (task ID)`.
+struct TaskList<'a>(&'a [String]);
+
+impl fmt::Display for TaskList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, task) in self.0.iter().enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            write!(f, "{space}(task {task})")?;
+        }
+        Ok(())
+    }
+}
