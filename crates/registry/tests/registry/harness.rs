@@ -43,6 +43,13 @@ impl World {
         world
     }
 
+    /// The same with a store of the test's choice.
+    pub(crate) async fn with_store(store: Store) -> Self {
+        let world = Self::open(Arc::new(tempfile::tempdir().unwrap()), store, Arc::new(now()));
+        world.repository("app").await;
+        world
+    }
+
     fn open(directory: Arc<tempfile::TempDir>, store: Store, now_ms: Arc<AtomicI64>) -> Self {
         let clock: Clock = Arc::new({
             let now_ms = Arc::clone(&now_ms);

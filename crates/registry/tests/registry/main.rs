@@ -10,6 +10,7 @@ mod crash;
 mod ecr;
 mod harness;
 mod hostile;
+mod interleaved;
 mod lists;
 mod manifests;
 mod memory;

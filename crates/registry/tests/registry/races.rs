@@ -8,10 +8,14 @@ use gantry_registry::metadata::RepositoryRow;
 use gantry_registry::mutability::Mutability;
 
 use crate::harness::{World, index, keys, manifest};
+use crate::interleaved::{Gate, Interleaved};
+
+/// Where the interleavings start; any number will do.
+const SEED: u64 = 0x5eed;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_pushes_of_an_immutable_tag_exactly_one_wins() {
-    let world = World::new().await;
+    let world = World::with_store(Interleaved::store(SEED)).await;
     let row = RepositoryRow { mutability: Mutability::Immutable, ..Default::default() };
     world.repository_with("fixed", row).await;
     let mut images = Vec::new();
@@ -32,7 +36,7 @@ async fn of_two_pushes_of_an_immutable_tag_exactly_one_wins() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tag_pushed_by_many_points_at_one_image_and_only_that_image_knows_it() {
-    let world = World::new().await;
+    let world = World::with_store(Interleaved::store(SEED)).await;
     let mut images = Vec::new();
     for number in 0..8 {
         images.push(world.image("app", &number.to_string()).await);
@@ -56,7 +60,7 @@ async fn a_tag_pushed_by_many_points_at_one_image_and_only_that_image_knows_it()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn manifests_that_share_layers_are_pushed_side_by_side() {
-    let world = World::new().await;
+    let world = World::with_store(Interleaved::store(SEED)).await;
     let layer = world.push_blob("app", b"base").await;
     let mut images = Vec::new();
     for number in 0..32 {
@@ -73,7 +77,7 @@ async fn manifests_that_share_layers_are_pushed_side_by_side() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repository_deleted_as_empty_never_takes_an_acknowledged_image_with_it() {
-    let world = World::new().await;
+    let world = World::with_store(Interleaved::store(SEED)).await;
     for round in 0..30 {
         let name = format!("r{round}");
         world.repository(&name).await;
@@ -95,7 +99,7 @@ async fn a_repository_deleted_as_empty_never_takes_an_acknowledged_image_with_it
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_pushed_while_its_child_is_deleted_never_lacks_it() {
-    let world = World::new().await;
+    let world = World::with_store(Interleaved::store(SEED)).await;
     for round in 0..30 {
         let text = world.image("app", &format!("child {round}")).await;
         let child = Digest::of(text.as_bytes());
@@ -115,8 +119,8 @@ async fn a_list_pushed_while_its_child_is_deleted_never_lacks_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blob_removed_while_a_manifest_begins_to_use_it_is_either_or() {
-    let world = World::new().await;
-    for round in 0..30 {
+    let world = World::with_store(Interleaved::store(SEED)).await;
+    for round in 0..100 {
         let image = world.image("app", &format!("x{round}")).await;
         let layer = Digest::of(format!("layer x{round}").as_bytes());
         let layer_path = format!("/v2/app/blobs/{layer}");
@@ -133,7 +137,7 @@ async fn a_blob_removed_while_a_manifest_begins_to_use_it_is_either_or() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn collecting_beside_pushes_loses_nothing() {
-    let world = World::new().await;
+    let world = World::with_store(Interleaved::store(SEED)).await;
     // Everything is always past its grace here, so the collector takes whatever the rules allow.
     let eager = std::sync::Arc::new(gantry_registry::Registry::new(
         std::sync::Arc::clone(world.registry.blobs()),
@@ -178,4 +182,39 @@ async fn collecting_beside_pushes_loses_nothing() {
         let got = world.get(&format!("/v2/app/blobs/{layer}")).await;
         assert_eq!(got.body, format!("layer {number}").as_bytes());
     }
+}
+
+#[tokio::test]
+async fn a_manifest_that_comes_before_the_last_step_of_a_removal_keeps_its_blob() {
+    let gate = Gate::before_deleting("/ecr/000000000000/us-east-1/blobs/");
+    let world = World::with_store(Interleaved::with_gate(std::sync::Arc::clone(&gate))).await;
+    let image = world.image("app", "x").await;
+    let layer_path = format!("/v2/app/blobs/{}", Digest::of(b"layer x"));
+    let push = async {
+        gate.reached.notified().await;
+        let pushed = world.put_manifest("app", "v1", &image).await;
+        gate.open.notify_one();
+        pushed
+    };
+    let (removed, pushed) = tokio::join!(world.delete(&layer_path), push);
+    assert_eq!((pushed.status.as_u16(), removed.status.as_u16()), (201, 405));
+    assert_eq!(world.get(&layer_path).await.body, "layer x");
+}
+
+#[tokio::test]
+async fn an_image_pushed_before_the_last_step_of_a_deletion_keeps_its_repository() {
+    let gate = Gate::before_deleting("/ecr/000000000000/us-east-1/repositories/");
+    let world = World::with_store(Interleaved::with_gate(std::sync::Arc::clone(&gate))).await;
+    let image = world.image("app", "x").await;
+    let push = async {
+        gate.reached.notified().await;
+        let pushed = world.put_manifest("app", "v1", &image).await;
+        gate.open.notify_one();
+        pushed
+    };
+    let repository = keys("app");
+    let (deleted, pushed) = tokio::join!(world.registry.repository_delete(&repository, false), push);
+    assert_eq!(pushed.status, 201);
+    assert!(deleted.is_err());
+    assert_eq!(world.get("/v2/app/manifests/v1").await.body, image.as_bytes());
 }
