@@ -35,6 +35,8 @@ pub(crate) struct Parts<'a> {
     /// Generated files of /etc.
     pub(crate) files: Vec<Mount>,
     pub(crate) log: LogFile,
+    /// The most open files that this host can grant.
+    pub(crate) nofile_max: i64,
 }
 
 /// Describes container `definition` of `task`.
@@ -66,7 +68,7 @@ pub(crate) fn container_spec(
         privileged: definition.privileged,
         capabilities_add: linux.capabilities_add.clone(),
         capabilities_drop: linux.capabilities_drop.clone(),
-        ulimits: ulimits(task, definition),
+        ulimits: ulimits(task, definition, parts.nofile_max),
         sysctls: definition.system_controls.clone(),
         devices: linux.devices.iter().map(device).collect(),
         shm_bytes: linux.shared_memory_mib.map(|mib| mib * MIB),
@@ -76,6 +78,38 @@ pub(crate) fn container_spec(
         log: parts.log,
         labels: labels(task, definition),
     })
+}
+
+/// A container that does nothing but hold namespaces.
+pub(crate) fn pause_spec(id: String, rootfs: Rootfs, task_cgroup: &str) -> ContainerSpec {
+    ContainerSpec {
+        id,
+        task_cgroup: task_cgroup.to_owned(),
+        rootfs,
+        readonly_rootfs: true,
+        args: Vec::new(),
+        env: Vec::new(),
+        working_dir: "/".to_owned(),
+        user: String::new(),
+        hostname: None,
+        network: Namespace::Private,
+        pid: Namespace::Private,
+        ipc: Namespace::Private,
+        mounts: Vec::new(),
+        limits: Limits { cpu_shares: Some(CPU_SHARES_MIN), ..Limits::default() },
+        privileged: false,
+        capabilities_add: Vec::new(),
+        capabilities_drop: vec!["ALL".to_owned()],
+        ulimits: BTreeMap::new(),
+        sysctls: BTreeMap::new(),
+        devices: Vec::new(),
+        shm_bytes: None,
+        init_process: true,
+        no_new_privileges: true,
+        terminal: false,
+        log: LogFile { path: PathBuf::from("/dev/null"), max_bytes: None, max_files: 1 },
+        labels: BTreeMap::new(),
+    }
 }
 
 /// Docker's rule: an entry point of the definition drops the image's command as well.
@@ -156,10 +190,12 @@ fn limits(definition: &ContainerDefinition) -> Limits {
     }
 }
 
-fn ulimits(task: &TaskSpec, definition: &ContainerDefinition) -> BTreeMap<String, (i64, i64)> {
+fn ulimits(task: &TaskSpec, definition: &ContainerDefinition, nofile_max: i64) -> BTreeMap<String, (i64, i64)> {
     let mut ulimits = definition.ulimits.clone();
     if task.launch_type == LaunchType::Fargate {
-        ulimits.entry("nofile".to_owned()).or_insert((FARGATE_NOFILE, FARGATE_NOFILE));
+        // A default must not keep a task from starting; what a definition asks for is granted or refused.
+        let limit = FARGATE_NOFILE.min(nofile_max);
+        ulimits.entry("nofile".to_owned()).or_insert((limit, limit));
     }
     ulimits
 }
@@ -188,7 +224,7 @@ fn mounts(definition: &ContainerDefinition, volumes: Vec<Mount>, files: Vec<Moun
 fn namespace(mode: SharedNamespace) -> Namespace {
     match mode {
         SharedNamespace::Host => Namespace::Host,
-        // The task's shared one is entered when the container starts, if another container already runs.
+        // The task's shared one is entered when the container starts: its path lives as long as the pause container.
         SharedNamespace::Private | SharedNamespace::Task | SharedNamespace::None => Namespace::Private,
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Host {
     pub(crate) outbox: Outbox,
     pub(crate) registries: RegistryAccesses,
     pub(crate) logs: Logs,
+    /// The most open files that this host can grant a container.
+    pub(crate) nofile_max: i64,
     pub(crate) starts: Semaphore,
     pub(crate) pulls: Semaphore,
     pub(crate) teardowns: Teardowns,
@@ -111,6 +113,7 @@ impl Host {
             outbox: Outbox::new(),
             registries: parts.registries,
             logs: parts.logs,
+            nofile_max: nofile_max(),
             starts: Semaphore::new(STARTS_AT_A_TIME),
             pulls: Semaphore::new(PULLS_AT_A_TIME),
             teardowns: Teardowns::new(),
@@ -161,6 +164,17 @@ impl Host {
         let before = self.next_range_port.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         ports::range_base(before.unwrap_or(0), size)
     }
+}
+
+/// Only a process with the capability may raise its hard limit; containers inherit from the agent.
+fn nofile_max() -> i64 {
+    use rustix::{
+        process::{Resource, getrlimit},
+        thread::{CapabilitySet, capabilities},
+    };
+    let may_raise = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_RESOURCE));
+    let own = getrlimit(Resource::Nofile).maximum;
+    if may_raise { i64::MAX } else { own.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(i64::MAX) }
 }
 
 /// Stopped tasks whose records and logs are kept for whoever asks; the oldest gives way when there are too many.

@@ -33,6 +33,16 @@ impl TaskSpec {
         task_id(&self.arn)
     }
 
+    /// Whether its containers share a namespace, which a pause container then holds.
+    pub(crate) fn has_pause(&self) -> bool {
+        self.pid == SharedNamespace::Task || self.ipc == SharedNamespace::Task
+    }
+
+    /// Id of the pause container at the runtime.
+    pub(crate) fn pause_id(&self) -> String {
+        format!("{}-pause", self.id())
+    }
+
     pub(crate) fn index_of(&self, container: &str) -> Option<usize> {
         self.containers.iter().position(|candidate| candidate.name == container)
     }

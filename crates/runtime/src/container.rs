@@ -43,7 +43,8 @@ pub struct ContainerSpec {
     pub rootfs: Rootfs,
     /// Remount the root read-only.
     pub readonly_rootfs: bool,
-    /// Program and arguments, never empty.
+    /// Program and arguments. Empty only with `init_process`: then the init alone runs until SIGTERM, and holds the
+    /// container's namespaces for others.
     pub args: Vec<String>,
     /// `KEY=value`, final.
     pub env: Vec<String>,

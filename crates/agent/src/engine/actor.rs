@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     plan::{Action, Plan, advance, plan_task},
-    state::{Event, Phase, Provision, TaskState},
+    state::{Event, Provision, TaskState},
     steps::{self, CreateInput},
 };
 use crate::{
@@ -358,15 +358,11 @@ impl Actor {
     }
 
     fn begin_start(&mut self, index: usize, host: Arc<Host>, task: Arc<TaskSpec>) -> AbortHandle {
-        let running = |(other, known): &(usize, &super::state::ContainerState)| {
-            *other != index && known.phase == Phase::Running && !known.restarting
-        };
-        let sibling = self.state.containers.iter().enumerate().find(running).map(|(_, known)| known.id.clone());
         let Some(spec) = self.state.containers[index].spec.clone() else {
             let missing = ContainerReason::CannotStart("started before it was created".to_owned());
             return self.container(index, async move { Event::Started(Err(missing)) });
         };
-        self.container(index, async move { Event::Started(steps::start(&host, &task, spec, sibling.as_deref()).await) })
+        self.container(index, async move { Event::Started(steps::start(&host, &task, spec).await) })
     }
 
     fn begin_signal(&mut self, index: usize, host: Arc<Host>) -> AbortHandle {
@@ -384,7 +380,11 @@ impl Actor {
     async fn finish(&mut self) {
         let host = Arc::clone(&self.host);
         self.running.shutdown().await;
-        let ids: Vec<String> = self.state.containers.iter().map(|container| container.id.clone()).collect();
+        let mut ids: Vec<String> = self.state.containers.iter().map(|container| container.id.clone()).collect();
+        if self.task.has_pause() {
+            // Last, as the others live in its namespaces.
+            ids.push(self.task.pause_id());
+        }
         if !self.state.torn_down {
             self.tear_down(&ids).await;
             self.state.torn_down = true;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     reason::ContainerReason,
-    task::{SharedNamespace, TaskNetwork, TaskSpec},
+    task::{TaskNetwork, TaskSpec},
 };
 
 /// A step of I/O. Numbers are container indexes. An action is its own key: the same one never runs twice at a time.
@@ -177,23 +177,26 @@ impl Planner<'_> {
         if !network_ready && !task_namespace_missing {
             self.act(Action::Network(index));
         }
-        if container.image.is_some() && network_ready && self.state.provision.is_some() {
+        let ready = container.image.is_some() && network_ready && self.state.provision.is_some();
+        if ready && self.may_enter_shared_namespace() {
             self.act(Action::Create(index));
         }
     }
 
     fn start(&mut self, index: usize) {
-        if self.state.recorded && self.may_enter_shared_namespace(index) {
+        if self.state.recorded {
             self.act(Action::Start(index));
         }
     }
 
-    /// The first container of a task makes the namespaces that the others join, so it starts alone.
-    fn may_enter_shared_namespace(&self, index: usize) -> bool {
-        let shared = self.task.pid == SharedNamespace::Task || self.task.ipc == SharedNamespace::Task;
-        let someone_runs = self.state.containers.iter().any(|other| other.phase == Phase::Running && !other.restarting);
-        let someone_starts = |action: &Action| matches!(action, Action::Start(other) if *other != index);
-        !shared || someone_runs || !self.busy.iter().chain(&self.plan.actions).any(someone_starts)
+    /// The first container that is created starts the pause container, so it is created alone, and only when the
+    /// task's record is on disk.
+    fn may_enter_shared_namespace(&self) -> bool {
+        let pause_runs = self.state.containers.iter().any(|container| container.spec.is_some());
+        let creating = |action: &Action| matches!(action, Action::Create(_));
+        !self.task.has_pause()
+            || pause_runs
+            || (self.state.recorded && !self.busy.iter().chain(&self.plan.actions).any(creating))
     }
 
     fn running(&mut self, index: usize) {

@@ -259,9 +259,14 @@ fn health_checks_come_when_they_are_due() {
 }
 
 #[test]
-fn the_first_container_of_a_shared_namespace_starts_alone() {
+fn the_first_container_of_a_shared_namespace_is_created_alone() {
     let mut shared = task(vec![container("a"), container("b")]);
     shared.pid = SharedNamespace::Task;
-    Case::new(shared.clone()).created(0).created(1).check(&[Start(0)]);
-    Case::new(shared).running(0).created(1).busy(&[Wait(0)]).check(&[Start(1)]);
+    let ready = || Case::new(shared.clone()).pulled(0).networked(0).pulled(1).networked(1);
+    ready().check(&[Create(0)]);
+    ready().busy(&[Create(0)]).check(&[]);
+    ready().created(0).check(&[Start(0), Create(1)]);
+    let mut unrecorded = ready().busy(&[Record]);
+    unrecorded.state.recorded = false;
+    unrecorded.check(&[]);
 }

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 use super::state::{ContainerNetwork, Event, Exit, Provision};
 use crate::{
     config::ImagePullBehavior,
-    container_spec::{Parts, container_spec, hostname},
+    container_spec::{Parts, container_spec, hostname, pause_spec},
     etc_files,
     host::Host,
     logs::log_file_of,
@@ -232,7 +232,9 @@ pub(crate) async fn create(
     let volumes = prepare_volumes(host, task, index, &input.image);
     let files = write_etc_files(host, task, index, &input, hostname.as_deref());
     let stream = host.logs.prepare(task, index, &input.id);
-    let (rootfs, volumes, files, ()) = tokio::try_join!(rootfs, volumes, files, stream)?;
+    let pause =
+        async { if task.has_pause() { start_pause(host, task, &input.image, &input.cgroup).await } else { Ok(()) } };
+    let (rootfs, volumes, files, (), ()) = tokio::try_join!(rootfs, volumes, files, stream, pause)?;
     let parts = Parts {
         id: &input.id,
         task_cgroup: &input.cgroup,
@@ -243,6 +245,7 @@ pub(crate) async fn create(
         volumes,
         files,
         log: log_of(host, task, index, &input.id),
+        nofile_max: host.nofile_max,
     };
     container_spec(task, definition, parts).map(Box::new)
 }
@@ -351,28 +354,31 @@ async fn write_etc_files(
     Ok(mounts)
 }
 
-/// Executes the container. `sibling` is a running container of the task, whose namespaces are shared where asked.
-pub(crate) async fn start(
-    host: &Host,
-    task: &TaskSpec,
-    mut spec: ContainerSpec,
-    sibling: Option<&str>,
-) -> Result<Started, ContainerReason> {
+/// Executes the container, in the task's own namespaces where it has some.
+pub(crate) async fn start(host: &Host, task: &TaskSpec, mut spec: ContainerSpec) -> Result<Started, ContainerReason> {
     let containers = &host.runtime.containers;
     let _turn = host.starts.acquire().await;
-    if let Some(sibling) = sibling {
-        let shared = async |kind: &str| {
-            let path = containers.namespace_path(sibling, kind).await;
-            path.map(Namespace::Path).map_err(|error| ContainerReason::from_start(&error))
-        };
-        if task.pid == SharedNamespace::Task {
-            spec.pid = shared("pid").await?;
-        }
-        if task.ipc == SharedNamespace::Task {
-            spec.ipc = shared("ipc").await?;
-        }
+    let shared = async |kind: &str| {
+        let path = containers.namespace_path(&task.pause_id(), kind).await;
+        path.map(Namespace::Path).map_err(|error| ContainerReason::from_start(&error))
+    };
+    if task.pid == SharedNamespace::Task {
+        spec.pid = shared("pid").await?;
+    }
+    if task.ipc == SharedNamespace::Task {
+        spec.ipc = shared("ipc").await?;
     }
     containers.start(&spec).await.map_err(|error| ContainerReason::from_start(&error))
+}
+
+/// Starts the container that holds the task's namespaces: nothing but an init, on the image of whichever container
+/// comes first. Its end would be the end of every process in its pid namespace, so no container of the task can be it.
+async fn start_pause(host: &Host, task: &TaskSpec, image: &Image, cgroup: &str) -> Result<(), ContainerReason> {
+    let id = task.pause_id();
+    let rootfs = host.runtime.images.prepare_rootfs(&id, image).await;
+    let rootfs = rootfs.map_err(|error| ContainerReason::from_create(&error))?;
+    let started = host.runtime.containers.start(&pause_spec(id, rootfs, cgroup)).await;
+    started.map(drop).map_err(|error| ContainerReason::from_start(&error))
 }
 
 /// Waits for the container's end.

@@ -55,6 +55,7 @@ impl Supervisor {
         let mut owned = BTreeSet::new();
         for Record { task, mut state, .. } in records {
             owned.extend(state.containers.iter().map(|container| container.id.clone()));
+            owned.insert(task.pause_id());
             let now_ms = supervisor.host.now_ms();
             adopt(now_ms, &supervisor.host, &task, &mut state, &listed);
             supervisor.spawn(task, state);

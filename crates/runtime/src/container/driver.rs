@@ -136,7 +136,7 @@ impl Inner {
     /// Makes the bundle of a start and asks for the shim.
     fn begin(&self, spec: &ContainerSpec) -> Result<Begun, ContainerError> {
         let bundle = self.bundle(&spec.id)?;
-        if spec.args.is_empty() {
+        if spec.args.is_empty() && !spec.init_process {
             return Err(Failure::Command("no command specified".to_owned()).into());
         }
         if bundle.exists() {

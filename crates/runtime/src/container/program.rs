@@ -56,6 +56,11 @@ impl Program {
     }
 
     fn try_execute(&self) -> Result<std::convert::Infallible, Failure> {
+        if self.is_pause() {
+            let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
+            self.restrict()?;
+            run_pause();
+        }
         let executable = self.executable()?;
         let strings = |list: &[String]| {
             let strings: Result<Vec<CString>, _> = list.iter().map(|text| CString::new(text.as_str())).collect();
@@ -74,6 +79,11 @@ impl Program {
             Ok(never) => Ok(never),
             Err(error) => Err(exec_failure(&executable, error)),
         }
+    }
+
+    /// Only the init, to hold namespaces.
+    fn is_pause(&self) -> bool {
+        self.init && self.args.is_empty()
     }
 
     /// Filter first, while we may; then capabilities.
@@ -229,10 +239,31 @@ fn run_init(child: nix::unistd::Pid) -> ! {
     }
 }
 
+/// Process 1 of namespaces that others join: reaps until it is told to end.
+fn run_pause() -> ! {
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    close_all_but_stdio();
+    let _ = std::env::set_current_dir("/");
+    let signals = SigSet::all();
+    loop {
+        match signals.wait() {
+            Ok(Signal::SIGCHLD) => {
+                while !matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive) | Err(_)) {}
+            }
+            Ok(Signal::SIGTERM | Signal::SIGINT) => std::process::exit(0),
+            _ => {}
+        }
+    }
+}
+
 /// `gantry shim init -- PROGRAM…`: the init of containers started by an OCI binary, which has put every restriction in
 /// place already.
 pub(super) fn run_as_init(args: &[&str]) -> std::io::Result<()> {
     let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+    if args.is_empty() {
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
+        run_pause();
+    }
     let path = std::env::var("PATH").unwrap_or_default();
     let fail = |failure: Failure| std::io::Error::other(format!("{failure:?}"));
     let executable = find_executable(args.first().map_or("", String::as_str), &path).map_err(fail)?;
@@ -258,6 +289,9 @@ pub(super) struct ProgramExecutor(pub(super) Rc<Program>);
 
 impl Executor for ProgramExecutor {
     fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
+        if self.0.is_pause() {
+            return Ok(());
+        }
         self.0.executable().map(drop).map_err(|failure| {
             self.0.report(&failure);
             ExecutorValidationError::ArgValidationError(format!("{failure:?}"))

@@ -102,10 +102,12 @@ pub(super) fn oci_configuration(spec: &ContainerSpec, facts: &Facts) -> Result<V
 /// `process` of a configuration; with other arguments also what `exec --process` of OCI binaries takes.
 pub(super) fn process(spec: &ContainerSpec, facts: &Facts) -> Result<Value, Failure> {
     let identity = &facts.identity;
+    // The library wants a program; a pause container has none, and its init is what is executed.
+    let pause = vec!["pause".to_owned()];
     Ok(json!({
         "terminal": spec.terminal,
         "user": {"uid": identity.uid, "gid": identity.gid, "additionalGids": identity.groups},
-        "args": spec.args,
+        "args": if spec.args.is_empty() { &pause } else { &spec.args },
         "env": environment(spec, identity),
         "cwd": working_directory(spec),
         "capabilities": capability_sets(facts),
