@@ -123,17 +123,16 @@ def test_gantry_up_leaves_tasks_running_over_a_restart(own_gantry, name):
     assert containers(gantry) == before
 
 
-@pytest.mark.parametrize("reference, expected", [
-    ("{own}/nothing-here:1", "CannotPullContainerError"),
-    ("127.0.0.1:1/unreachable:1", "CannotPullContainerError"),
-    ("{own}/busybox:no-such-tag", "CannotPullContainerError"),
-])
-def test_an_image_that_cannot_be_pulled_has_a_reason(gantry, name, reference, expected):
+@pytest.mark.parametrize("reference", [
+    "{own}/nothing-here:1", "127.0.0.1:1/unreachable:1", "{own}/busybox:no-such-tag"])
+def test_an_image_that_cannot_be_pulled_has_a_reason(gantry, name, reference):
     reference = reference.format(own=f"localhost:{gantry.port}")
     definition = register(gantry, name, {"image": reference})
     task = gantry.wait_for_status(run_task(gantry, definition), "STOPPED", 120)
     assert task["stopCode"] == "TaskFailedToStart"
-    assert task["stoppedReason"].startswith(expected), task["stoppedReason"]
+    assert task["stoppedReason"] == "Task failed to start"
+    reason = task["containers"][0]["reason"]
+    assert reason.startswith("CannotPullContainerError: ") and reference.split("/")[1].split(":")[0] in reason, reason
 
 
 def test_a_command_that_does_not_exist_has_a_reason(gantry, name):
@@ -158,7 +157,8 @@ def test_too_much_memory_is_a_failure_with_the_instances_reason(gantry, name):
     definition = register(gantry, name, {**SLEEP, "memory": 10_000_000})
     answer = gantry.client("ecs").run_task(taskDefinition=definition, launchType="EC2")
     assert answer["tasks"] == []
-    assert [failure["reason"] for failure in answer["failures"]] == ["RESOURCE:MEMORY"]
+    # Other tests may have registered instances without an agent; those fail with AGENT.
+    assert {failure["reason"] for failure in answer["failures"]} - {"AGENT"} == {"RESOURCE:MEMORY"}
 
 
 def test_services_with_an_image_that_fails_wait_longer_and_longer(gantry, name):
