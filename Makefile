@@ -8,6 +8,8 @@ SHELL := /bin/bash
 CALLER_HOME := $(if $(SUDO_USER),$(shell getent passwd $(SUDO_USER) | cut -d: -f6),$(HOME))
 export PATH := $(PATH):$(CALLER_HOME)/.cargo/bin
 export RUSTUP_HOME ?= $(CALLER_HOME)/.rustup
+# The steps of `make` say what failed themselves.
+export RUST_BACKTRACE = 0
 CARGO ?= cargo
 XTASK := $(CARGO) run --quiet --package xtask --
 
