@@ -95,6 +95,7 @@ class Gantry:
     def end(self):
         self.process.terminate()
         self.process.wait(30)
+        self.run("teardown")
         subprocess.run(["rm", "-rf", str(self.folder)])
 
 

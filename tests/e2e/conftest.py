@@ -196,6 +196,7 @@ def remove_everything(gantry):
             wait_until(lambda: not ecs.list_tasks(cluster=cluster)["taskArns"], 60, "the end of all tasks")
     finally:
         gantry.stop()
+        gantry.run("teardown")
 
 
 @pytest.fixture(scope="session")

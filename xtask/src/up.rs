@@ -48,6 +48,7 @@ pub(crate) fn down() -> Result<()> {
     let aws = sample::Aws::new(&root, &gantry)?;
     sample::remove(&aws)?;
     stop()?;
+    as_root(&gantry).arg("teardown").status()?;
     say("Gantry has stopped; its data stays in /var/lib/gantry");
     Ok(())
 }

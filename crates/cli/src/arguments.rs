@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Push(PushOptions),
     /// Print the logs of a task or of a log group.
     Logs(LogsOptions),
+    /// Remove the containers and networks that a Gantry left on this machine.
+    Teardown(TeardownOptions),
     /// Print the version.
     Version(OutputOptions),
 }
@@ -115,6 +117,13 @@ pub(crate) struct AgentOptions {
     /// How to log [default: text on a terminal, else json]
     #[arg(long, value_enum)]
     pub(crate) log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TeardownOptions {
+    /// Data directory of the Gantry, which must not be running [default: /var/lib/gantry]
+    #[arg(long, value_name = "DIR", env = "GANTRY_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -32,7 +32,7 @@ impl Client {
         let running = Running::read(data_dir);
         let endpoint = match &options.endpoint {
             Some(endpoint) => endpoint.trim_end_matches('/').to_string(),
-            None => running.as_ref().map_err(|error| retell(error))?.endpoint.clone(),
+            None => running.as_ref().map_err(retell)?.endpoint.clone(),
         };
         let region = options.region.clone();
         let region = region.or_else(|| running.as_ref().ok().map(|running| running.region.clone()));
@@ -77,7 +77,7 @@ impl Client {
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
         let problem = format!("no Gantry answers at {}", self.endpoint);
         if error.is_connect() {
-            return Hint::new(problem, "start it with `gantry up`, or say where it is with --endpoint");
+            return Hint::error(problem, "start it with `gantry up`, or say where it is with --endpoint");
         }
         anyhow::anyhow!("{problem}: {error}")
     }
@@ -86,7 +86,7 @@ impl Client {
 /// An `anyhow::Error` cannot be cloned; a hint can be told again.
 fn retell(error: &anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<Hint>() {
-        Some(hint) => Hint::new(hint.problem.clone(), hint.hint.clone()),
+        Some(hint) => Hint::error(hint.problem.clone(), hint.hint.clone()),
         None => anyhow::anyhow!("{error:#}"),
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod logs;
 pub(crate) mod push;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod teardown;
 pub(crate) mod up;
 pub(crate) mod version;
 

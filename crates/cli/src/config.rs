@@ -160,7 +160,7 @@ impl ServerConfig {
         use std::os::unix::fs::DirBuilderExt;
         let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.data_dir);
         created.map_err(|error| {
-            Hint::new(
+            Hint::error(
                 format!("could not create {}: {error}", self.data_dir.display()),
                 "run as root, or give a directory of your own with --data-dir",
             )
@@ -190,11 +190,11 @@ impl Running {
     pub(crate) fn read(data_dir: &Path) -> Result<Self> {
         let path = Self::path(data_dir);
         let text = std::fs::read(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::PermissionDenied => Hint::new(
+            std::io::ErrorKind::PermissionDenied => Hint::error(
                 format!("{} is not readable for you", path.display()),
                 "run this command as the user who runs Gantry (sudo)",
             ),
-            _ => Hint::new(
+            _ => Hint::error(
                 format!("no Gantry has run with {}", data_dir.display()),
                 "start one with `gantry up`, or name its directory with --data-dir",
             ),

@@ -15,21 +15,32 @@ use crate::{Hint, config::DEFAULT_DATA_DIR};
 /// Opens images, containers and networks below `DATA/runtime`.
 pub(crate) async fn open(data_dir: &Path, runtime: &str) -> Result<RuntimeParts> {
     if !rustix::process::geteuid().is_root() {
-        return Err(Hint::new(
+        return Err(Hint::error(
             "an agent makes containers, which needs root",
             "use sudo, or run the control plane alone with `gantry up --no-agent`",
         ));
     }
-    let root = data_dir.join("runtime");
+    let containers = containers(data_dir, runtime)?;
+    let images = LocalImages::open(data_dir.join("runtime/images"), ImageOptions::default());
+    let images = images.context("could not open the images")?;
+    let networks = networks(data_dir).await?;
+    Ok(RuntimeParts { images: Arc::new(images), containers: Arc::new(containers), networks: Arc::new(networks) })
+}
+
+/// Containers and networks alone, to remove them.
+pub(crate) async fn open_bare(data_dir: &Path) -> Result<(ShimContainers, LinuxNetworks)> {
+    Ok((containers(data_dir, "embedded")?, networks(data_dir).await?))
+}
+
+fn containers(data_dir: &Path, runtime: &str) -> Result<ShimContainers> {
     let program = std::env::current_exe().context("could not find this program's own file")?;
     let options = ShimOptions { runtime: chosen(runtime)?, program, cgroup_parent: cgroup_parent(data_dir) };
-    let containers = ShimContainers::open(root.join("containers"), options).context("could not open the containers")?;
-    let images =
-        LocalImages::open(root.join("images"), ImageOptions::default()).context("could not open the images")?;
-    let networks = LinuxNetworks::open(root.join("networks"), NetworkOptions::for_data_dir(data_dir))
-        .await
-        .context("could not set up the network")?;
-    Ok(RuntimeParts { images: Arc::new(images), containers: Arc::new(containers), networks: Arc::new(networks) })
+    ShimContainers::open(data_dir.join("runtime/containers"), options).context("could not open the containers")
+}
+
+async fn networks(data_dir: &Path) -> Result<LinuxNetworks> {
+    let options = NetworkOptions::for_data_dir(data_dir);
+    LinuxNetworks::open(data_dir.join("runtime/networks"), options).await.context("could not set up the network")
 }
 
 /// `embedded`, the name of an OCI runtime on the path, or its path.
@@ -46,7 +57,7 @@ fn chosen(runtime: &str) -> Result<Runtime> {
     };
     match found.filter(|path| path.is_file()) {
         Some(path) => Ok(Runtime::OciBinary(path)),
-        None => Err(Hint::new(
+        None => Err(Hint::error(
             format!("there is no container runtime '{runtime}'"),
             "say embedded, runc, crun, or the path of an OCI runtime",
         )),

@@ -44,6 +44,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Status(options) => commands::status::run(&options).await,
         Command::Push(options) => commands::push::run(options).await,
         Command::Logs(options) => commands::logs::run(&options).await,
+        Command::Teardown(options) => commands::teardown::run(&options).await,
         Command::Version(options) => commands::version::run(&options),
     }
 }
@@ -66,7 +67,7 @@ struct Hint {
 }
 
 impl Hint {
-    fn new(problem: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    fn error(problem: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
         anyhow::Error::new(Self { problem: problem.into(), hint: hint.into() })
     }
 }

@@ -32,11 +32,11 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
     let endpoint = options.endpoint.or_else(|| variable("GANTRY_ENDPOINT")).or(file.endpoint);
     let endpoint = endpoint.or_else(|| running.as_ref().map(|running| running.endpoint.clone()));
     let endpoint = endpoint.ok_or_else(|| {
-        Hint::new("the agent does not know its control plane", "say where it is with --endpoint http://HOST:4566")
+        Hint::error("the agent does not know its control plane", "say where it is with --endpoint http://HOST:4566")
     })?;
     let path = options.credentials.unwrap_or_else(|| credentials::instance_path(&data_dir));
     let key = AccessKey::read(&path).map_err(|error| {
-        Hint::new(
+        Hint::error(
             format!("{error:#}"),
             "copy instance-credentials from the server's data directory and name it with --credentials",
         )

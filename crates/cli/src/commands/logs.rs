@@ -82,7 +82,7 @@ async fn sources(client: &Client, options: &LogsOptions) -> Result<Vec<Source>> 
     let described: DescribeTasksResponse = client.call(&ecs::SERVICE, "DescribeTasks", &input).await?;
     let Some(task) = described.tasks.unwrap_or_default().into_iter().next() else {
         let hint = "name its cluster with --cluster; stopped tasks are forgotten after an hour";
-        return Err(Hint::new(format!("there is no task {} in cluster {}", options.target, options.cluster), hint));
+        return Err(Hint::error(format!("there is no task {} in cluster {}", options.target, options.cluster), hint));
     };
     let input = json!({ "taskDefinition": task.task_definition_arn });
     let described: DescribeTaskDefinitionResponse =

@@ -98,7 +98,7 @@ fn split(image: &str) -> Result<(&str, &str)> {
     };
     let first = repository.split('/').next().unwrap_or_default();
     if repository.is_empty() || tag.is_empty() || first.contains(':') {
-        return Err(Hint::new(
+        return Err(Hint::error(
             format!("'{image}' is not a repository and tag"),
             "name it like web:1; the registry is Gantry's own",
         ));

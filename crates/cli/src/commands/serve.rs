@@ -84,7 +84,7 @@ async fn open_store(data_dir: &Path) -> Result<Store> {
     let path = data_dir.join("state.redb");
     match Embedded::open(path, EmbeddedOptions::default()).await {
         Ok(store) => Ok(store),
-        Err(error @ OpenError::Locked { .. }) => Err(Hint::new(
+        Err(error @ OpenError::Locked { .. }) => Err(Hint::error(
             error.to_string(),
             "another Gantry runs with this data directory; stop it, or give this one its own with --data-dir",
         )),

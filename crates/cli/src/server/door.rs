@@ -47,7 +47,7 @@ impl Door {
                 std::io::ErrorKind::AddrInUse => "another Gantry may be running; choose another port with --listen",
                 _ => "choose an address of this machine with --listen",
             };
-            Hint::new(format!("could not listen on {address}: {error}"), hint)
+            Hint::error(format!("could not listen on {address}: {error}"), hint)
         })?;
         Ok(Self { listener, tls })
     }
