@@ -224,11 +224,11 @@ impl EcsView {
         let owner = ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() };
         for (task, present) in [(&old, false), (&new, true)] {
             let Some(host) = task.as_ref().and_then(|task| task.record.host.clone()) else { continue };
-            let entry = self.hosts.entry(host).or_default();
+            let entry = self.hosts.entry(host.clone()).or_default();
             if present { entry.add(&owner, task.as_ref()) } else { entry.remove(task.as_ref()) }
+            self.drop_empty_host(&host);
         }
         let host = new.as_ref().or(old.as_ref()).and_then(|task| task.record.host.clone());
-        host.iter().for_each(|host| self.drop_empty_host(host));
         let service = new.as_ref().or(old.as_ref()).and_then(|task| task.record.service.clone());
         self.feed.send(Change::Task { key, host, service });
     }
@@ -346,3 +346,6 @@ fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -264,21 +264,25 @@ async fn awsvpc_tasks_have_addresses_of_their_own_and_give_them_back() {
         details.into_iter().find(|detail| detail.name.as_deref() == Some(name)).unwrap().value.unwrap()
     };
     let tasks = answer.tasks.unwrap();
-    let addresses: std::collections::BTreeSet<String> =
-        tasks.iter().map(|task| detail(task, "privateIPv4Address")).collect();
-    assert_eq!(addresses.len(), 3);
     assert_eq!(tasks[0].last_status.as_deref(), Some("PROVISIONING"));
-    assert_eq!(tasks[0].attachments.as_ref().unwrap()[0].status.as_deref(), Some("PRECREATED"));
+    let attachment = &tasks[0].attachments.as_ref().unwrap()[0];
+    assert_eq!((attachment.status.as_deref(), attachment.details.as_ref().unwrap().len()), (Some("PRECREATED"), 1));
+    let mut addresses = std::collections::BTreeSet::new();
+    for task in &tasks {
+        let arn = task.task_arn.clone().unwrap();
+        agent.told(&arn).await;
+        let interface = agent.desired[&arn].network_interface.clone().unwrap();
+        assert_eq!(interface.prefix_length, 20);
+        addresses.insert(interface.address.to_string());
+    }
+    assert_eq!(addresses.len(), 3);
     let arn = tasks[0].task_arn.clone().unwrap();
-    agent.told(&arn).await;
-    let interface = agent.desired[&arn].network_interface.clone().unwrap();
-    assert_eq!(interface.address.to_string(), detail(&tasks[0], "privateIPv4Address"));
-    assert_eq!(interface.prefix_length, 20);
     agent.report(&arn, ObservedStatus::Pending).await;
     assert_eq!(world.status(&arn).await, "PENDING");
     agent.report(&arn, ObservedStatus::Running).await;
     let task = world.task(&arn).await;
-    assert_eq!(task.attachments.unwrap()[0].status.as_deref(), Some("ATTACHED"));
+    assert_eq!(task.attachments.as_ref().unwrap()[0].status.as_deref(), Some("ATTACHED"));
+    assert!(addresses.contains(&detail(&task, "privateIPv4Address")));
     agent.report_with(&arn, ObservedStatus::Stopped, |task| task.stopped = exited()).await;
     let task = world.task(&arn).await;
     assert_eq!((task.last_status.as_deref(), task.version), (Some("STOPPED"), Some(5)));

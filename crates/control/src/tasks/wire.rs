@@ -7,7 +7,7 @@ use gantry_domain::{
 };
 
 use crate::{
-    records::{ContainerRecord, InstanceRecord, LaunchType, NetworkRecord, SharedRow, TaskRecord},
+    records::{AttachmentStatus, ContainerRecord, InstanceRecord, LaunchType, NetworkRecord, SharedRow, TaskRecord},
     tasks::overrides,
     view::{EcsView, TaskRow},
 };
@@ -129,6 +129,8 @@ fn interface(network: &NetworkRecord) -> ecs::NetworkInterface {
 
 fn attachment(scope: &Scope, network: &NetworkRecord) -> ecs::Attachment {
     let interface = &network.interface;
+    // Before the host has it, the real service tells the subnet and nothing else.
+    let shown = if network.status == AttachmentStatus::Precreated { 1 } else { 5 };
     let details = [
         ("subnetId", interface.subnet.clone()),
         ("networkInterfaceId", interface.id.clone()),
@@ -141,7 +143,7 @@ fn attachment(scope: &Scope, network: &NetworkRecord) -> ecs::Attachment {
         id: Some(network.attachment_id.clone()),
         r#type: Some("ElasticNetworkInterface".to_owned()),
         status: Some(network.status.as_str().to_owned()),
-        details: Some(details.into_iter().map(detail).collect()),
+        details: Some(details.into_iter().take(shown).map(detail).collect()),
     }
 }
 

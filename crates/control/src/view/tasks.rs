@@ -148,6 +148,7 @@ impl Tasks {
 
     /// Clients choose families and starters: groups that nobody uses any more must not pile up.
     fn drop_empty_groups(&mut self, task: &TaskRecord) {
+        self.by_launch_type.retain(|_, group| !group.is_empty());
         drop_if_empty(&mut self.by_family, task.task_definition.family.as_str());
         task.service.as_deref().inspect(|service| drop_if_empty(&mut self.by_service, service));
         task.started_by.as_deref().inspect(|started_by| drop_if_empty(&mut self.by_started_by, started_by));
