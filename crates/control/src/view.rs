@@ -225,7 +225,11 @@ impl EcsView {
         for (task, present) in [(&old, false), (&new, true)] {
             let Some(host) = task.as_ref().and_then(|task| task.record.host.clone()) else { continue };
             let entry = self.hosts.entry(host.clone()).or_default();
-            if present { entry.add(&owner, task.as_ref()) } else { entry.remove(task.as_ref()) }
+            if present {
+                entry.add(&owner, task.as_ref())
+            } else {
+                entry.remove(task.as_ref())
+            }
             self.drop_empty_host(&host);
         }
         let host = new.as_ref().or(old.as_ref()).and_then(|task| task.record.host.clone());

@@ -1,4 +1,4 @@
-//! Addresses of awsvpc tasks. Every subnet owns one /20 of 10.64.0.0/10, chosen by its name, so that the same subnet gets
+//! Addresses of awsvpc tasks. Every subnet owns one /20 of 10.64.0.0/11, chosen by its name, so that the same subnet gets
 //! the same addresses on a fresh store; within it addresses are given out in turn.
 
 use std::{
@@ -18,8 +18,8 @@ use crate::{
 
 /// First address of all blocks.
 const BASE: u32 = 0x0a40_0000; // 10.64.0.0
-/// /20 blocks in a /10.
-const BLOCKS: u16 = 1024;
+/// /20 blocks in a /11. The other half of 10.64.0.0/10 is for the hosts' own bridges.
+const BLOCKS: u16 = 512;
 /// Addresses in a block.
 const BLOCK_SIZE: u32 = 4096;
 /// Network, gateway, and two more that the real service keeps too.

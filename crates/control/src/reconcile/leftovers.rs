@@ -11,7 +11,7 @@ use crate::{Control, EcsView, keys, view::Change};
 const PER_TXN: usize = 200;
 /// Blocks in use from which unused subnets give theirs back: half of all. A subnet that is named again later gets a
 /// block as if for the first time, so nothing is lost but, perhaps, its old addresses.
-const BLOCKS_BEFORE_RECLAIM: usize = 512;
+const BLOCKS_BEFORE_RECLAIM: usize = 256;
 
 /// Forgets leftovers.
 #[derive(Debug)]

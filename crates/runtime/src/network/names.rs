@@ -70,9 +70,10 @@ impl NetworkOptions {
     }
 }
 
-/// The first address of a /20 in 10.64.0.0/10, away from where clouds and home routers put theirs.
+/// The first address of a /20 in 10.96.0.0/11, away from where clouds and home routers put theirs, and from
+/// 10.64.0.0/11, out of which the control plane gives subnets to awsvpc tasks.
 fn candidate(hash: &[u8; 32], attempt: u8) -> Ipv4Addr {
-    let second = hash[4].wrapping_add(attempt) % 64 + 64;
+    let second = hash[4].wrapping_add(attempt) % 32 + 96;
     Ipv4Addr::new(10, second, hash[5] & 0xf0, 1)
 }
 
