@@ -18,8 +18,10 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     plan::{Action, Plan, advance, plan_task},
+    pull,
     state::{Event, Provision, TaskState},
     steps::{self, CreateInput},
+    teardown,
 };
 use crate::{
     host::Host,
@@ -321,7 +323,7 @@ impl Actor {
     fn begin_pull(&mut self, index: usize, host: Arc<Host>, task: Arc<TaskSpec>) -> AbortHandle {
         self.state.pull_started_ms.get_or_insert(self.host.now_ms());
         let handle =
-            self.container(index, async move { Event::Pulled(steps::pull(&host, &task, index).await.map(Box::new)) });
+            self.container(index, async move { Event::Pulled(pull::pull(&host, &task, index).await.map(Box::new)) });
         self.pulls.insert(index, handle.clone());
         handle
     }
@@ -414,7 +416,7 @@ impl Actor {
     async fn tear_down(&self, ids: &[String]) {
         let _counted = self.host.teardowns.begin();
         let _turn = self.host.teardowns.turn().await;
-        steps::tear_down(&self.host, &self.task, ids).await;
+        teardown::tear_down(&self.host, &self.task, ids).await;
         debug!(task = self.task.id(), "task is taken apart");
     }
 

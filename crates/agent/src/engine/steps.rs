@@ -11,7 +11,7 @@ use gantry_runtime::{
     container::{
         ContainerError, ContainerSpec, ExecRequest, LogFile, Mount, MountSource, Namespace, Started, TaskLimits,
     },
-    image::{Image, ImageError, NoProgress, RegistryAccess},
+    image::Image,
     network::{Interface, NetworkError, NetworkRequest, Publish},
 };
 use tokio::time::timeout;
@@ -19,7 +19,6 @@ use tracing::{debug, warn};
 
 use super::state::{ContainerNetwork, Event, Exit, Provision};
 use crate::{
-    config::ImagePullBehavior,
     container_spec::{Parts, container_spec, hostname, pause_spec},
     etc_files,
     host::Host,
@@ -27,7 +26,7 @@ use crate::{
     ports,
     reason::{ContainerReason, chain},
     record::blocking,
-    task::{LaunchType, SharedNamespace, TaskNetwork, TaskSpec},
+    task::{SharedNamespace, TaskNetwork, TaskSpec},
     volumes::{Backing, VolumeMount, volume_mounts},
 };
 
@@ -69,77 +68,6 @@ pub(crate) async fn provision(host: &Host, task: &TaskSpec) -> Result<Provision,
     };
     let (cgroup, namespace) = tokio::try_join!(cgroup, namespace)?;
     Ok(Provision { cgroup, namespace })
-}
-
-/// Makes the image of a container available.
-pub(crate) async fn pull(host: &Host, task: &TaskSpec, index: usize) -> Result<Image, ContainerReason> {
-    let image = pull_as_configured(host, task, index).await?;
-    host.image_used(&image.digest);
-    Ok(image)
-}
-
-async fn pull_as_configured(host: &Host, task: &TaskSpec, index: usize) -> Result<Image, ContainerReason> {
-    let reference = &task.containers[index].image;
-    let _in_use = host.image_use.read().await;
-    let images = &host.runtime.images;
-    let behavior = match task.launch_type {
-        LaunchType::Fargate => ImagePullBehavior::Always,
-        LaunchType::Ec2 | LaunchType::External => host.config.image_pull_behavior,
-    };
-    let cached = images.cached(reference).await;
-    let ask = match behavior {
-        // A digest names one content for ever: there is nothing to ask.
-        _ if reference.contains("@sha256:") => false,
-        ImagePullBehavior::Default | ImagePullBehavior::Always => true,
-        ImagePullBehavior::Once | ImagePullBehavior::PreferCached => false,
-    };
-    if let Some(image) = &cached
-        && !ask
-    {
-        return Ok(image.clone());
-    }
-    match pull_from_registry(host, reference, cached.as_ref()).await {
-        Ok(image) => Ok(image),
-        Err(reason) => match cached {
-            Some(image) if behavior == ImagePullBehavior::Default => {
-                warn!(reference, reason = reason.text(), "registry not usable; going on with the image on the host");
-                Ok(image)
-            }
-            _ => Err(reason),
-        },
-    }
-}
-
-async fn pull_from_registry(host: &Host, reference: &str, cached: Option<&Image>) -> Result<Image, ContainerReason> {
-    let access = |error: crate::aws::AwsError| ContainerReason::CannotPullEcr(chain(&error));
-    let first = host.registries.access(reference).await.map_err(access)?;
-    match attempt(host, reference, cached, &first).await {
-        // The token may have been revoked, or be of an earlier control plane.
-        Err(ImageError::Denied { .. }) if first.basic.is_some() => {
-            host.registries.refused(reference).await;
-            let second = host.registries.access(reference).await.map_err(access)?;
-            attempt(host, reference, cached, &second).await
-        }
-        other => other,
-    }
-    .map_err(|error| ContainerReason::from_pull(&error))
-}
-
-async fn attempt(
-    host: &Host,
-    reference: &str,
-    cached: Option<&Image>,
-    access: &RegistryAccess,
-) -> Result<Image, ImageError> {
-    let images = &host.runtime.images;
-    if let Some(image) = cached
-        && images.resolve(reference, access).await? == image.digest
-    {
-        return Ok(image.clone());
-    }
-    // The permit is taken only here: a warm start does not queue behind downloads.
-    let _turn = host.pulls.acquire().await;
-    images.pull(reference, access, std::sync::Arc::new(NoProgress)).await
 }
 
 /// The network namespace of a container, with its ports published.
@@ -418,50 +346,5 @@ pub(crate) async fn signal(host: &Host, id: &str, signal: i32) {
         Ok(()) => debug!(container = id, signal, "signalled"),
         Err(ContainerError::NotRunning { .. }) => {}
         Err(error) => warn!(container = id, signal, %error, "signal was not delivered"),
-    }
-}
-
-/// Takes apart what a stopped task held: processes, networks, cgroup, writable layers, task volumes, generated files.
-pub(crate) async fn tear_down(host: &Host, task: &TaskSpec, ids: &[String]) {
-    let failed = |what: &str, error: &dyn std::error::Error| {
-        warn!(task = task.id(), what, error = chain(error), "left-over was not removed");
-    };
-    // Networks first: another task may be waiting for the ports.
-    for id in ids {
-        if matches!(task.network, TaskNetwork::Bridge | TaskNetwork::None | TaskNetwork::Awsvpc(_))
-            && let Err(error) = host.runtime.networks.remove(id).await
-        {
-            failed("container network", &error);
-        }
-    }
-    if matches!(task.network, TaskNetwork::Awsvpc(_))
-        && let Err(error) = host.runtime.networks.remove(task.id()).await
-    {
-        failed("task network", &error);
-    }
-    for id in ids {
-        if let Err(error) = host.runtime.containers.remove(id).await {
-            failed("container", &error);
-        }
-        if let Err(error) = host.runtime.images.remove_rootfs(id).await {
-            failed("writable layer", &error);
-        }
-    }
-    if let Err(error) = host.runtime.containers.remove_task_cgroup(task.id()).await {
-        failed("task cgroup", &error);
-    }
-    let mut directories: Vec<PathBuf> = ids.iter().map(|id| host.dirs.etc(id)).collect();
-    directories.push(host.dirs.volumes(task.id()).task);
-    let removed = blocking(move || {
-        for directory in directories {
-            match fs::remove_dir_all(&directory) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
-    });
-    if let Err(error) = removed.await {
-        failed("volumes", &error);
     }
 }
