@@ -1,6 +1,6 @@
 //! A control plane on a store in memory, and agents that speak through the door's sessions: they behave, but run
 //! nothing.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, dead_code, missing_docs, unreachable_pub)]
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -53,8 +53,9 @@ fn spread(left: Vec<usize>, instances: &[Instance<'_>], group: &str, attribute: 
     keep_least(left, |index| tasks.get(&instances[index].attribute(attribute)).copied().unwrap_or(0))
 }
 
-fn keep_least(mut left: Vec<usize>, cost: impl Fn(usize) -> u32) -> Vec<usize> {
-    let least = left.iter().map(|&index| cost(index)).min();
-    left.retain(|&index| Some(cost(index)) == least);
-    left
+fn keep_least(left: Vec<usize>, cost: impl Fn(usize) -> u32) -> Vec<usize> {
+    // Each cost once: looking attributes up is most of the work on a large cluster.
+    let costs: Vec<u32> = left.iter().map(|&index| cost(index)).collect();
+    let least = costs.iter().copied().min();
+    left.into_iter().zip(costs).filter(|(_, cost)| Some(*cost) == least).map(|(index, _)| index).collect()
 }
