@@ -71,11 +71,14 @@ async fn a_full_disk_loses_output_but_neither_the_container_nor_its_exit_code() 
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&disk).status().unwrap();
     assert!(mounted.success());
     let mut spec = fixture.shell(
-        "dd if=/dev/zero of=/disk/fill bs=1k count=2000 2>/dev/null; i=0; \
+        "while ! [ -e /disk/go ]; do :; done; dd if=/dev/zero of=/disk/fill bs=1k count=2000 2>/dev/null; i=0; \
          while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; rm /disk/fill; echo last; exit 6",
     );
     spec.log.path = disk.join("log");
     spec.mounts = vec![Mount { source: MountSource::Bind(disk.clone()), target: "/disk".into(), readonly: false }];
+    // Not before the start is over: a start that finds the disk full is refused, which is another test.
+    fixture.containers.start(&spec).await.unwrap();
+    std::fs::write(disk.join("go"), "").unwrap();
     let (record, output) = fixture.run(&spec).await;
     assert_eq!(record.exit_code, 6);
     assert!(output.ends_with("last\n"), "what is printed when there is room again is written");
