@@ -78,13 +78,54 @@ def fill(client, register_instances):
     return register_instances(client)
 
 
+def connect_agent(gantry, container_instance_arn):
+    """An agent that says it is there and then only listens: its tasks stay PENDING."""
+    import threading
+
+    import websocket
+
+    url = f"{gantry.url}/agent/v1/connect"
+    request = botocore.awsrequest.AWSRequest("GET", url)
+    credentials = botocore.credentials.Credentials(
+        gantry.environment["AWS_ACCESS_KEY_ID"], gantry.environment["AWS_SECRET_ACCESS_KEY"])
+    botocore.auth.SigV4Auth(credentials, "ecs", "us-east-1").add_auth(request)
+    headers = [f"{name}: {value}" for name, value in request.headers.items() if name.lower() != "host"]
+    agent = websocket.create_connection(url.replace("http", "ws", 1), header=headers, timeout=600)
+    agent.send(json.dumps({"type": "hello", "protocolVersion": 1, "containerInstanceArn": container_instance_arn,
+                           "agentVersion": "0.1.0", "bootId": "bench", "tasks": []}))
+
+    def listen():
+        try:
+            while agent.recv():
+                pass
+        except Exception:
+            pass  # the server has ended
+
+    def live():
+        try:
+            while True:
+                time.sleep(10)
+                agent.send(json.dumps({"type": "heartbeat"}))
+        except Exception:
+            pass
+
+    for work in (listen, live):
+        threading.Thread(target=work, daemon=True).start()
+    return agent
+
+
 def gantry_tasks(gantry):
     def go(client):
         resources = [{"name": "CPU", "type": "INTEGER", "integerValue": 1_000_000},
                      {"name": "MEMORY", "type": "INTEGER", "integerValue": 1_000_000},
                      {"name": "PORTS", "type": "STRINGSET", "stringSetValue": []},
                      {"name": "PORTS_UDP", "type": "STRINGSET", "stringSetValue": []}]
-        client.register_container_instance(cluster="bench", totalResources=resources, versionInfo={"agentVersion": "1.0.0"})
+        registered = client.register_container_instance(
+            cluster="bench", totalResources=resources, versionInfo={"agentVersion": "1.0.0"})
+        arn = registered["containerInstance"]["containerInstanceArn"]
+        connect_agent(gantry, arn)
+        wait_until(lambda: client.describe_container_instances(cluster="bench", containerInstances=[arn])[
+            "containerInstances"][0]["agentConnected"])
         arns = []
         while len(arns) < TASKS:
             answer = client.run_task(cluster="bench", taskDefinition="bench", count=10, launchType="EC2")

@@ -45,7 +45,7 @@ class Gantry:
         began = time.monotonic()
         self.process = subprocess.Popen(
             [GANTRY, self.role, "--data-dir", str(self.folder), "--listen", f"127.0.0.1:{self.port}",
-             "--log-level", "warn", *self.extra], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+             "--log-level", os.environ.get("BENCH_LOG", "warn"), *self.extra], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until(self.healthy, 60, 0.001)
         self.ready_seconds = time.monotonic() - began
 

@@ -17,7 +17,7 @@ def shims(folder):
             command = open(f"/proc/{pid}/cmdline").read()
         except OSError:
             continue
-        if "gantry" in command.split("\0")[0] and "shim" in command:
+        if command.split("\0")[1:2] == ["shim"]:
             found.append(int(pid))
     return found
 
