@@ -66,5 +66,7 @@ test-vm: ## The runtime's tests on cgroup v2 with systemd's layout, in a virtual
 	$(XTASK) test-vm
 
 bench: ## All benchmarks beside their peers; prints the tables of docs/benchmarks.md
+	tools/setup bench
 	$(CARGO) build --release --package gantry --quiet
+	$(CARGO) build --release --package gantry-registry --example load --quiet
 	.venv/bin/python benches/run.py

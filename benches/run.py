@@ -1,0 +1,11 @@
+"""All benchmarks, one after the other: the tables of docs/benchmarks.md. Each file also runs alone."""
+
+import api
+import memory
+import recovery
+import registry
+import start
+
+if __name__ == "__main__":
+    for benchmark in (start, api, memory, registry, recovery):
+        benchmark.main()
