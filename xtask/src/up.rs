@@ -147,7 +147,7 @@ fn print_next_steps(gantry: &Path, urls: &[String]) {
     println!("  eval \"$(sudo {program} env)\"; PATH=\"$PWD/.venv/bin:$PATH\"");
     println!("  aws ecs list-tasks --service-name sample-web");
     println!("  aws ecs update-service --service sample-web --desired-count 4");
-    println!("  aws logs tail /gantry/sample-web --follow");
+    println!("  sudo {program} logs /gantry/sample-web --follow");
     println!("  sudo {program} status");
     println!("  make down");
 }
