@@ -76,7 +76,7 @@ fn write_units(tree: &Path) -> Result<()> {
          stat -fc 'cgroup file system: %T' /sys/fs/cgroup; uname -r\n\
          status=0\n\
          for program in /tests/test-*; do\n\
-           GANTRY_SHIM=/tests/shim BUSYBOX=/tests/busybox GANTRY_VM=1 $program --test-threads=2 || status=1\n\
+           GANTRY_SHIM=/tests/shim BUSYBOX=/tests/busybox $program --test-threads=2 || status=1\n\
          done\n\
          echo '{RESULT}'$status\n\
          poweroff -f\n"

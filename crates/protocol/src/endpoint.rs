@@ -77,9 +77,8 @@ impl Endpoint {
             Err(fault) => return render_fault(self.service_hint(&parts), &fault, &request_id),
         };
         let info = routed.service.info();
-        let operation =
-            info.operations.iter().find(|known| known.name == routed.operation).map_or("", |known| known.name);
-        let answer = self.answer(&parts, &body, &routed, &request_id).await;
+        let known = info.operations.iter().find(|known| known.name == routed.operation).map(|known| known.name);
+        let answer = self.answer(&parts, &body, &routed, known, &request_id).await;
         let response = match answer {
             Ok(bytes) => render(info, StatusCode::OK, bytes, &request_id),
             Err(fault) => {
@@ -87,7 +86,12 @@ impl Endpoint {
                 render_fault(Some(info), &fault, &request_id)
             }
         };
-        self.observer.request(info.name, operation, response.status().as_u16(), started.elapsed().as_secs_f64());
+        self.observer.request(
+            info.name,
+            known.unwrap_or_default(),
+            response.status().as_u16(),
+            started.elapsed().as_secs_f64(),
+        );
         response
     }
 
@@ -96,19 +100,18 @@ impl Endpoint {
         parts: &Parts,
         body: &[u8],
         routed: &Routed<'_>,
+        operation: Option<&'static str>,
         request_id: &str,
     ) -> Result<Vec<u8>, Fault> {
         let info = routed.service.info();
         let caller = self.authenticate(parts, body, info, request_id)?;
-        if !info.operations.iter().any(|known| known.name == routed.operation) {
-            return Err(route::unknown_operation(info, &routed.operation));
-        }
-        access::authorize(&caller, info, &routed.operation)?;
+        let operation = operation.ok_or_else(|| route::unknown_operation(info, &routed.operation))?;
+        access::authorize(&caller, info, operation)?;
         let input = match &routed.form {
             Some(form) => Input::Query(form),
             None => Input::Json(body),
         };
-        let answered = routed.service.call(&caller, &routed.operation, input).await;
+        let answered = routed.service.call(&caller, operation, input).await;
         answered.unwrap_or_else(|| Err(route::unknown_operation(info, &routed.operation)))
     }
 

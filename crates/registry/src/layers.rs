@@ -244,7 +244,11 @@ impl Registry {
         let Ok(Some(link)) = self.metadata.link(keys, digest).await else { return };
         let key = keys.blob(digest);
         let row = LinkRow { damaged: true, ..link.row };
-        let _ = self.metadata.store.txn(Txn::new().require(&key, link.revision).put(&key, encode(&row))).await;
+        // A lost race is fine: whoever was faster knows more. The blob reads as absent either way.
+        match self.metadata.store.txn(Txn::new().require(&key, link.revision).put(&key, encode(&row))).await {
+            Ok(_) | Err(TxnError::Conflict { .. }) => {}
+            Err(error) => tracing::warn!(%digest, %error, "a damaged blob could not be marked"),
+        }
     }
 
     /// The error for a blob without a link: the repository may be what is missing.
