@@ -45,12 +45,13 @@ def wait_until(condition, seconds=30, what="the condition"):
 
 
 class Gantry:
-    """One Gantry with a data directory of its own; `roles` is "up", or "server" and "agent" apart."""
+    """One Gantry with a data directory of its own: "up", or "server" and "agent" apart, or the server alone."""
 
-    def __init__(self, folder, apart=False, extra=()):
+    def __init__(self, folder, apart=False, server_only=False, extra=()):
         self.folder = Path(folder)
         self.port = free_port()
         self.apart = apart
+        self.server_only = server_only
         self.extra = list(extra)
         self.processes = {}
 
@@ -58,7 +59,7 @@ class Gantry:
 
     def start(self, role=None):
         if role is None:
-            for each in ("server", "agent") if self.apart else ("up",):
+            for each in ("server",) if self.server_only else ("server", "agent") if self.apart else ("up",):
                 self.start(each)
             return self
         arguments = [GANTRY, role, "--data-dir", str(self.folder), "--log-level", "info"]
