@@ -16,7 +16,7 @@ mod service;
 pub mod sts;
 pub mod validate;
 
-pub use caller::{Caller, PrincipalKind};
+pub use caller::{Caller, Origin, PrincipalKind, Session};
 pub use codec::Codec;
 pub use fault::Fault;
 pub use scalar::{Blob, Timestamp};

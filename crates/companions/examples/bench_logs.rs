@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use gantry_api::Caller;
 use gantry_api::logs::*;
-use gantry_api::{Caller, PrincipalKind};
 use gantry_companions::logs::Logs as Service;
 use gantry_domain::Timestamp;
 use gantry_store::{Embedded, EmbeddedOptions};
@@ -113,12 +113,5 @@ fn now() -> i64 {
 }
 
 fn caller() -> Caller {
-    Caller {
-        account: "000000000000".into(),
-        region: "us-east-1".into(),
-        principal_arn: "arn:aws:iam::000000000000:root".into(),
-        kind: PrincipalKind::Root,
-        access_key_id: "AKIA".into(),
-        request_id: "r".into(),
-    }
+    Caller::root("000000000000", "us-east-1")
 }

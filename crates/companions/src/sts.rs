@@ -25,7 +25,7 @@ impl sts::Sts for Sts {
 fn user_id(caller: &Caller) -> String {
     match caller.kind {
         PrincipalKind::Root => caller.account.clone(),
-        PrincipalKind::Instance => {
+        PrincipalKind::User | PrincipalKind::AssumedRole | PrincipalKind::Instance => {
             let session = caller.principal_arn.rsplit('/').next().unwrap_or_default();
             format!("{}:{session}", caller.access_key_id)
         }
@@ -40,14 +40,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_root_user_is_its_account() {
-        let caller = Caller {
-            account: "000000000000".into(),
-            region: "us-east-1".into(),
-            principal_arn: "arn:aws:iam::000000000000:root".into(),
-            kind: PrincipalKind::Root,
-            access_key_id: "AKIAEXAMPLE".into(),
-            request_id: "r".into(),
-        };
+        let caller = Caller::root("000000000000", "us-east-1");
         let answer = Sts.get_caller_identity(&caller, GetCallerIdentityRequest::default()).await.unwrap();
         assert_eq!(answer.account.as_deref(), Some("000000000000"));
         assert_eq!(answer.user_id.as_deref(), Some("000000000000"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use gantry_api::logs::*;
-use gantry_api::{Caller, Fault, PrincipalKind};
+use gantry_api::{Caller, Fault};
 use gantry_companions::logs::Logs as Service;
 use gantry_domain::Timestamp;
 use gantry_store::{Memory, Store};
@@ -23,14 +23,7 @@ struct World {
 }
 
 fn caller(region: &str) -> Caller {
-    Caller {
-        account: "000000000000".into(),
-        region: region.into(),
-        principal_arn: "arn:aws:iam::000000000000:root".into(),
-        kind: PrincipalKind::Root,
-        access_key_id: "AKIA".into(),
-        request_id: "r".into(),
-    }
+    Caller::root("000000000000", region)
 }
 
 impl World {

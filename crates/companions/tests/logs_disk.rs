@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use gantry_api::Caller;
 use gantry_api::logs::*;
-use gantry_api::{Caller, PrincipalKind};
 use gantry_companions::logs::Logs as Service;
 use gantry_domain::Timestamp;
 use gantry_store::{Memory, Store};
@@ -37,14 +37,7 @@ impl Drop for SmallDisk {
 }
 
 fn caller() -> Caller {
-    Caller {
-        account: "000000000000".into(),
-        region: "us-east-1".into(),
-        principal_arn: "arn:aws:iam::000000000000:root".into(),
-        kind: PrincipalKind::Root,
-        access_key_id: "AKIA".into(),
-        request_id: "r".into(),
-    }
+    Caller::root("000000000000", "us-east-1")
 }
 
 async fn open(store: &Store, directory: &Path) -> Service {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gantry_api::{Caller, PrincipalKind, ecs};
+use gantry_api::{Caller, ecs};
 use gantry_control::{Control, EcsService, Settings, SystemClock};
 use gantry_protocol::json::Json;
 use gantry_store::{Embedded, EmbeddedOptions};
@@ -58,12 +58,5 @@ async fn run(service: &EcsService, clients: usize, families: usize) -> f64 {
 }
 
 fn caller() -> Caller {
-    Caller {
-        account: "000000000000".into(),
-        region: "us-east-1".into(),
-        principal_arn: "arn:aws:iam::000000000000:root".into(),
-        kind: PrincipalKind::Root,
-        access_key_id: "AKIA".into(),
-        request_id: "request".into(),
-    }
+    Caller::root("000000000000", "us-east-1")
 }

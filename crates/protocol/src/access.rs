@@ -54,6 +54,7 @@ mod tests {
             kind,
             access_key_id: "AKIA".into(),
             request_id: "r".into(),
+            ..Caller::root("000000000000", "us-east-1")
         };
         authorize(&caller, service, operation).map_err(|fault| fault.code)
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gantry_api::{Caller, Fault, ServiceInfo};
+use gantry_api::{Caller, Fault, Origin, ServiceInfo};
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -135,6 +135,8 @@ impl Endpoint {
             kind: verified.key.kind,
             access_key_id: verified.access_key_id,
             request_id: request_id.to_string(),
+            session: None,
+            origin: Origin::default(),
         })
     }
 

@@ -238,7 +238,7 @@ impl Request<'_> {
     fn access(&self) -> Access {
         match self.caller.kind {
             PrincipalKind::Root => Access::Full,
-            PrincipalKind::Instance => Access::Pull,
+            PrincipalKind::User | PrincipalKind::AssumedRole | PrincipalKind::Instance => Access::Pull,
         }
     }
 }

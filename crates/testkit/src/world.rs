@@ -11,7 +11,7 @@ mod show;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use gantry_api::{Caller, Fault, PrincipalKind};
+use gantry_api::{Caller, Fault};
 use gantry_control::{
     Control, Door, EcsService, Random, Settings, TokioClock, reconcile::Reconcilers, records::ServiceStatus,
 };
@@ -103,14 +103,7 @@ impl World {
     }
 
     fn caller(&self) -> Caller {
-        Caller {
-            account: self.scope.account.clone(),
-            region: self.scope.region.clone(),
-            principal_arn: "arn:aws:iam::000000000000:root".to_owned(),
-            kind: PrincipalKind::Root,
-            access_key_id: "AKIATEST".to_owned(),
-            request_id: "test".to_owned(),
-        }
+        Caller::root(self.scope.account.clone(), self.scope.region.clone())
     }
 
     fn now(&self) -> Timestamp {

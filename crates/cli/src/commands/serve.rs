@@ -182,7 +182,7 @@ pub(crate) async fn wait_for_signal() -> Result<()> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use gantry_api::{Caller, Codec, Fault, OperationInfo, PrincipalKind, ServiceInfo};
+    use gantry_api::{Caller, Codec, Fault, OperationInfo, ServiceInfo};
     use gantry_store::Memory;
 
     use super::*;
@@ -193,14 +193,7 @@ mod tests {
     }
 
     fn caller() -> Caller {
-        Caller {
-            account: "000000000000".into(),
-            region: "us-east-1".into(),
-            principal_arn: "arn:aws:iam::000000000000:root".into(),
-            kind: PrincipalKind::Root,
-            access_key_id: "AKIA".into(),
-            request_id: "r".into(),
-        }
+        Caller::root("000000000000", "us-east-1")
     }
 
     /// An empty input that is not held against the model, so that it reaches every operation.

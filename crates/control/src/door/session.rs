@@ -6,7 +6,7 @@ use std::{
 };
 
 use gantry_api::{
-    Caller, Fault, PrincipalKind,
+    Caller, Fault,
     agent::{AgentMessage, ControlMessage, DesiredTask, ObservedTask, PROTOCOL_VERSION},
 };
 use gantry_domain::{
@@ -275,9 +275,6 @@ fn instance_key(caller: &Caller, arn: &str) -> Result<InstanceKey, Ended> {
     };
     if arn.scope != Scope::new(&caller.account, &caller.region) {
         return Err(refused());
-    }
-    match caller.kind {
-        PrincipalKind::Root | PrincipalKind::Instance => {}
     }
     Ok(InstanceKey { scope: arn.scope, cluster, id: instance })
 }

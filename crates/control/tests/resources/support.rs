@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gantry_api::{Caller, Fault, PrincipalKind, ecs};
+use gantry_api::{Caller, Fault, ecs};
 use gantry_control::{Control, EcsService, Settings, SharedClock, SystemClock, keys};
 use gantry_domain::arn::{ContainerInstanceId, Name, Scope, TaskId};
 use gantry_protocol::json::Json;
@@ -22,14 +22,7 @@ impl Server {
 
     pub async fn with_clock(clock: SharedClock) -> Self {
         let control = Control::open(Memory::store(), clock, Settings::default()).await.unwrap();
-        let caller = Caller {
-            account: "000000000000".into(),
-            region: "us-east-1".into(),
-            principal_arn: "arn:aws:iam::000000000000:root".into(),
-            kind: PrincipalKind::Root,
-            access_key_id: "AKIA".into(),
-            request_id: "request".into(),
-        };
+        let caller = Caller::root("000000000000", "us-east-1");
         Self { service: EcsService::new(control.clone()), control, caller }
     }
 

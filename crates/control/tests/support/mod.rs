@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use gantry_api::{
-    Caller, Fault, PrincipalKind,
+    Caller, Fault,
     agent::{
         AgentMessage, ControlMessage, DesiredStatus, DesiredTask, ObservedContainer, ObservedStatus, ObservedTask,
         PROTOCOL_VERSION, StopReason,
@@ -165,14 +165,7 @@ impl World {
 }
 
 pub fn caller() -> Caller {
-    Caller {
-        account: "000000000000".into(),
-        region: "us-east-1".into(),
-        principal_arn: "arn:aws:iam::000000000000:root".into(),
-        kind: PrincipalKind::Root,
-        access_key_id: "AKIA".into(),
-        request_id: "r".into(),
-    }
+    Caller::root("000000000000", "us-east-1")
 }
 
 pub fn arns(answer: &ecs::RunTaskResponse) -> Vec<String> {

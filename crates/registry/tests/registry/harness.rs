@@ -179,17 +179,15 @@ pub(crate) fn keys(name: &str) -> RepositoryKeys {
 }
 
 pub(crate) fn caller(kind: PrincipalKind) -> Caller {
-    Caller {
-        account: ACCOUNT.to_owned(),
-        region: REGION.to_owned(),
-        principal_arn: match kind {
-            PrincipalKind::Root => format!("arn:aws:iam::{ACCOUNT}:root"),
-            PrincipalKind::Instance => format!("arn:aws:sts::{ACCOUNT}:assumed-role/instance/i-1"),
-        },
-        kind,
-        access_key_id: "AKIATEST".to_owned(),
-        request_id: "request".to_owned(),
-    }
+    let root = Caller::root(ACCOUNT, REGION);
+    let principal_arn = match kind {
+        PrincipalKind::Root => root.principal_arn.clone(),
+        PrincipalKind::User => format!("arn:aws:iam::{ACCOUNT}:user/alice"),
+        PrincipalKind::AssumedRole | PrincipalKind::Instance => {
+            format!("arn:aws:sts::{ACCOUNT}:assumed-role/instance/i-1")
+        }
+    };
+    Caller { principal_arn, kind, access_key_id: "AKIATEST".to_owned(), request_id: "request".to_owned(), ..root }
 }
 
 pub(crate) struct Call<'a> {
