@@ -54,6 +54,26 @@ pub enum RegistryError {
         /// The account.
         registry: String,
     },
+    /// No such creation template.
+    #[error(
+        "The repository creation template with prefix '{prefix}' does not exist in the registry with id '{registry}'"
+    )]
+    TemplateNotFound {
+        /// The prefix asked for.
+        prefix: String,
+        /// The account.
+        registry: String,
+    },
+    /// There is one already.
+    #[error(
+        "The repository creation template with prefix '{prefix}' already exists in the registry with id '{registry}'"
+    )]
+    TemplateAlreadyExists {
+        /// The prefix.
+        prefix: String,
+        /// The account.
+        registry: String,
+    },
     /// Bad resource tags.
     #[error(transparent)]
     ResourceTag(#[from] gantry_domain::tags::TagError),
@@ -347,6 +367,8 @@ impl RegistryError {
             Self::Parameter { .. }
             | Self::RepositoryAlreadyExists { .. }
             | Self::RepositoryNotEmpty { .. }
+            | Self::TemplateNotFound { .. }
+            | Self::TemplateAlreadyExists { .. }
             | Self::ResourceTag(_)
             | Self::ImageAlreadyExists { .. }
             | Self::LayerAlreadyExists { .. } => (400, "UNSUPPORTED"),
@@ -378,6 +400,8 @@ impl RegistryError {
             Self::RepositoryNotFound { .. } => fault::repository_not_found_exception(text),
             Self::RepositoryAlreadyExists { .. } => fault::repository_already_exists_exception(text),
             Self::RepositoryNotEmpty { .. } => fault::repository_not_empty_exception(text),
+            Self::TemplateNotFound { .. } => fault::template_not_found_exception(text),
+            Self::TemplateAlreadyExists { .. } => fault::template_already_exists_exception(text),
             Self::ResourceTag(TagError::TooMany) => fault::too_many_tags_exception(
                 "The list of tags on the repository is over the limit. The maximum number of tags that can be applied to a repository is 50.",
             ),

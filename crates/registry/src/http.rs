@@ -62,6 +62,16 @@ impl Call {
         Ok(keys)
     }
 
+    /// The same for a push, which makes the repository when it is missing and a creation template says so.
+    async fn allow_push(&self, name: &RepositoryName, action: Action) -> Result<RepositoryKeys, RegistryError> {
+        let keys = self.allow(name, action)?;
+        if let Some(template) = self.registry.template_for_push(&keys).await? {
+            self.allow(name, Action::CreateRepository)?;
+            self.registry.repository_create_by_itself(&keys, Some(&template)).await?;
+        }
+        Ok(keys)
+    }
+
     fn is_head(&self) -> bool {
         self.head.method == Method::HEAD
     }

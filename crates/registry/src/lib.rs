@@ -18,10 +18,12 @@ pub mod metadata;
 pub mod mutability;
 pub mod name;
 mod operations;
+pub mod prefix;
 pub mod push;
 pub mod push_image;
 mod registry;
 mod repositories;
+pub mod templates;
 pub mod token;
 mod verified;
 

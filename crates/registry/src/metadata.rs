@@ -8,6 +8,7 @@
 //! /ecr/ACCOUNT/REGION/blobs/NAME:DIGEST              LinkRow: the repository holds this blob
 //! /ecr/ACCOUNT/REGION/uses/NAME:DIGEST/BY            the manifest BY refers to the blob or manifest DIGEST
 //! /ecr/ACCOUNT/REGION/referrers/NAME:SUBJECT/DIGEST  ReferrerRow: DIGEST says SUBJECT is its subject
+//! /ecr/ACCOUNT/REGION/templates/PREFIX                TemplateRow (see `templates`)
 //! /ecr/holders/DIGEST/ACCOUNT/REGION/NAME            a hint for the collector: this repository may hold DIGEST
 //! ```
 //!
@@ -29,7 +30,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use keys::RepositoryKeys;
-pub(crate) use keys::{holders_prefix, parse_holder, repositories_prefix};
+pub(crate) use keys::{holders_prefix, parse_holder, repositories_prefix, template_key, templates_prefix};
 pub use rows::{ImageRow, LinkRow, ReferrerRow, RepositoryRow, TagRow};
 
 use crate::digest::Digest;
@@ -160,7 +161,7 @@ impl Metadata {
     }
 
     /// Rows whose keys begin with `prefix`, after the one that ends with `after`; and whether there are more.
-    async fn page<K, T: DeserializeOwned>(
+    pub(crate) async fn page<K, T: DeserializeOwned>(
         &self,
         prefix: &str,
         after: Option<&str>,

@@ -8,10 +8,14 @@ mod batch_delete_image;
 mod batch_get_image;
 mod complete_layer_upload;
 mod create_repository;
+mod create_repository_creation_template;
+mod creation_template;
 mod delete_repository;
+mod delete_repository_creation_template;
 mod describe_images;
 mod describe_registry;
 mod describe_repositories;
+mod describe_repository_creation_templates;
 mod get_authorization_token;
 mod get_download_url_for_layer;
 mod initiate_layer_upload;
@@ -22,6 +26,7 @@ mod put_image_scanning_configuration;
 mod put_image_tag_mutability;
 mod tag_resource;
 mod untag_resource;
+mod update_repository_creation_template;
 mod upload_layer_part;
 mod wire;
 
@@ -77,12 +82,38 @@ impl Ecr for Registry {
         Ok(create_repository::run(self, &Request { caller, action: "CreateRepository" }, input).await?)
     }
 
+    async fn create_repository_creation_template(
+        &self,
+        caller: &Caller,
+        input: CreateRepositoryCreationTemplateRequest,
+    ) -> Result<CreateRepositoryCreationTemplateResponse, Fault> {
+        Ok(create_repository_creation_template::run(
+            self,
+            &Request { caller, action: "CreateRepositoryCreationTemplate" },
+            input,
+        )
+        .await?)
+    }
+
     async fn delete_repository(
         &self,
         caller: &Caller,
         input: DeleteRepositoryRequest,
     ) -> Result<DeleteRepositoryResponse, Fault> {
         Ok(delete_repository::run(self, &Request { caller, action: "DeleteRepository" }, input).await?)
+    }
+
+    async fn delete_repository_creation_template(
+        &self,
+        caller: &Caller,
+        input: DeleteRepositoryCreationTemplateRequest,
+    ) -> Result<DeleteRepositoryCreationTemplateResponse, Fault> {
+        Ok(delete_repository_creation_template::run(
+            self,
+            &Request { caller, action: "DeleteRepositoryCreationTemplate" },
+            input,
+        )
+        .await?)
     }
 
     async fn describe_images(
@@ -107,6 +138,19 @@ impl Ecr for Registry {
         input: DescribeRepositoriesRequest,
     ) -> Result<DescribeRepositoriesResponse, Fault> {
         Ok(describe_repositories::run(self, &Request { caller, action: "DescribeRepositories" }, input).await?)
+    }
+
+    async fn describe_repository_creation_templates(
+        &self,
+        caller: &Caller,
+        input: DescribeRepositoryCreationTemplatesRequest,
+    ) -> Result<DescribeRepositoryCreationTemplatesResponse, Fault> {
+        Ok(describe_repository_creation_templates::run(
+            self,
+            &Request { caller, action: "DescribeRepositoryCreationTemplates" },
+            input,
+        )
+        .await?)
     }
 
     async fn get_authorization_token(
@@ -182,6 +226,19 @@ impl Ecr for Registry {
         Ok(untag_resource::run(self, &Request { caller, action: "UntagResource" }, input).await?)
     }
 
+    async fn update_repository_creation_template(
+        &self,
+        caller: &Caller,
+        input: UpdateRepositoryCreationTemplateRequest,
+    ) -> Result<UpdateRepositoryCreationTemplateResponse, Fault> {
+        Ok(update_repository_creation_template::run(
+            self,
+            &Request { caller, action: "UpdateRepositoryCreationTemplate" },
+            input,
+        )
+        .await?)
+    }
+
     async fn upload_layer_part(
         &self,
         caller: &Caller,
@@ -213,6 +270,22 @@ impl Request<'_> {
         let name = name.unwrap_or_default();
         let keys = RepositoryKeys::new(&scope, &name.parse().map_err(|_| RegistryError::NameInvalid(name.to_owned()))?);
         self.allow(&scope, &keys.arn())?;
+        Ok(keys)
+    }
+
+    /// The same for a push, which makes the repository when it is missing and a creation template says so.
+    async fn repository_for_push(
+        &self,
+        registry: &Registry,
+        registry_id: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<RepositoryKeys, RegistryError> {
+        let keys = self.repository(registry_id, name)?;
+        if let Some(template) = registry.template_for_push(&keys).await? {
+            let create = Request { caller: self.caller, action: "CreateRepository" };
+            create.repository(registry_id, name)?;
+            registry.repository_create_by_itself(&keys, Some(&template)).await?;
+        }
         Ok(keys)
     }
 

@@ -42,6 +42,7 @@ pub(super) enum Action {
     CompleteLayerUpload,
     PutImage,
     BatchDeleteImage,
+    CreateRepository,
 }
 
 impl Action {
@@ -57,6 +58,7 @@ impl Action {
             Self::CompleteLayerUpload => "CompleteLayerUpload",
             Self::PutImage => "PutImage",
             Self::BatchDeleteImage => "BatchDeleteImage",
+            Self::CreateRepository => "CreateRepository",
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) async fn put(
     name: &RepositoryName,
     reference: &str,
 ) -> Result<Response, RegistryError> {
-    let keys = call.allow(name, Action::PutImage)?;
+    let keys = call.allow_push(name, Action::PutImage).await?;
     let (digest, mut tags) = match parse_reference(reference)? {
         Reference::Digest(digest) => (Some(digest), Vec::new()),
         Reference::Tag(tag) => (None, vec![tag]),

@@ -23,7 +23,7 @@ const WHOLE_IN_MEMORY_SIZE_MAX: u64 = 1024 * 1024;
 
 /// `POST …/blobs/uploads/`: mounts, takes a whole blob, or begins an upload, by what the query says.
 pub(super) async fn start(call: &Call, body: Body, name: &RepositoryName) -> Result<Response, RegistryError> {
-    let keys = call.allow(name, Action::InitiateLayerUpload)?;
+    let keys = call.allow_push(name, Action::InitiateLayerUpload).await?;
     if let Some(digest) = call.query.get("mount") {
         let digest = parse_digest(digest)?;
         if mount(call, &keys, &digest).await? {

@@ -4,6 +4,7 @@ use gantry_domain::arn::Scope;
 
 use crate::digest::Digest;
 use crate::name::{RepositoryName, Tag};
+use crate::prefix::RepositoryPrefix;
 
 /// The keys of one repository.
 #[derive(Debug, Clone)]
@@ -98,6 +99,14 @@ impl RepositoryKeys {
 
 pub(crate) fn repositories_prefix(scope: &Scope) -> String {
     format!("/ecr/{}/{}/repositories/", scope.account, scope.region)
+}
+
+pub(crate) fn templates_prefix(scope: &Scope) -> String {
+    format!("/ecr/{}/{}/templates/", scope.account, scope.region)
+}
+
+pub(crate) fn template_key(scope: &Scope, prefix: &RepositoryPrefix) -> String {
+    format!("{}{prefix}", templates_prefix(scope))
 }
 
 pub(crate) fn holders_prefix(digest: &Digest) -> String {

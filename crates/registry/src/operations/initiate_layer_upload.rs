@@ -11,7 +11,8 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: InitiateLayerUploadRequest,
 ) -> Result<InitiateLayerUploadResponse, RegistryError> {
-    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let keys =
+        request.repository_for_push(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     let id = registry.upload_start(&keys, Algorithm::Sha256).await?;
     Ok(InitiateLayerUploadResponse { upload_id: Some(id), part_size: Some(PART_SIZE) })
 }

@@ -10,7 +10,8 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: PutImageRequest,
 ) -> Result<PutImageResponse, RegistryError> {
-    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let keys =
+        request.repository_for_push(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     let tag = input.image_tag.map(|tag| tag.parse().map_err(|_| RegistryError::TagInvalid(tag))).transpose()?;
     let digest = input
         .image_digest

@@ -47,7 +47,15 @@ pub(super) fn repository(registry: &Registry, keys: &RepositoryKeys, row: &Repos
 pub(super) fn mutability_out(
     row: &RepositoryRow,
 ) -> (ImageTagMutability, Option<Vec<ImageTagMutabilityExclusionFilter>>) {
-    let mutability = match row.mutability {
+    mutability_wire(row.mutability, &row.mutability_filters)
+}
+
+/// The same of its parts.
+pub(super) fn mutability_wire(
+    mode: Mutability,
+    filters: &[String],
+) -> (ImageTagMutability, Option<Vec<ImageTagMutabilityExclusionFilter>>) {
+    let mutability = match mode {
         Mutability::Mutable => ImageTagMutability::Mutable,
         Mutability::Immutable => ImageTagMutability::Immutable,
         Mutability::ImmutableWithExclusion => ImageTagMutability::ImmutableWithExclusion,
@@ -57,7 +65,7 @@ pub(super) fn mutability_out(
         filter: Some(filter.clone()),
         filter_type: Some(ImageTagMutabilityExclusionFilterType::Wildcard),
     };
-    let filters = row.mutability.takes_filters().then(|| row.mutability_filters.iter().map(filter).collect());
+    let filters = mode.takes_filters().then(|| filters.iter().map(filter).collect());
     (mutability, filters)
 }
 

@@ -22,22 +22,22 @@ impl Codec for Json {
     }
 }
 
-async fn call_as(world: &World, caller: &Caller, operation: &str, input: Value) -> Result<Value, Fault> {
+pub(crate) async fn call_as(world: &World, caller: &Caller, operation: &str, input: Value) -> Result<Value, Fault> {
     let answer = ecr::dispatch(world.registry.as_ref(), caller, operation, &Json(input)).await.unwrap();
     answer.map(|bytes| serde_json::from_slice(&bytes).unwrap())
 }
 
-async fn call(world: &World, operation: &str, input: Value) -> Value {
+pub(crate) async fn call(world: &World, operation: &str, input: Value) -> Value {
     call_as(world, &caller(PrincipalKind::Root), operation, input).await.unwrap()
 }
 
-async fn refusal(world: &World, operation: &str, input: Value) -> (String, String) {
+pub(crate) async fn refusal(world: &World, operation: &str, input: Value) -> (String, String) {
     let fault = call_as(world, &caller(PrincipalKind::Root), operation, input).await.unwrap_err();
     (fault.code.to_owned(), fault.message)
 }
 
 /// Replaces times, which differ from run to run.
-fn without_times(mut value: Value) -> Value {
+pub(crate) fn without_times(mut value: Value) -> Value {
     fn walk(value: &mut Value) {
         match value {
             Value::Object(members) => {

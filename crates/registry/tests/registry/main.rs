@@ -16,4 +16,5 @@ mod manifests;
 mod memory;
 mod races;
 mod server;
+mod templates;
 mod uploads;
