@@ -12,6 +12,7 @@ mod manifests;
 mod path;
 mod query;
 mod range;
+mod referrers;
 mod uploads;
 
 use std::sync::Arc;
@@ -131,7 +132,7 @@ async fn handle_repository(
     let reads = is(&Method::GET) || is(&Method::HEAD);
     match route {
         Route::Tags if reads => lists::tags(call, name).await,
-        Route::Referrers(digest) if reads => lists::referrers(call, name, &digest).await,
+        Route::Referrers(digest) if reads => referrers::list(call, name, &digest).await,
         Route::Manifest(reference) if reads => manifests::get(call, name, &reference).await,
         Route::Manifest(reference) if is(&Method::PUT) => manifests::put(call, body, name, &reference).await,
         Route::Manifest(reference) if is(&Method::DELETE) => manifests::delete(call, name, &reference).await,

@@ -125,6 +125,16 @@ impl Metadata {
         self.page(&keys.referrers(subject), after, limit, |digest| digest.parse().ok()).await
     }
 
+    /// What is known of `digest` as a manifest that names `subject` as its own.
+    pub async fn referrer(
+        &self,
+        keys: &RepositoryKeys,
+        subject: &Digest,
+        digest: &Digest,
+    ) -> Result<Option<Read<ReferrerRow>>, RegistryError> {
+        self.get(&keys.referrer(subject, digest)).await
+    }
+
     /// The manifests that refer to `digest`, at most `limit`. A reference whose manifest is gone does not count: it
     /// may be left behind when a damaged manifest is deleted.
     pub async fn users(

@@ -181,6 +181,8 @@ impl Registry {
         }
         let (name, registry) = (keys.name().to_string(), keys.scope().account.clone());
         if !missing_layers.is_empty() {
+            // An index may list blobs beside manifests (a build cache): all that is missing is told at once.
+            missing_layers.append(&mut missing_images);
             return Err(RegistryError::LayersNotFound { digests: missing_layers, name, registry });
         }
         if !missing_images.is_empty() {

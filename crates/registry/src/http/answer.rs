@@ -5,7 +5,7 @@ use std::fmt::Display;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::range;
@@ -39,6 +39,11 @@ pub(super) fn set(response: &mut Response, name: HeaderName, value: impl Display
         Ok(value) => drop(response.headers_mut().insert(name, value)),
         Err(_) => tracing::debug!(%name, "header value cannot be sent"),
     }
+}
+
+/// The length a request says its body has.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// What a refused request is answered with.

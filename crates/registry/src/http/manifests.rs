@@ -69,6 +69,9 @@ pub(super) async fn put(
     tags.sort();
     tags.dedup();
     let media_type = call.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    if answer::content_length(&call.head.headers).is_some_and(|length| length > MANIFEST_SIZE_MAX as u64) {
+        return Err(ManifestError::TooLarge.into());
+    }
     let body =
         Limited::new(body, MANIFEST_SIZE_MAX).collect().await.map_err(|error| match error
             .downcast_ref::<http_body_util::LengthLimitError>(

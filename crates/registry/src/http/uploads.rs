@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
+use http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderName, StatusCode};
 use http_body_util::{BodyExt, Limited};
 
@@ -56,7 +56,7 @@ async fn mount(call: &Call, keys: &RepositoryKeys, digest: &Digest) -> Result<bo
 /// `POST …?digest=`: the whole blob in one request.
 async fn put_whole(call: &Call, body: Body, keys: &RepositoryKeys, digest: &Digest) -> Result<Response, RegistryError> {
     let registry = &call.registry;
-    match content_length(&call.head.headers) {
+    match declared_length(&call.head.headers)? {
         Some(length) if length <= WHOLE_IN_MEMORY_SIZE_MAX => {
             let whole = Limited::new(body, WHOLE_IN_MEMORY_SIZE_MAX as usize).collect().await;
             let bytes = whole.map_err(|_| RegistryError::BadRequest("the body could not be read"))?.to_bytes();
@@ -142,11 +142,12 @@ struct Chunk {
 
 impl Chunk {
     fn of(headers: &HeaderMap) -> Result<Self, RegistryError> {
+        let length = declared_length(headers)?;
         let Some(header) = headers.get(CONTENT_RANGE) else { return Ok(Self { range: None }) };
         let range = header.to_str().ok().and_then(range::chunk);
         let range = range.ok_or(RegistryError::BadRequest("invalid Content-Range"))?;
         let expected = range.end - range.start;
-        match content_length(headers) {
+        match length {
             Some(received) if received != expected => Err(RegistryError::SizeInvalid { expected, received }),
             _ => Ok(Self { range: Some(range) }),
         }
@@ -191,8 +192,12 @@ async fn receive(mut body: Body, upload: &mut dyn Upload) -> Result<u64, Registr
     Ok(received)
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// What `Content-Length` says, if it is there. More than a layer may have is refused before any of it is read.
+fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, RegistryError> {
+    match answer::content_length(headers) {
+        Some(length) if length > LAYER_SIZE_MAX => Err(RegistryError::LayerTooLarge),
+        length => Ok(length),
+    }
 }
 
 fn progress(status: StatusCode, name: &RepositoryName, id: &str, received: u64) -> Response {

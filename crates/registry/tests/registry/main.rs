@@ -6,6 +6,7 @@ mod access;
 mod blobs;
 mod clients;
 mod collect;
+mod conformance;
 mod crash;
 mod ecr;
 mod harness;
