@@ -16,7 +16,6 @@
 
 mod evaluate;
 mod lexer;
-mod moment;
 
 use regex::Regex;
 
@@ -292,7 +291,7 @@ impl Subject {
     fn literal(&self, text: &str, subject: &str) -> Result<Literal, QueryError> {
         let literal = match self {
             Self::RunningTasksCount => text.parse().ok().map(Literal::Number),
-            Self::RegisteredAt => moment::parse(text).map(Literal::Moment),
+            Self::RegisteredAt => crate::iso8601::parse(text).map(Literal::Moment),
             Self::AgentVersion => evaluate::version(text).map(Literal::Version),
             _ => Some(Literal::Text(text.to_owned())),
         };

@@ -1,8 +1,8 @@
-//! Dates as the query language writes them: `2018-06-18T22:28:28+00:00`, `…Z`, without a zone (UTC), or a date alone.
+//! Dates as people write them: `2018-06-18T22:28:28+00:00`, `…Z`, without a zone (UTC), or a date alone.
 
 use crate::time::Timestamp;
 
-pub(super) fn parse(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let (date, time) = text.split_once('T').map_or((text, None), |(date, time)| (date, Some(time)));
     let days = days(date)?;
     let seconds = time.map_or(Some(0), seconds)?;
@@ -47,4 +47,35 @@ fn offset(text: &str) -> Option<i64> {
 fn number(text: &str, digits: usize) -> Option<i64> {
     let valid = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
     if valid { text.parse().ok() } else { None }
+}
+
+/// `2018-06-18T22:28:28Z`; fractions of a second are left out.
+pub(crate) fn format(moment: Timestamp) -> String {
+    let seconds = moment.as_millis().div_euclid(1000);
+    let (days, second_of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_day_of_two_leap_cycles_is_read_as_it_was_written() {
+        for day in -300_000..300_000_i64 {
+            let moment = Timestamp::from_seconds(day * 86_400 + day.rem_euclid(86_400));
+            assert_eq!(parse(&format(moment)), Some(moment), "{}", format(moment));
+        }
+        assert_eq!(format(Timestamp::from_seconds(1_709_210_096)), "2024-02-29T12:34:56Z");
+    }
 }
