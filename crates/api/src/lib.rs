@@ -9,6 +9,7 @@ mod caller;
 pub mod codec;
 pub mod ecr;
 pub mod ecs;
+pub mod event;
 mod fault;
 pub mod logs;
 mod scalar;

@@ -28,6 +28,11 @@ pub(crate) enum Command {
     Push(PushOptions),
     /// Print the logs of a task or of a log group.
     Logs(LogsOptions),
+    /// Print what happened: pushes, deletions and what else is told as an event.
+    Events(EventsOptions),
+    /// Images in the registry.
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Remove the containers and networks that a Gantry left on this machine.
     Teardown(TeardownOptions),
     /// Print the version.
@@ -181,6 +186,32 @@ pub(crate) struct LogsOptions {
     /// Wait for more
     #[arg(long, short)]
     pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EventsOptions {
+    /// How many of the newest to print
+    #[arg(long, short = 'n', default_value_t = 50, value_name = "COUNT")]
+    pub(crate) lines: usize,
+    /// Wait for more
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Where tags pointed and since when, deleted tags too.
+    History(ImageHistoryOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ImageHistoryOptions {
+    /// Repository, or repository and tag: `web` or `web:latest`
+    pub(crate) image: String,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }

@@ -51,18 +51,38 @@ impl Client {
         operation: &str,
         input: &I,
     ) -> Result<O> {
+        let target = format!("{}.{operation}", service.target_prefix);
+        let request = http::Request::post(format!("{}/", self.endpoint)).header("x-amz-target", target);
+        self.send(request, service.signing_name, operation, input).await
+    }
+
+    /// Makes one of Gantry's own calls, signed for `signing_name`.
+    pub(crate) async fn own<I: Serialize, O: DeserializeOwned>(
+        &self,
+        signing_name: &str,
+        name: &str,
+        input: &I,
+    ) -> Result<O> {
+        let request = http::Request::post(format!("{}/gantry/{name}", self.endpoint));
+        self.send(request, signing_name, name, input).await
+    }
+
+    async fn send<I: Serialize, O: DeserializeOwned>(
+        &self,
+        request: http::request::Builder,
+        signing_name: &str,
+        operation: &str,
+        input: &I,
+    ) -> Result<O> {
         let body = serde_json::to_vec(input)?;
-        let request = http::Request::post(format!("{}/", self.endpoint))
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", format!("{}.{operation}", service.target_prefix))
-            .body(body)?;
+        let request = request.header("content-type", "application/x-amz-json-1.1").body(body)?;
         let credentials = Credentials {
             access_key_id: self.key.id.clone(),
             secret: self.key.secret.clone(),
             region: self.region.clone(),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let request = signer::sign(request, &credentials, service.signing_name, now)?;
+        let request = signer::sign(request, &credentials, signing_name, now)?;
         let answer = self.http.execute(request.try_into()?).await.map_err(|error| self.unreachable(&error))?;
         let status = answer.status();
         let bytes = answer.bytes().await.context("the answer ended early")?;

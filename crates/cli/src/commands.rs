@@ -2,6 +2,8 @@
 
 pub(crate) mod agent;
 pub(crate) mod env;
+pub(crate) mod events;
+pub(crate) mod image;
 pub(crate) mod logs;
 pub(crate) mod push;
 pub(crate) mod serve;
@@ -17,6 +19,13 @@ pub(crate) fn print(text: &str) {
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
     }
+}
+
+/// A moment in UTC, to the second: `2026-11-25T21:30:00Z`.
+pub(crate) fn time(millis: i64) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    let moment = time::OffsetDateTime::from_unix_timestamp(millis.div_euclid(1000));
+    moment.ok().and_then(|moment| moment.format(format).ok()).unwrap_or_default()
 }
 
 /// A table without lines, for people.

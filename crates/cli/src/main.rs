@@ -44,6 +44,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Status(options) => commands::status::run(&options).await,
         Command::Push(options) => commands::push::run(options).await,
         Command::Logs(options) => commands::logs::run(&options).await,
+        Command::Events(options) => commands::events::run(&options).await,
+        Command::Image(command) => commands::image::run(&command).await,
         Command::Teardown(options) => commands::teardown::run(&options).await,
         Command::Version(options) => commands::version::run(&options),
     }

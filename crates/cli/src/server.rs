@@ -3,9 +3,11 @@
 mod door;
 mod http;
 mod identities;
+pub(crate) mod own;
 mod tls;
 
 pub(crate) use door::{Door, Shutdown};
 pub(crate) use http::Site;
 pub(crate) use identities::Identities;
+pub(crate) use own::Own;
 pub(crate) use tls::acceptor as tls_acceptor;

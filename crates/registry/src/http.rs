@@ -25,6 +25,7 @@ use axum::routing::any;
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
+use crate::changes::Actor;
 use crate::fault::RegistryError;
 use crate::metadata::RepositoryKeys;
 use crate::name::RepositoryName;
@@ -71,6 +72,11 @@ impl Call {
             self.registry.repository_create_by_itself(&keys, Some(&template)).await?;
         }
         Ok(keys)
+    }
+
+    /// On whose behalf.
+    fn actor(&self) -> Actor {
+        Actor::client(&self.principal.arn)
     }
 
     fn is_head(&self) -> bool {

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use gantry_store::{Txn, TxnError};
 
+use crate::changes::{Actor, ChangeKind};
 use crate::digest::Digest;
 use crate::fault::RegistryError;
 use crate::manifest::Manifest;
@@ -13,6 +14,10 @@ use crate::registry::Registry;
 
 /// How old the record of the last pull may get before a pull renews it.
 const PULL_TIME_PRECISION_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Tags removed in one transaction: each has three operations, and with them go the references of the manifest. An
+/// image with more loses them in steps before it goes.
+const TAGS_PER_DELETION_MAX: usize = 100;
 
 /// An image as it was found.
 #[derive(Debug, Clone)]
@@ -94,23 +99,52 @@ impl Registry {
     }
 
     /// Removes a tag and leaves its image. False when there is no such tag.
-    pub async fn tag_delete(&self, keys: &RepositoryKeys, tag: &Tag) -> Result<bool, RegistryError> {
+    pub async fn tag_delete(&self, keys: &RepositoryKeys, tag: &Tag, actor: &Actor) -> Result<bool, RegistryError> {
         for _ in 0..ATTEMPTS_MAX {
             let Some(pointer) = self.metadata.tag(keys, tag).await? else {
                 self.metadata.repository(keys).await?;
                 return Ok(false);
             };
-            let key = keys.tag(tag);
-            let mut txn = Txn::new().require(&key, pointer.revision).delete(&key);
-            if let Some(Read { mut row, revision }) = self.metadata.image(keys, &pointer.row.digest).await? {
-                let image_key = keys.image(&pointer.row.digest);
-                row.tags.remove(tag);
-                txn = txn.require(&image_key, revision).put(&image_key, encode(&row));
+            let image = self.metadata.image(keys, &pointer.row.digest).await?;
+            let txn = match image {
+                Some(Read { row, revision }) => {
+                    let image = FoundImage { digest: pointer.row.digest, row, revision };
+                    self.untagging(keys, &image, std::slice::from_ref(tag), actor).await?
+                }
+                // Cannot be, and must not keep the tag from going.
+                None => Txn::new().require(keys.tag(tag), pointer.revision).delete(keys.tag(tag)),
+            };
+            if self.done(txn).await? {
+                return Ok(true);
             }
-            match self.metadata.store.txn(txn).await {
-                Ok(_) => return Ok(true),
-                Err(TxnError::Conflict { .. }) => {}
-                Err(TxnError::Store(error)) => return Err(error.into()),
+        }
+        Err(RegistryError::Contention)
+    }
+
+    /// Removes a tag, and with the last tag the image, unless a list of manifests needs it. None when there is no
+    /// such tag.
+    pub async fn tag_delete_with_image(
+        &self,
+        keys: &RepositoryKeys,
+        tag: &Tag,
+        actor: &Actor,
+    ) -> Result<Option<DeletedImage>, RegistryError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let reference = Reference::Tag(tag.clone());
+            let Some(image) = self.image_find(keys, &reference).await? else { return Ok(None) };
+            if !image.row.tags.contains(tag) {
+                // Moved between the two reads.
+                continue;
+            }
+            if image.row.tags.len() == 1 {
+                if let Some(deleted) = self.try_delete(keys, &image, actor).await? {
+                    return Ok(Some(deleted));
+                }
+                continue;
+            }
+            let txn = self.untagging(keys, &image, std::slice::from_ref(tag), actor).await?;
+            if self.done(txn).await? {
+                return Ok(Some(DeletedImage { digest: image.digest, tags: vec![tag.clone()] }));
             }
         }
         Err(RegistryError::Contention)
@@ -121,38 +155,86 @@ impl Registry {
         &self,
         keys: &RepositoryKeys,
         digest: &Digest,
+        actor: &Actor,
     ) -> Result<Option<DeletedImage>, RegistryError> {
+        let mut shed = Vec::new();
         for _ in 0..ATTEMPTS_MAX {
             let Some(Read { row, revision }) = self.metadata.image(keys, digest).await? else {
                 self.metadata.repository(keys).await?;
                 return Ok(None);
             };
-            // Read after the row: a list that comes to need this image rewrites the row, so the transaction fails.
-            const PARENTS_NAMED_MAX: usize = 10;
-            let parents = self.metadata.users(keys, digest, PARENTS_NAMED_MAX).await?;
-            if !parents.is_empty() {
-                return Err(RegistryError::ReferencedByManifestList { parents });
-            }
             let image = FoundImage { digest: digest.clone(), row, revision };
-            let txn = self.deletion(keys, &image).await?;
-            match self.metadata.store.txn(txn).await {
-                Ok(_) => {
-                    return Ok(Some(DeletedImage { digest: image.digest, tags: image.row.tags.into_iter().collect() }));
+            if image.row.tags.len() > TAGS_PER_DELETION_MAX {
+                self.refuse_if_needed(keys, &image).await?;
+                let tags: Vec<Tag> = image.row.tags.iter().take(TAGS_PER_DELETION_MAX).cloned().collect();
+                let txn = self.untagging(keys, &image, &tags, actor).await?;
+                if self.done(txn).await? {
+                    shed.extend(tags);
                 }
-                Err(TxnError::Conflict { .. }) => {}
-                Err(TxnError::Store(error)) => return Err(error.into()),
+                continue;
+            }
+            if let Some(mut deleted) = self.try_delete(keys, &image, actor).await? {
+                shed.append(&mut deleted.tags);
+                return Ok(Some(DeletedImage { tags: shed, ..deleted }));
             }
         }
         Err(RegistryError::Contention)
     }
 
-    /// The transaction that removes an image. The revision of its row stands for its tags too: they change together.
-    async fn deletion(&self, keys: &RepositoryKeys, image: &FoundImage) -> Result<Txn, RegistryError> {
-        let key = keys.image(&image.digest);
-        let mut txn = Txn::new().require(&key, image.revision).delete(&key);
-        for tag in &image.row.tags {
-            txn = txn.delete(keys.tag(tag));
+    /// Removes the image if it is still as it was read; none when somebody changed it meanwhile.
+    pub(crate) async fn try_delete(
+        &self,
+        keys: &RepositoryKeys,
+        image: &FoundImage,
+        actor: &Actor,
+    ) -> Result<Option<DeletedImage>, RegistryError> {
+        self.refuse_if_needed(keys, image).await?;
+        let txn = self.deletion(keys, image, actor).await?;
+        let tags = || image.row.tags.iter().cloned().collect();
+        Ok(self.done(txn).await?.then(|| DeletedImage { digest: image.digest.clone(), tags: tags() }))
+    }
+
+    /// Refuses to go on when a list of manifests needs the image. Asked after its row was read: a list that comes to
+    /// need it rewrites the row, so the transaction that names the row fails.
+    async fn refuse_if_needed(&self, keys: &RepositoryKeys, image: &FoundImage) -> Result<(), RegistryError> {
+        const PARENTS_NAMED_MAX: usize = 10;
+        let parents = self.metadata.users(keys, &image.digest, PARENTS_NAMED_MAX).await?;
+        if parents.is_empty() { Ok(()) } else { Err(RegistryError::ReferencedByManifestList { parents }) }
+    }
+
+    /// Does a transaction; false when it lost a race.
+    async fn done(&self, txn: Txn) -> Result<bool, RegistryError> {
+        match self.metadata.store.txn(txn).await {
+            Ok(_) => Ok(true),
+            Err(TxnError::Conflict { .. }) => Ok(false),
+            Err(TxnError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// The transaction that takes tags from an image that has them. The revision of its row stands for the tags' rows
+    /// too: they change together.
+    async fn untagging(
+        &self,
+        keys: &RepositoryKeys,
+        image: &FoundImage,
+        tags: &[Tag],
+        actor: &Actor,
+    ) -> Result<Txn, RegistryError> {
+        let key = keys.image(&image.digest);
+        let mut row = image.row.clone();
+        row.tags.retain(|tag| !tags.contains(tag));
+        let txn = Txn::new().require(&key, image.revision).put(&key, encode(&row));
+        let txn = self.removing_tags(txn, keys, tags, actor).await?;
+        let kind = ChangeKind::Deleted { image: row.changed(&image.digest), tags: tags.to_vec(), gone: false };
+        Ok(self.record(txn, keys, actor, kind))
+    }
+
+    /// The transaction that removes an image with its tags.
+    async fn deletion(&self, keys: &RepositoryKeys, image: &FoundImage, actor: &Actor) -> Result<Txn, RegistryError> {
+        let key = keys.image(&image.digest);
+        let tags: Vec<Tag> = image.row.tags.iter().cloned().collect();
+        let txn = Txn::new().require(&key, image.revision).delete(&key);
+        let mut txn = self.removing_tags(txn, keys, &tags, actor).await?;
         if let Some(subject) = &image.row.subject {
             txn = txn.delete(keys.referrer(subject, &image.digest));
         }
@@ -166,6 +248,22 @@ impl Registry {
             // A damaged manifest can still be deleted. References it leaves behind no longer count, see `users`.
             Err(RegistryError::BlobUnknown(_)) => {}
             Err(error) => return Err(error),
+        }
+        let kind = ChangeKind::Deleted { image: image.row.changed(&image.digest), tags, gone: true };
+        Ok(self.record(txn, keys, actor, kind))
+    }
+
+    async fn removing_tags(
+        &self,
+        mut txn: Txn,
+        keys: &RepositoryKeys,
+        tags: &[Tag],
+        actor: &Actor,
+    ) -> Result<Txn, RegistryError> {
+        for tag in tags {
+            let pointer = self.metadata.tag(keys, tag).await?;
+            let length = self.history_length(keys, tag, pointer.as_ref()).await?;
+            txn = self.remember(txn.delete(keys.tag(tag)), keys, tag, length, None, actor);
         }
         Ok(txn)
     }

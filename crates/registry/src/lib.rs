@@ -7,9 +7,11 @@
 
 mod access;
 pub mod blobs;
+pub mod changes;
 pub mod collect;
 pub mod digest;
 pub mod fault;
+pub mod history;
 pub mod http;
 pub mod images;
 mod layers;

@@ -9,6 +9,8 @@
 //! /ecr/ACCOUNT/REGION/uses/NAME:DIGEST/BY            the manifest BY refers to the blob or manifest DIGEST
 //! /ecr/ACCOUNT/REGION/referrers/NAME:SUBJECT/DIGEST  ReferrerRow: DIGEST says SUBJECT is its subject
 //! /ecr/ACCOUNT/REGION/templates/PREFIX                TemplateRow (see `templates`)
+//! /ecr/ACCOUNT/REGION/history/NAME:TAG/NUMBER        HistoryRow: where the tag pointed, see `history`
+//! /ecr/changes/ACCOUNT/REGION/NAME:ID                what the handlers of changes have not all seen, see `changes`
 //! /ecr/holders/DIGEST/ACCOUNT/REGION/NAME            a hint for the collector: this repository may hold DIGEST
 //! ```
 //!
@@ -30,11 +32,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use keys::RepositoryKeys;
-pub(crate) use keys::{holders_prefix, parse_holder, repositories_prefix, template_key, templates_prefix};
+pub(crate) use keys::{
+    CHANGES_PREFIX, change_lane, holders_prefix, parse_change, parse_holder, planned_at, repositories_prefix,
+    template_key, templates_prefix,
+};
 pub use rows::{ImageRow, LinkRow, ReferrerRow, RepositoryRow, TagRow};
 
 use crate::digest::Digest;
 use crate::fault::RegistryError;
+use crate::history::HistoryRow;
 use crate::name::{RepositoryName, Tag};
 
 /// How often a transaction is planned again before the request is refused. Each conflict means that somebody else
@@ -107,6 +113,26 @@ impl Metadata {
         limit: usize,
     ) -> Result<(Vec<(Tag, TagRow)>, bool), RegistryError> {
         self.page(&keys.tags(), after, limit, |tag| tag.parse().ok()).await
+    }
+
+    /// Entries of histories whose keys begin with `prefix`, with the rest of the key, after `after`.
+    pub(crate) async fn history(
+        &self,
+        keys: &RepositoryKeys,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<(String, HistoryRow)>, bool), RegistryError> {
+        self.page(&format!("{}{prefix}", keys.history()), after, limit, |key| Some(key.to_owned())).await
+    }
+
+    /// The number of the last entry of a tag's history; 0 when there is none.
+    pub(crate) async fn history_length(&self, keys: &RepositoryKeys, tag: &Tag) -> Result<u64, RegistryError> {
+        let prefix = keys.tag_history(tag);
+        // Bounded: an entry more than there may be takes the oldest away.
+        let found = self.store.range(&prefix, 0).await?;
+        let last = found.kvs.last().and_then(|kv| kv.key.strip_prefix(&prefix)?.parse().ok());
+        Ok(last.unwrap_or_default())
     }
 
     /// A repository's hold on a blob. A damaged blob counts as absent.

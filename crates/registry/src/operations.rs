@@ -35,6 +35,7 @@ use gantry_api::{Caller, Fault, PrincipalKind};
 use gantry_domain::arn::Scope;
 
 use crate::access;
+use crate::changes::Actor;
 use crate::fault::RegistryError;
 use crate::metadata::RepositoryKeys;
 use crate::registry::Registry;
@@ -297,6 +298,11 @@ impl Request<'_> {
         let name = resource.strip_prefix("repository/").ok_or_else(invalid)?;
         let keys = self.repository(Some(account), Some(name))?;
         if *region == self.caller.region { Ok(keys) } else { Err(invalid()) }
+    }
+
+    /// On whose behalf.
+    fn actor(&self) -> Actor {
+        Actor::client(&self.caller.principal_arn)
     }
 
     fn allow(&self, scope: &Scope, resource: &str) -> Result<(), RegistryError> {

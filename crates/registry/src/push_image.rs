@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use gantry_store::{Txn, TxnError};
 
+use crate::changes::{Actor, ChangeKind};
 use crate::digest::Digest;
 use crate::fault::RegistryError;
 use crate::images::FoundImage;
@@ -38,6 +39,8 @@ pub struct ImagePush {
     pub tags: Vec<Tag>,
     /// What to do when nothing would change.
     pub repeated: Repeated,
+    /// On whose behalf.
+    pub actor: Actor,
 }
 
 /// What a push that would change nothing is.
@@ -65,6 +68,8 @@ struct Seen {
     repository: Read<RepositoryRow>,
     image: Option<Read<ImageRow>>,
     tags: BTreeMap<Tag, Option<Read<TagRow>>>,
+    /// Entries that the history of each of them has.
+    history: BTreeMap<Tag, u64>,
     /// Images that lose a tag.
     former: BTreeMap<Digest, Read<ImageRow>>,
     links: BTreeMap<Digest, Read<LinkRow>>,
@@ -132,6 +137,7 @@ impl Registry {
             repository,
             image: self.metadata.image(keys, digest).await?,
             tags: BTreeMap::new(),
+            history: BTreeMap::new(),
             former: BTreeMap::new(),
             links,
             children,
@@ -145,6 +151,7 @@ impl Registry {
             {
                 seen.former.insert(row.digest.clone(), former);
             }
+            seen.history.insert(tag.clone(), self.history_length(keys, tag, pointer.as_ref()).await?);
             seen.tags.insert(tag.clone(), pointer);
         }
         Ok(seen)
@@ -219,7 +226,8 @@ impl Registry {
             .require(keys.repository(), seen.repository.revision)
             .require(&image_key, seen.image.as_ref().map_or(0, |image| image.revision))
             .put(&image_key, encode(&row));
-        txn = plan_tags(txn, keys, digest, seen)?;
+        let mut moved = Vec::new();
+        txn = self.plan_tags(txn, keys, digest, push, seen, &mut moved)?;
         txn = plan_references(txn, keys, digest, seen);
         if seen.image.is_none() {
             txn = txn.put(keys.holder(digest), Bytes::from_static(b"{}"));
@@ -227,6 +235,53 @@ impl Registry {
                 let referrer = encode(&referrer_row(manifest, push.manifest.len()));
                 txn = txn.put(keys.referrer(subject, digest), referrer);
             }
+        }
+        if seen.image.is_some() && moved.is_empty() {
+            // Its bytes were lost and are back; the image is what it was.
+            return Ok(txn);
+        }
+        let kind = ChangeKind::Pushed { image: row.changed(digest), tags: moved, new: seen.image.is_none() };
+        Ok(self.record(txn, keys, &push.actor, kind))
+    }
+
+    /// Points the tags at the image and takes them from those that had them; refuses to move an immutable one. The
+    /// tags that did not point there before come to `moved`.
+    fn plan_tags(
+        &self,
+        mut txn: Txn,
+        keys: &RepositoryKeys,
+        digest: &Digest,
+        push: &ImagePush,
+        seen: &Seen,
+        moved: &mut Vec<Tag>,
+    ) -> Result<Txn, RegistryError> {
+        let repository = &seen.repository.row;
+        let mut former = seen.former.clone();
+        for (tag, pointer) in &seen.tags {
+            let key = keys.tag(tag);
+            txn = txn.require(&key, pointer.as_ref().map_or(0, |pointer| pointer.revision));
+            match pointer {
+                Some(pointer) if pointer.row.digest == *digest => continue,
+                Some(pointer) => {
+                    if !repository.mutability.allows_moving(&repository.mutability_filters, tag.as_str()) {
+                        return Err(RegistryError::TagImmutable { tag: tag.clone(), name: keys.name().to_string() });
+                    }
+                    if let Some(image) = former.get_mut(&pointer.row.digest) {
+                        image.row.tags.remove(tag);
+                    }
+                }
+                None => {}
+            }
+            let length = seen.history.get(tag).copied().unwrap_or_default();
+            txn = txn.put(&key, encode(&TagRow { digest: digest.clone(), entries: length + 1 }));
+            txn = self.remember(txn, keys, tag, length, Some(digest), &push.actor);
+            moved.push(tag.clone());
+        }
+        for (digest, image) in former {
+            let key = keys.image(&digest);
+            // An image can be both a child of the new index and the former owner of a tag; its row is then written
+            // once.
+            txn = txn.require(&key, image.revision).put(&key, encode(&image.row));
         }
         Ok(txn)
     }
@@ -259,35 +314,6 @@ impl Seen {
         self.image.is_some()
             && self.tags.values().all(|pointer| pointer.as_ref().is_some_and(|pointer| pointer.row.digest == *digest))
     }
-}
-
-/// Points the tags at the image and takes them from those that had them; refuses to move an immutable one.
-fn plan_tags(mut txn: Txn, keys: &RepositoryKeys, digest: &Digest, seen: &Seen) -> Result<Txn, RegistryError> {
-    let repository = &seen.repository.row;
-    let mut former = seen.former.clone();
-    for (tag, pointer) in &seen.tags {
-        let key = keys.tag(tag);
-        txn = txn.require(&key, pointer.as_ref().map_or(0, |pointer| pointer.revision));
-        match pointer {
-            Some(pointer) if pointer.row.digest == *digest => continue,
-            Some(pointer) => {
-                if !repository.mutability.allows_moving(&repository.mutability_filters, tag.as_str()) {
-                    return Err(RegistryError::TagImmutable { tag: tag.clone(), name: keys.name().to_string() });
-                }
-                if let Some(image) = former.get_mut(&pointer.row.digest) {
-                    image.row.tags.remove(tag);
-                }
-            }
-            None => {}
-        }
-        txn = txn.put(&key, encode(&TagRow { digest: digest.clone() }));
-    }
-    for (digest, image) in former {
-        let key = keys.image(&digest);
-        // An image can be both a child of the new index and the former owner of a tag; its row is then written once.
-        txn = txn.require(&key, image.revision).put(&key, encode(&image.row));
-    }
-    Ok(txn)
 }
 
 /// Records what the image needs, for a new image; and makes sure that it is still there.

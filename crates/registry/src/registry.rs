@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gantry_api::event::{EventSink, NoEvents};
 use gantry_domain::Timestamp;
 use gantry_store::Store;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::blobs::{BlobError, BlobStore, LocalBlobs, LocalLimits};
+use crate::changes::ChangeNumbers;
 use crate::digest::Digest;
 use crate::metadata::Metadata;
 use crate::token::{Principal, TokenKey};
@@ -69,6 +71,8 @@ pub struct Registry {
     pub(crate) tokens: VerifiedTokens,
     pub(crate) config: RegistryConfig,
     pub(crate) commits: CommitLocks,
+    pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) change_numbers: ChangeNumbers,
     clock: Clock,
 }
 
@@ -88,8 +92,17 @@ impl Registry {
             tokens: VerifiedTokens::new(key),
             config,
             commits: CommitLocks::default(),
+            events: Arc::new(NoEvents),
+            change_numbers: ChangeNumbers::default(),
             clock,
         }
+    }
+
+    /// Tells `events` what happens to images.
+    #[must_use]
+    pub fn with_events(mut self, events: Arc<dyn EventSink>) -> Self {
+        self.events = events;
+        self
     }
 
     /// What the operator decided.

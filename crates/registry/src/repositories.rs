@@ -3,6 +3,7 @@
 use gantry_domain::arn::Scope;
 use gantry_store::{Txn, TxnError};
 
+use crate::changes::{Actor, ChangeKind};
 use crate::fault::RegistryError;
 use crate::metadata::{ATTEMPTS_MAX, Read, RepositoryKeys, RepositoryRow, encode};
 use crate::name::RepositoryName;
@@ -76,7 +77,12 @@ impl Registry {
 
     /// Removes a repository and returns what it was. Without `force` it must hold no image: it is marked first, then
     /// looked into, and removed only if the mark is still as it was left, so that an image pushed meanwhile is safe.
-    pub async fn repository_delete(&self, keys: &RepositoryKeys, force: bool) -> Result<RepositoryRow, RegistryError> {
+    pub async fn repository_delete(
+        &self,
+        keys: &RepositoryKeys,
+        force: bool,
+        actor: &Actor,
+    ) -> Result<RepositoryRow, RegistryError> {
         for _ in 0..ATTEMPTS_MAX {
             let marked = if force {
                 self.metadata.repository(keys).await?
@@ -98,6 +104,7 @@ impl Registry {
             for prefix in keys.all() {
                 txn = txn.delete_prefix(prefix);
             }
+            let txn = self.record(txn, keys, actor, ChangeKind::RepositoryDeleted);
             match self.metadata.store.txn(txn).await {
                 Ok(_) => {
                     // The rows are gone, so what is left of uploads only takes space; they also expire by themselves.

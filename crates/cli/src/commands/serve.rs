@@ -3,12 +3,19 @@
 use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
-use gantry_companions::{Sts, logs::Logs};
+use gantry_companions::{
+    Sts,
+    events::{EVENTS_KEPT, EventLog},
+    logs::Logs,
+};
 use gantry_control::{Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, reconcile::Reconcilers};
 use gantry_protocol::{endpoint::Endpoint, services};
 use gantry_registry::{Registry, RegistryConfig};
 use gantry_store::{Embedded, EmbeddedOptions, OpenError, Store};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 use tracing::info;
 
 use crate::{
@@ -16,7 +23,7 @@ use crate::{
     arguments::ServerOptions,
     config::{Running, ServerConfig},
     observe,
-    server::{Door, Identities, Shutdown, Site, tls_acceptor},
+    server::{Door, Identities, Own, Shutdown, Site, tls_acceptor},
 };
 
 /// Runs the server until a signal.
@@ -39,6 +46,7 @@ pub(crate) struct Server {
     /// Its keys.
     pub(crate) identities: Identities,
     logs: Logs,
+    events: EventLog,
     background: Background,
     store: Store,
     serving: JoinHandle<()>,
@@ -68,13 +76,15 @@ impl Server {
         };
         running.write(&config.data_dir)?;
         let serving = tokio::spawn(door.serve(Arc::new(site), shutdown));
-        Ok(Self { endpoint, identities, logs: parts.logs, background, store, serving })
+        let Parts { logs, events, .. } = parts;
+        Ok(Self { endpoint, identities, logs, events, background, store, serving })
     }
 
     /// Waits for the requests under way and closes the store. Tell it to end first.
     pub(crate) async fn finish(self) {
         let _ = self.serving.await;
         drop(self.background);
+        self.events.close().await;
         self.logs.close().await;
         self.store.close().await;
     }
@@ -97,6 +107,7 @@ struct Parts {
     control: Control,
     registry: Arc<Registry>,
     logs: Logs,
+    events: EventLog,
 }
 
 impl Parts {
@@ -106,13 +117,16 @@ impl Parts {
         let clock = gantry_registry::system_clock();
         let registry_config = RegistryConfig { public_endpoint: public_endpoint(config, bound), ..Default::default() };
         let folder = config.data_dir.join("registry");
+        // Who else listens to events stands here beside the log.
+        let events = EventLog::start(store.clone(), EVENTS_KEPT);
         let registry = {
             let (store, clock) = (store.clone(), clock.clone());
             let open = move || Registry::open(&folder, store, clock, registry_config);
             tokio::task::spawn_blocking(open).await?.context("could not open the registry")?
         };
+        let registry = registry.with_events(Arc::new(events.clone()));
         let logs = Logs::open(store.clone(), config.data_dir.join("logs"), clock).await;
-        Ok(Self { control, registry: Arc::new(registry), logs: logs.context("could not open the logs")? })
+        Ok(Self { control, registry: Arc::new(registry), logs: logs.context("could not open the logs")?, events })
     }
 
     fn services(&self) -> Vec<Arc<dyn services::Service>> {
@@ -127,23 +141,18 @@ impl Parts {
 
 /// What goes on beside the requests; ends when it is dropped.
 struct Background {
-    housekeeping: JoinHandle<()>,
+    /// Ends, with everything in it, when it is dropped.
+    _registry: JoinSet<()>,
     _reconcilers: Reconcilers,
 }
 
 impl Background {
     fn start(parts: &Parts) -> Self {
-        let (control, registry) = (&parts.control, Arc::clone(&parts.registry));
-        Self {
-            housekeeping: tokio::spawn(async move { registry.housekeeping().await }),
-            _reconcilers: Reconcilers::start(control),
-        }
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.housekeeping.abort();
+        let mut tasks = JoinSet::new();
+        let registry = Arc::clone(&parts.registry);
+        tasks.spawn(async move { registry.housekeeping().await });
+        tasks.spawn(Arc::clone(&parts.registry).deliver_changes());
+        Self { _registry: tasks, _reconcilers: Reconcilers::start(&parts.control) }
     }
 }
 
@@ -161,6 +170,7 @@ fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> 
     Ok(Site {
         endpoint: Endpoint::new(parts.services(), keys, Arc::new(observe::RequestMetrics)),
         registry: gantry_registry::http::router(Arc::clone(&parts.registry)),
+        own: Own { registry: Arc::clone(&parts.registry), events: parts.events.clone() },
         agents: door::router(AgentDoor::open(parts.control.clone())),
         metrics: observe::start_metrics()?,
     })

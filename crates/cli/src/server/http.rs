@@ -4,12 +4,15 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{body::Body, response::IntoResponse};
 use bytes::Bytes;
+use gantry_api::Fault;
 use gantry_protocol::endpoint::Endpoint;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower::ServiceExt;
+
+use super::own::{self, Own};
 
 /// Everything behind the port.
 pub(crate) struct Site {
@@ -17,6 +20,8 @@ pub(crate) struct Site {
     pub(crate) endpoint: Endpoint,
     /// `/v2/` and what belongs to it.
     pub(crate) registry: axum::Router,
+    /// `/gantry/`.
+    pub(crate) own: Own,
     /// `/agent/`; gets the authenticated `Caller` as an extension.
     pub(crate) agents: axum::Router,
     /// `/metrics`.
@@ -33,12 +38,27 @@ impl Site {
             _ if path == "/v2" || path.starts_with("/v2/") || path.starts_with("/_registry/") => {
                 forward(&self.registry, request).await
             }
+            _ if path.starts_with("/gantry/") => self.own(request).await,
             _ if path.starts_with("/agent/") => self.agent(request).await,
             "/" if request.method() == Method::GET && request.uri().query().is_none() => {
                 text(StatusCode::OK, "text/plain; charset=utf-8", GREETING.to_string())
             }
             _ => self.endpoint.handle(request).await.map(Body::new),
         })
+    }
+
+    /// One of Gantry's own calls.
+    async fn own(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let answer = match Limited::new(body, own::BODY_BYTES_MAX).collect().await {
+            Ok(body) => self.own.call(&self.endpoint, &parts, &body.to_bytes(), &request_id).await,
+            Err(error) => Err(Fault::new("RequestEntityTooLarge", 413, error.to_string())),
+        };
+        match answer {
+            Ok(body) => text(StatusCode::OK, "application/json", String::from_utf8_lossy(&body).into_owned()),
+            Err(fault) => refusal(&fault),
+        }
     }
 
     /// An agent's connection: signed like a call of `ecs:Poll`, then handed on with its caller.
@@ -51,13 +71,15 @@ impl Site {
                 parts.extensions.insert(caller);
                 forward(&self.agents, Request::from_parts(parts, body)).await
             }
-            Err(fault) => {
-                let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST);
-                let body = gantry_protocol::json::fault_body(&fault);
-                text(status, "application/json", String::from_utf8_lossy(&body).into_owned())
-            }
+            Err(fault) => refusal(&fault),
         }
     }
+}
+
+fn refusal(fault: &Fault) -> Response<Body> {
+    let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let body = gantry_protocol::json::fault_body(fault);
+    text(status, "application/json", String::from_utf8_lossy(&body).into_owned())
 }
 
 const GREETING: &str = "This is Gantry. Point the AWS CLI here: eval \"$(gantry env)\" && aws ecs list-clusters\n";

@@ -79,7 +79,14 @@ pub(super) async fn put(
             Some(_) => ManifestError::TooLarge.into(),
             None => RegistryError::BadRequest("the body could not be read"),
         })?;
-    let push = ImagePush { manifest: body.to_bytes(), media_type, digest, tags, repeated: Repeated::Accept };
+    let push = ImagePush {
+        manifest: body.to_bytes(),
+        media_type,
+        digest,
+        tags,
+        repeated: Repeated::Accept,
+        actor: call.actor(),
+    };
     let pushed = call.registry.image_push(&keys, &push).await?;
     let mut response = answer::empty(StatusCode::CREATED);
     answer::set(&mut response, LOCATION, format_args!("/v2/{name}/manifests/{}", pushed.digest));
@@ -96,8 +103,8 @@ pub(super) async fn put(
 pub(super) async fn delete(call: &Call, name: &RepositoryName, reference: &str) -> Result<Response, RegistryError> {
     let keys = call.allow(name, Action::BatchDeleteImage)?;
     let deleted = match parse_reference(reference) {
-        Ok(Reference::Digest(digest)) => call.registry.image_delete(&keys, &digest).await?.is_some(),
-        Ok(Reference::Tag(tag)) => call.registry.tag_delete(&keys, &tag).await?,
+        Ok(Reference::Digest(digest)) => call.registry.image_delete(&keys, &digest, &call.actor()).await?.is_some(),
+        Ok(Reference::Tag(tag)) => call.registry.tag_delete(&keys, &tag, &call.actor()).await?,
         Err(RegistryError::TagInvalid(_)) => {
             call.registry.repository(&keys).await?;
             false

@@ -1,13 +1,14 @@
 //! The keys of the registry's rows. The only place that spells them.
 
 use gantry_domain::arn::Scope;
+use gantry_store::Revision;
 
 use crate::digest::Digest;
 use crate::name::{RepositoryName, Tag};
 use crate::prefix::RepositoryPrefix;
 
 /// The keys of one repository.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryKeys {
     scope: Scope,
     name: RepositoryName,
@@ -87,9 +88,29 @@ impl RepositoryKeys {
         format!("{}{}/{}/{}", holders_prefix(digest), self.scope.account, self.scope.region, self.name)
     }
 
+    /// The history of every tag.
+    pub(crate) fn history(&self) -> String {
+        self.prefix("history")
+    }
+
+    /// The history of one tag. A tag never contains `/`.
+    pub(crate) fn tag_history(&self, tag: &Tag) -> String {
+        format!("{}{tag}/", self.history())
+    }
+
+    pub(crate) fn history_entry(&self, tag: &Tag, number: u64) -> String {
+        format!("{}{number:010}", self.tag_history(tag))
+    }
+
+    /// A change that was planned at `revision`. `unique` tells it from others that were.
+    pub(crate) fn change(&self, revision: Revision, unique: u64) -> String {
+        let Scope { account, region, .. } = &self.scope;
+        format!("{CHANGES_PREFIX}{account}/{region}/{}:{revision:016x}{unique:016x}", self.name)
+    }
+
     /// The prefixes of everything that goes with the repository.
-    pub(crate) fn all(&self) -> [String; 5] {
-        ["images", "tags", "blobs", "uses", "referrers"].map(|kind| self.prefix(kind))
+    pub(crate) fn all(&self) -> [String; 6] {
+        ["images", "tags", "blobs", "uses", "referrers", "history"].map(|kind| self.prefix(kind))
     }
 
     fn prefix(&self, kind: &str) -> String {
@@ -118,6 +139,30 @@ pub(crate) fn parse_holder(rest: &str) -> Option<RepositoryKeys> {
     let mut parts = rest.splitn(3, '/');
     let (account, region, name) = (parts.next()?, parts.next()?, parts.next()?);
     Some(RepositoryKeys::new(&Scope::new(account, region), &name.parse().ok()?))
+}
+
+/// Where the changes of all repositories are. They do not go with their repository: its deletion is one of them.
+pub(crate) const CHANGES_PREFIX: &str = "/ecr/changes/";
+/// Hex digits of a change's id: the revision at which it was planned, and a unique number.
+const CHANGE_ID_LENGTH: usize = 32;
+
+/// The part of a change's key that its repository's changes share.
+pub(crate) fn change_lane(key: &str) -> Option<&str> {
+    let (lane, _) = key.split_at_checked(key.len().checked_sub(CHANGE_ID_LENGTH)?)?;
+    lane.starts_with(CHANGES_PREFIX).then_some(lane)
+}
+
+/// The revision at which a change was planned: smaller than that of its transaction.
+pub(crate) fn planned_at(key: &str) -> Option<Revision> {
+    let id = &key[change_lane(key)?.len()..];
+    Revision::from_str_radix(id.get(..16)?, 16).ok()
+}
+
+/// The repository and the id of a change, by its key.
+pub(crate) fn parse_change(key: &str) -> Option<(RepositoryKeys, &str)> {
+    let lane = change_lane(key)?;
+    let repository = lane.strip_prefix(CHANGES_PREFIX)?.strip_suffix(':')?;
+    Some((parse_holder(repository)?, &key[lane.len()..]))
 }
 
 fn repository_arn(scope: &Scope, name: &RepositoryName) -> String {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::changes::ChangedImage;
 use crate::digest::Digest;
 use crate::mutability::Mutability;
 use crate::name::Tag;
@@ -58,11 +59,27 @@ pub struct ImageRow {
     pub tags: BTreeSet<Tag>,
 }
 
+impl ImageRow {
+    /// What changes tell of the image.
+    pub(crate) fn changed(&self, digest: &Digest) -> ChangedImage {
+        ChangedImage {
+            digest: digest.clone(),
+            media_type: self.media_type.clone(),
+            artifact_type: self.artifact_type.clone(),
+            subject: self.subject.clone(),
+            is_index: self.is_index,
+        }
+    }
+}
+
 /// A tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagRow {
     /// The manifest it points at.
     pub digest: Digest,
+    /// Entries its history has had, this one included; 0 when it was set before there was a history.
+    #[serde(default)]
+    pub entries: u64,
 }
 
 /// A blob in a repository.

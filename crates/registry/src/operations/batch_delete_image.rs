@@ -5,7 +5,6 @@
 //! as long as something else went.
 
 use super::*;
-use crate::images::FoundImage;
 use crate::operations::wire::ImageIdError;
 
 pub(super) async fn run(
@@ -20,7 +19,7 @@ pub(super) async fn run(
     loop {
         let (before, mut again) = (waiting.len(), Vec::new());
         for id in waiting {
-            match delete(registry, &keys, &id).await? {
+            match delete(registry, &keys, &id, &request.actor()).await? {
                 Ok(ids) => deleted.extend(ids),
                 Err(error @ ImageIdError::ReferencedByManifestList(_)) => again.push((id, error)),
                 Err(error) => failures.push(error.failure(id)),
@@ -38,30 +37,20 @@ async fn delete(
     registry: &Registry,
     keys: &RepositoryKeys,
     id: &ImageIdentifier,
+    actor: &Actor,
 ) -> Result<Result<Vec<ImageIdentifier>, ImageIdError>, RegistryError> {
     let found = match wire::image_by_id(registry, keys, id).await? {
         Ok(found) => found,
         Err(error) => return Ok(Err(error)),
     };
-    match (&id.image_digest, &id.image_tag) {
-        (None, Some(tag)) if found.row.tags.len() > 1 => {
+    let deleted = match (&id.image_digest, &id.image_tag) {
+        (None, Some(tag)) => {
             let tag = tag.parse().map_err(|_| RegistryError::TagInvalid(tag.clone()))?;
-            let ids = match registry.tag_delete(keys, &tag).await? {
-                true => Ok(vec![wire::image_id(&found.digest, Some(&tag))]),
-                false => Err(ImageIdError::NotFound),
-            };
-            Ok(ids)
+            registry.tag_delete_with_image(keys, &tag, actor).await
         }
-        _ => delete_image(registry, keys, &found).await,
-    }
-}
-
-async fn delete_image(
-    registry: &Registry,
-    keys: &RepositoryKeys,
-    found: &FoundImage,
-) -> Result<Result<Vec<ImageIdentifier>, ImageIdError>, RegistryError> {
-    match registry.image_delete(keys, &found.digest).await {
+        _ => registry.image_delete(keys, &found.digest, actor).await,
+    };
+    match deleted {
         Ok(None) => Ok(Err(ImageIdError::NotFound)),
         Ok(Some(gone)) if gone.tags.is_empty() => Ok(Ok(vec![wire::image_id(&gone.digest, None)])),
         Ok(Some(gone)) => Ok(Ok(gone.tags.iter().map(|tag| wire::image_id(&gone.digest, Some(tag))).collect())),

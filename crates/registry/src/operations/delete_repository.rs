@@ -8,6 +8,6 @@ pub(super) async fn run(
     input: DeleteRepositoryRequest,
 ) -> Result<DeleteRepositoryResponse, RegistryError> {
     let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
-    let row = registry.repository_delete(&keys, input.force.unwrap_or(false)).await?;
+    let row = registry.repository_delete(&keys, input.force.unwrap_or(false), &request.actor()).await?;
     Ok(DeleteRepositoryResponse { repository: Some(wire::repository(registry, &keys, &row)) })
 }

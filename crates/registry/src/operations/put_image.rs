@@ -24,6 +24,7 @@ pub(super) async fn run(
         digest,
         tags: tag.into_iter().collect(),
         repeated: Repeated::Refuse,
+        actor: request.actor(),
     };
     let pushed = registry.image_push(&keys, &push).await?;
     Ok(PutImageResponse {

@@ -55,7 +55,7 @@ async fn deleted_images_and_repositories_give_their_space_back() {
     world.push_image("other", "v1", "only here").await;
     world.push_image("other", "v2", "z").await;
     world.delete(&format!("/v2/app/manifests/{deleted}")).await;
-    world.registry.repository_delete(&crate::harness::keys("other"), true).await.unwrap();
+    world.registry.repository_delete(&crate::harness::keys("other"), true, &Default::default()).await.unwrap();
     world.advance_hours(25);
     world.log_in();
     world.registry.collect().await.unwrap();

@@ -8,6 +8,7 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use gantry_api::event::{EventSink, NoEvents};
 use gantry_api::{Caller, PrincipalKind};
 use gantry_domain::Timestamp;
 use gantry_domain::arn::Scope;
@@ -51,12 +52,22 @@ impl World {
     }
 
     fn open(directory: Arc<tempfile::TempDir>, store: Store, now_ms: Arc<AtomicI64>) -> Self {
+        Self::open_with(directory, store, now_ms, Arc::new(NoEvents))
+    }
+
+    fn open_with(
+        directory: Arc<tempfile::TempDir>,
+        store: Store,
+        now_ms: Arc<AtomicI64>,
+        events: Arc<dyn EventSink>,
+    ) -> Self {
         let clock: Clock = Arc::new({
             let now_ms = Arc::clone(&now_ms);
             move || Timestamp::from_millis(now_ms.load(Ordering::SeqCst))
         });
         let config = RegistryConfig::default();
-        let registry = Arc::new(Registry::open(directory.path(), store.clone(), clock, config).unwrap());
+        let registry = Registry::open(directory.path(), store.clone(), clock, config).unwrap();
+        let registry = Arc::new(registry.with_events(events));
         let router = v2::router(Arc::clone(&registry));
         let authorization = authorization(&registry, ACCOUNT, REGION, Access::Full);
         Self { registry, router, directory, store, now_ms, authorization }
@@ -65,6 +76,11 @@ impl World {
     /// The same data in a new process.
     pub(crate) fn restart(&self) -> Self {
         Self::open(Arc::clone(&self.directory), self.store.clone(), Arc::clone(&self.now_ms))
+    }
+
+    /// The same data, with somebody who listens to events.
+    pub(crate) fn with_events(&self, events: Arc<dyn EventSink>) -> Self {
+        Self::open_with(Arc::clone(&self.directory), self.store.clone(), Arc::clone(&self.now_ms), events)
     }
 
     pub(crate) fn advance_hours(&self, hours: i64) {

@@ -4,6 +4,7 @@
 
 mod access;
 mod blobs;
+mod changes;
 mod clients;
 mod collect;
 mod conformance;

@@ -83,9 +83,10 @@ async fn a_repository_deleted_as_empty_never_takes_an_acknowledged_image_with_it
         world.repository(&name).await;
         let image = world.image(&name, "x").await;
         let repository = keys(&name);
+        let actor = Default::default();
         let (pushed, deleted) = tokio::join!(
             world.put_manifest(&name, "v1", &image),
-            world.registry.repository_delete(&repository, false),
+            world.registry.repository_delete(&repository, false, &actor),
         );
         let found = world.get(&format!("/v2/{name}/manifests/v1")).await.status;
         match (pushed.status.as_u16(), &deleted) {
@@ -213,7 +214,8 @@ async fn an_image_pushed_before_the_last_step_of_a_deletion_keeps_its_repository
         pushed
     };
     let repository = keys("app");
-    let (deleted, pushed) = tokio::join!(world.registry.repository_delete(&repository, false), push);
+    let actor = Default::default();
+    let (deleted, pushed) = tokio::join!(world.registry.repository_delete(&repository, false, &actor), push);
     assert_eq!(pushed.status, 201);
     assert!(deleted.is_err());
     assert_eq!(world.get("/v2/app/manifests/v1").await.body, image.as_bytes());

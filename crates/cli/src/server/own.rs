@@ -1,0 +1,128 @@
+//! Gantry's own calls, for what the operator's commands show and the AWS APIs have no operation for.
+//!
+//! `POST /gantry/NAME` with a JSON body, signed with Signature Version 4 like a call of the service the data belongs
+//! to, and allowed to whoever may do the action that is named here. Errors look like those of the AWS JSON APIs.
+
+use gantry_api::{Caller, Fault, OperationInfo, ServiceInfo, ecr};
+use gantry_companions::events::{EventLog, LoggedEvent};
+use gantry_domain::arn::Scope;
+use gantry_protocol::{access, endpoint::Endpoint};
+use gantry_registry::{Registry, history::HistoryEntry, metadata::RepositoryKeys};
+use http::request::Parts;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::sync::Arc;
+
+/// Largest body of a call.
+pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Entries of one page.
+const PAGE_SIZE_MAX: usize = 1000;
+
+/// What is of no AWS service. Signed for `gantry`; its actions are `gantry:NAME`.
+pub(crate) static GANTRY: ServiceInfo = ServiceInfo {
+    name: "gantry",
+    signing_name: "gantry",
+    target_prefix: "Gantry",
+    api_version: "",
+    query: false,
+    xml_namespace: "",
+    validation_code: "ValidationException",
+    operations: &[OperationInfo { name: "ListEvents", result_wrapper: "", errors: &[] }],
+};
+
+/// What the calls read and act on.
+pub(crate) struct Own {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) events: EventLog,
+}
+
+/// `events`: the newest events, or those after a position.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventsRequest {
+    pub(crate) after: Option<u64>,
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct EventsResponse {
+    pub(crate) events: Vec<LoggedEvent>,
+}
+
+/// `image-history`: where tags pointed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HistoryRequest {
+    pub(crate) repository: String,
+    pub(crate) tag: Option<String>,
+    pub(crate) next: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HistoryResponse {
+    pub(crate) entries: Vec<HistoryEntry>,
+    pub(crate) next: Option<String>,
+}
+
+impl Own {
+    /// Answers one call with the JSON of its response.
+    pub(crate) async fn call(
+        &self,
+        endpoint: &Endpoint,
+        parts: &Parts,
+        body: &[u8],
+        request_id: &str,
+    ) -> Result<Vec<u8>, Fault> {
+        let name = parts.uri.path().strip_prefix("/gantry/").unwrap_or_default();
+        let allow = |service: &'static ServiceInfo, action: &str| -> Result<Caller, Fault> {
+            let caller = endpoint.authenticate(parts, body, service, request_id)?;
+            access::authorize(&caller, service, action)?;
+            Ok(caller)
+        };
+        match (parts.method.as_str(), name) {
+            ("POST", "events") => {
+                let caller = allow(&GANTRY, "ListEvents")?;
+                encode(&self.events(&caller, decode(body)?).await?)
+            }
+            ("POST", "image-history") => {
+                let caller = allow(&ecr::SERVICE, "DescribeImages")?;
+                encode(&self.history(&caller, decode(body)?).await?)
+            }
+            _ => Err(Fault::new("UnknownOperationException", 404, format!("Gantry has no call {name}."))),
+        }
+    }
+
+    async fn events(&self, caller: &Caller, input: EventsRequest) -> Result<EventsResponse, Fault> {
+        let limit = input.limit.unwrap_or(PAGE_SIZE_MAX).min(PAGE_SIZE_MAX);
+        let page = self.events.page(&caller.account, &caller.region, input.after, limit).await;
+        Ok(EventsResponse { events: page.map_err(|error| internal().caused_by(error))? })
+    }
+
+    async fn history(&self, caller: &Caller, input: HistoryRequest) -> Result<HistoryResponse, Fault> {
+        let keys = repository(caller, &input.repository)?;
+        let invalid = |_| validation(format!("'{}' is not a tag", input.tag.as_deref().unwrap_or_default()));
+        let tag = input.tag.as_deref().map(str::parse).transpose().map_err(invalid)?;
+        let page = self.registry.tag_history(&keys, tag.as_ref(), input.next.as_deref(), PAGE_SIZE_MAX).await?;
+        Ok(HistoryResponse { entries: page.0, next: page.1 })
+    }
+}
+
+fn repository(caller: &Caller, name: &str) -> Result<RepositoryKeys, Fault> {
+    let name = name.parse().map_err(|_| validation(format!("'{name}' is not a repository name")))?;
+    Ok(RepositoryKeys::new(&Scope::new(&caller.account, &caller.region), &name))
+}
+
+fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body).map_err(|error| Fault::new("SerializationException", 400, error.to_string()))
+}
+
+fn encode(output: &impl Serialize) -> Result<Vec<u8>, Fault> {
+    serde_json::to_vec(output).map_err(|error| internal().caused_by(error))
+}
+
+fn validation(message: String) -> Fault {
+    Fault::new("ValidationException", 400, message)
+}
+
+fn internal() -> Fault {
+    Fault::new("InternalFailure", 500, "The request processing has failed because of an unknown error.")
+}
