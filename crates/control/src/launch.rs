@@ -18,7 +18,7 @@ use gantry_domain::{
 use gantry_store::Txn;
 
 pub(crate) use batch::{Launcher, start};
-pub(crate) use instances::instance;
+pub(crate) use instances::{Candidate, TakenByHost, instance};
 pub(crate) use network::{PREFIX_LENGTH, gateway};
 pub use template::{NetworkRequest, TaskTemplate};
 

@@ -24,7 +24,7 @@ pub use account_setting::AccountSettingRecord;
 pub use client_token::ClientTokenRecord;
 pub use cluster::{ClusterRecord, ClusterStatus};
 pub use instance::{InstanceRecord, InstanceStatus, RegisteredResources};
-pub use service::{DeploymentRecord, EventRecord, SERVICE_EVENTS_MAX, ServiceRecord, ServiceStatus};
+pub use service::{DeploymentRecord, EventRecord, SERVICE_EVENTS_MAX, Scheduling, ServiceRecord, ServiceStatus};
 pub use service_deployment::{RollbackRecord, ServiceDeploymentRecord, ServiceRevisionRecord};
 pub use subnet::{SubnetBlockRecord, SubnetRecord};
 pub use task::{

@@ -1,6 +1,7 @@
 //! What the operations on services and their reconciler share.
 
 pub(crate) mod act;
+pub(crate) mod daemon;
 pub(crate) mod deploy;
 pub(crate) mod find;
 pub(crate) mod observe;

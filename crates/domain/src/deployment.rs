@@ -90,6 +90,9 @@ impl DeploymentLimits {
     /// What a REPLICA service gets when it does not say.
     pub const REPLICA: DeploymentLimits = DeploymentLimits { minimum_healthy_percent: 100, maximum_percent: 200 };
 
+    /// What a DAEMON service gets when it does not say.
+    pub const DAEMON: DeploymentLimits = DeploymentLimits { minimum_healthy_percent: 0, maximum_percent: 100 };
+
     /// The healthy tasks that we must not go below by our own doing.
     pub fn floor(self, desired_count: u32) -> u32 {
         let exact = u64::from(desired_count) * u64::from(self.minimum_healthy_percent);

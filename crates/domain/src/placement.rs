@@ -152,6 +152,16 @@ pub fn resource_lacks(needs: &Needs, instance: &Instance<'_>) -> Vec<Lack> {
     lacks
 }
 
+/// Whether an instance is of the kind that the task needs: its attributes and the `memberOf` expressions. What is free
+/// on it, and what runs there, does not matter. A daemon belongs on every such instance.
+pub fn eligible(needs: &Needs, instance: &Instance<'_>) -> bool {
+    needs.attributes.iter().all(|attribute| has_attribute(instance, attribute))
+        && needs.constraints.iter().all(|constraint| match constraint {
+            Constraint::DistinctInstance => true,
+            Constraint::MemberOf(expression) => expression.matches(instance),
+        })
+}
+
 fn ports_lack(instance: &Instance<'_>, protocol: Protocol, ports: &[u16]) -> bool {
     !ports.is_empty()
         && (ports.iter().any(|port| instance.port_taken(protocol, *port))

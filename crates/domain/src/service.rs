@@ -10,6 +10,7 @@
 //! deployments are only ever emptied: what dies there is replaced by a task of the primary deployment.
 
 mod account;
+mod daemon;
 mod model;
 mod scale_in;
 mod stops;
@@ -19,6 +20,7 @@ use crate::reason::{ServiceEvent, StoppedReason};
 use crate::task::{HealthStatus, LastStatus};
 use crate::time::Timestamp;
 
+pub use daemon::DaemonInstance;
 pub use model::{Action, DeploymentView, End, Plan, ServiceView, TaskView, WaitingOn};
 pub use scale_in::ScaleInRule;
 
@@ -37,8 +39,10 @@ pub fn plan_service(now: Timestamp, service: &ServiceView) -> Plan {
         return planner.plan;
     }
     planner.trip_circuit_breaker();
-    let stops = planner.stop_tasks();
-    let starts = planner.start_tasks();
+    let (stops, starts) = match &service.daemon {
+        Some(instances) => (planner.stop_daemon_tasks(instances), planner.start_daemon_tasks(instances)),
+        None => (planner.stop_tasks(), planner.start_tasks()),
+    };
     planner.remove_empty_deployments();
     planner.settle(starts, stops);
     planner.plan
@@ -233,6 +237,7 @@ impl<'a> Planner<'a> {
         let settling = count(self.wanted().filter(|task| self.fitness(task) == Fitness::Settling));
         let stopping = count(live().filter(|task| !task.is_wanted())) + self.stops_planned();
         let protected = count(self.wanted().filter(|task| task.protected));
+        let leaving = count(self.wanted().filter(|task| task.on_draining_instance && self.service.daemon.is_some()));
         if need > 0 && !self.launching {
             WaitingOn::CircuitBreaker
         } else if let Some(until) = delay {
@@ -245,6 +250,8 @@ impl<'a> Planner<'a> {
             WaitingOn::Stopping { tasks: stopping }
         } else if settling > 0 {
             WaitingOn::Healthy { tasks: settling }
+        } else if leaving > 0 && need == 0 {
+            WaitingOn::LeavingLast { tasks: leaving }
         } else if protected > 0 && need == 0 {
             WaitingOn::Protection { tasks: protected }
         } else {
@@ -255,6 +262,7 @@ impl<'a> Planner<'a> {
     fn starts_planned(&self) -> u32 {
         let planned = self.plan.actions.iter().map(|action| match action {
             Action::StartTasks { count, .. } => *count,
+            Action::StartTasksOn { instances, .. } => count(instances.iter()),
             _ => 0,
         });
         planned.sum()

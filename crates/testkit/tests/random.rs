@@ -27,6 +27,8 @@ const BEGINNING: &str = "
     image sick unhealthy=5s
     task-definition web image=ok
     service web task-definition=web desired=3
+    task-definition agent image=ok cpu=128
+    service agent daemon task-definition=agent
 ";
 
 /// After this everything can become steady.
@@ -39,6 +41,8 @@ const HEALING: &str = "
     activate i3
     task-definition web image=ok
     update web task-definition=web desired=4 min=50 max=150
+    task-definition agent image=ok cpu=128
+    update agent task-definition=agent
     run until steady
 ";
 
@@ -56,7 +60,7 @@ impl Dice {
     fn command(&self) -> Vec<String> {
         let instance = self.of(&["i1", "i2", "i3"]);
         let one = |command: String| vec![command];
-        match self.below(17) {
+        match self.below(19) {
             0 | 1 => one(format!("update web desired={}", self.below(8))),
             2 => one(format!("update web {}", self.of(&["min=100 max=200", "min=50 max=100", "min=0 max=150"]))),
             3 => one("update web force".into()),
@@ -81,7 +85,12 @@ impl Dice {
             12 => one("restart control".into()),
             13 => one(format!("crash after {}", 1 + self.below(6))),
             14 => one(format!("stop any {}", self.below(8))),
-            15 => one(format!("run {}ms", 100 * (1 + self.below(20)))),
+            15 => one("update agent force".into()),
+            16 => vec![
+                format!("task-definition agent cpu=128 image={}", self.of(&["ok", "slow", "crash"])),
+                "update agent task-definition=agent".into(),
+            ],
+            17 => one(format!("run {}ms", 100 * (1 + self.below(20)))),
             _ => one(format!("run {}s", 1 + self.below(60))),
         }
     }
@@ -106,6 +115,8 @@ fn run(seed: u64) {
         let service = world.run_command("show service web").await;
         assert!(service.starts_with("ACTIVE desired 4 running 4 pending 0\n"), "{service}");
         assert_eq!(service.lines().count(), 2, "one deployment is left: {service}");
+        let daemon = world.run_command("show service agent").await;
+        assert!(daemon.starts_with("ACTIVE desired 3 running 3 pending 0\n"), "{daemon}");
     });
 }
 

@@ -22,6 +22,7 @@ use crate::{
     keys::{InstanceKey, TaskKey},
     random::Random,
     records::{ClientTokenRecord, InstanceStatus, NetworkRecord, TaskRecord, encode},
+    services::daemon::Reserved,
     view::EcsView,
 };
 
@@ -113,12 +114,16 @@ impl Batch {
     /// A host for each task that finds one.
     fn choose<'a>(&self, view: &'a EcsView, launch: &'a Launch, random: &Random) -> (Vec<Candidate<'a>>, Launched) {
         let needs = needs(launch);
+        let reserved = match launch.target {
+            Target::Fleet => Reserved::default(),
+            _ => Reserved::of(view, &launch.cluster, &needs.group),
+        };
         if let Target::Named(_) = launch.target {
-            return self.choose_named(view, launch, &needs);
+            return self.choose_named(view, launch, &needs, &reserved);
         }
         let candidates = candidates(view, &launch.cluster, &launch.target);
         let mut instances: Vec<Instance<'_>> =
-            candidates.iter().map(|candidate| instance(*candidate, &self.taken)).collect();
+            candidates.iter().map(|candidate| free_on(*candidate, (&self.taken, &reserved))).collect();
         let placement = place(&needs, &mut instances, launch.count, random.bits());
         let key_of = |rejection: &Rejection| {
             // Fleet hosts of several clusters may, in theory, share an id; the first is as good as any for a reason.
@@ -136,14 +141,20 @@ impl Batch {
         (places, launched)
     }
 
-    fn choose_named<'a>(&self, view: &'a EcsView, launch: &'a Launch, needs: &Needs) -> (Vec<Candidate<'a>>, Launched) {
+    fn choose_named<'a>(
+        &self,
+        view: &'a EcsView,
+        launch: &'a Launch,
+        needs: &Needs,
+        reserved: &Reserved,
+    ) -> (Vec<Candidate<'a>>, Launched) {
         let Target::Named(ids) = &launch.target else { return Default::default() };
         let (mut places, mut launched) = (Vec::new(), Launched::default());
         let mut taken = self.taken.clone();
         for id in ids {
             let key =
                 InstanceKey { scope: launch.cluster.scope.clone(), cluster: launch.cluster.cluster.clone(), id: *id };
-            match self.named(view, &key, needs, &taken) {
+            match named(view, &key, needs, (&taken, reserved)) {
                 Ok(candidate) => {
                     taken.entry(key).or_default().push((needs.resources.clone(), needs.group.clone()));
                     places.push(candidate);
@@ -155,25 +166,6 @@ impl Batch {
             }
         }
         (places, launched)
-    }
-
-    fn named<'a>(
-        &self,
-        view: &'a EcsView,
-        key: &InstanceKey,
-        needs: &Needs,
-        taken: &TakenByHost,
-    ) -> Result<Candidate<'a>, Refusal> {
-        let (key, host) = view.host_entry(key).ok_or(Refusal::Missing)?;
-        let row = host.row.as_deref().ok_or(Refusal::Missing)?;
-        if row.status == InstanceStatus::Inactive {
-            return Err(Refusal::Inactive);
-        }
-        let candidate = (key, host, row);
-        match resource_lacks(needs, &instance(candidate, taken)).into_iter().next() {
-            None => Ok(candidate),
-            Some(lack) => Err(Refusal::Lacks(lack)),
-        }
     }
 
     /// Creates the tasks on their hosts; returns how many.
@@ -260,6 +252,33 @@ impl Batch {
             self.puts.insert(key.clone(), op.clone());
         }
     }
+}
+
+fn named<'a>(
+    view: &'a EcsView,
+    key: &InstanceKey,
+    needs: &Needs,
+    (taken, reserved): (&TakenByHost, &Reserved),
+) -> Result<Candidate<'a>, Refusal> {
+    let (key, host) = view.host_entry(key).ok_or(Refusal::Missing)?;
+    let row = host.row.as_deref().ok_or(Refusal::Missing)?;
+    if row.status == InstanceStatus::Inactive {
+        return Err(Refusal::Inactive);
+    }
+    let candidate = (key, host, row);
+    match resource_lacks(needs, &free_on(candidate, (taken, reserved))).into_iter().next() {
+        None => Ok(candidate),
+        Some(lack) => Err(Refusal::Lacks(lack)),
+    }
+}
+
+/// A host less what the batch took from it and what daemons still need there.
+fn free_on<'a>(candidate: Candidate<'a>, (taken, reserved): (&TakenByHost, &Reserved)) -> Instance<'a> {
+    let mut free = instance(candidate, taken);
+    for (resources, group) in reserved.on(candidate) {
+        free.take(&resources, &group);
+    }
+    free
 }
 
 fn needs(launch: &Launch) -> Needs {

@@ -17,7 +17,7 @@ use crate::{
     control::Plan,
     fault,
     keys::{self, ServiceKey},
-    records::{ClientTokenRecord, ServiceRecord, ServiceStatus, encode},
+    records::{ClientTokenRecord, Scheduling, ServiceRecord, ServiceStatus, encode},
     services::{
         deploy::{self, NewIds},
         find, spec, wire,
@@ -107,12 +107,26 @@ impl Create {
         input: &CreateServiceRequest,
         launch_type: crate::records::LaunchType,
     ) -> Result<ServiceRecord, Fault> {
-        let desired_count = input.desired_count.ok_or_else(|| {
-            fault::invalid("desiredCount is required for services that use the REPLICA scheduling strategy.")
-        })?;
+        let scheduling = match input.scheduling_strategy {
+            Some(ecs::SchedulingStrategy::Daemon) => Scheduling::Daemon,
+            _ => Scheduling::Replica,
+        };
+        let desired_count = match (scheduling, input.desired_count) {
+            // The number of instances, once the reconciler has counted them.
+            (Scheduling::Daemon, _) => 0,
+            (Scheduling::Replica, Some(count)) => spec::desired_count(count)?,
+            (Scheduling::Replica, None) => {
+                return Err(fault::invalid(
+                    "desiredCount is required for services that use the REPLICA scheduling strategy.",
+                ));
+            }
+        };
         let placement_constraints = input.placement_constraints.clone().unwrap_or_default();
         let placement_strategy = input.placement_strategy.clone().unwrap_or_default();
         spec::check_placement(launch_type, &placement_constraints, &placement_strategy)?;
+        if scheduling == Scheduling::Daemon {
+            spec::check_daemon(launch_type, &placement_strategy)?;
+        }
         let tags = tags::parse(input.tags.as_deref())?;
         Ok(ServiceRecord {
             status: ServiceStatus::Active,
@@ -121,10 +135,15 @@ impl Create {
             created_by: self.created_by.clone(),
             deleted_at: None,
             request: self.request.clone(),
-            desired_count: spec::desired_count(desired_count)?,
-            deployment_configuration: spec::deployment_configuration(input.deployment_configuration.clone(), None)?,
+            scheduling,
+            desired_count,
+            deployment_configuration: spec::deployment_configuration(
+                input.deployment_configuration.clone(),
+                None,
+                scheduling,
+            )?,
             health_check_grace_period_seconds: grace_period(input.health_check_grace_period_seconds)?,
-            availability_zone_rebalancing: rebalancing(input, &placement_strategy),
+            availability_zone_rebalancing: rebalancing(input, &placement_strategy, scheduling)?,
             placement_constraints,
             placement_strategy,
             propagate_tags: input.propagate_tags.clone().unwrap_or(ecs::PropagateTags::None),
@@ -192,12 +211,24 @@ fn grace_period(seconds: Option<i32>) -> Result<i32, Fault> {
 }
 
 /// ENABLED where it could work: a strategy that does not begin with spreading over zones rules it out.
-fn rebalancing(input: &CreateServiceRequest, strategy: &[ecs::PlacementStrategy]) -> ecs::AvailabilityZoneRebalancing {
+fn rebalancing(
+    input: &CreateServiceRequest,
+    strategy: &[ecs::PlacementStrategy],
+    scheduling: Scheduling,
+) -> Result<ecs::AvailabilityZoneRebalancing, Fault> {
     use ecs::AvailabilityZoneRebalancing::{Disabled, Enabled};
+    if scheduling == Scheduling::Daemon {
+        return match input.availability_zone_rebalancing {
+            Some(Enabled) => Err(fault::invalid(
+                "Availability Zone rebalancing is not supported for services that use the DAEMON scheduling strategy.",
+            )),
+            _ => Ok(Disabled),
+        };
+    }
     let by_zone = strategy.first().is_none_or(|first| {
         first.field.as_deref().is_some_and(|field| field.eq_ignore_ascii_case("attribute:ecs.availability-zone"))
     });
-    input.availability_zone_rebalancing.clone().unwrap_or(if by_zone { Enabled } else { Disabled })
+    Ok(input.availability_zone_rebalancing.clone().unwrap_or(if by_zone { Enabled } else { Disabled }))
 }
 
 /// Two requests are the same when everything but the token is.
@@ -214,7 +245,6 @@ fn check_supported(input: &CreateServiceRequest) -> Result<(), Fault> {
     let controller = input.deployment_controller.as_ref().and_then(|controller| controller.r#type.as_ref());
     let connect = input.service_connect_configuration.as_ref().is_some_and(|connect| connect.enabled == Some(true));
     spec::refuse_first(&[
-        (input.scheduling_strategy == Some(ecs::SchedulingStrategy::Daemon), "schedulingStrategy 'DAEMON'"),
         (controller == Some(&ecs::DeploymentControllerType::CodeDeploy), "deploymentController 'CODE_DEPLOY'"),
         (controller == Some(&ecs::DeploymentControllerType::External), "deploymentController 'EXTERNAL'"),
         (any(input.load_balancers.as_ref()), "loadBalancers"),

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use gantry_api::{
     Caller, Fault,
-    ecs::{LaunchType, ListServicesRequest, ListServicesResponse, ResourceManagementType, SchedulingStrategy},
+    ecs::{LaunchType, ListServicesRequest, ListServicesResponse, ResourceManagementType},
 };
 use gantry_domain::{
     arn::Name,
@@ -15,6 +15,7 @@ use gantry_domain::{
 use crate::{
     Control, control, fault,
     records::{ServiceRecord, ServiceStatus},
+    services::wire,
 };
 
 pub(crate) async fn run(
@@ -59,6 +60,6 @@ fn matches(row: &ServiceRecord, input: &ListServicesRequest) -> bool {
     let launch = |wanted: &LaunchType| *wanted == row.launch_type.to_wire();
     row.status == ServiceStatus::Active
         && input.launch_type.as_ref().is_none_or(launch)
-        && input.scheduling_strategy.as_ref().is_none_or(|wanted| *wanted == SchedulingStrategy::Replica)
+        && input.scheduling_strategy.as_ref().is_none_or(|wanted| *wanted == wire::scheduling(row.scheduling))
         && input.resource_management_type.as_ref().is_none_or(|wanted| *wanted == ResourceManagementType::Customer)
 }

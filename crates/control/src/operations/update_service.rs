@@ -12,7 +12,7 @@ use crate::{
     control::Plan,
     fault,
     keys::{self, ServiceKey},
-    records::{LaunchType, ServiceRecord, ServiceRevisionRecord, encode},
+    records::{LaunchType, Scheduling, ServiceRecord, ServiceRevisionRecord, encode},
     services::{
         deploy::{self, NewIds},
         find, spec, wire,
@@ -116,12 +116,19 @@ fn update_members(
     input: &UpdateServiceRequest,
     launch_type: LaunchType,
 ) -> Result<(), Fault> {
+    if input.desired_count.is_some() && record.scheduling == Scheduling::Daemon {
+        return Err(fault::invalid(
+            "The daemon scheduling strategy does not support a desired count for services. Remove the desired count \
+             value and try again.",
+        ));
+    }
     if let Some(desired_count) = input.desired_count {
         record.desired_count = spec::desired_count(desired_count)?;
     }
     if let Some(configuration) = input.deployment_configuration.clone() {
         let before = Some(&record.deployment_configuration);
-        record.deployment_configuration = spec::deployment_configuration(Some(configuration), before)?;
+        record.deployment_configuration =
+            spec::deployment_configuration(Some(configuration), before, record.scheduling)?;
     }
     if let Some(seconds) = input.health_check_grace_period_seconds {
         if seconds < 0 {
@@ -136,6 +143,9 @@ fn update_members(
         record.placement_strategy.clone_from(strategy);
     }
     spec::check_placement(launch_type, &record.placement_constraints, &record.placement_strategy)?;
+    if record.scheduling == Scheduling::Daemon {
+        spec::check_daemon(launch_type, &record.placement_strategy)?;
+    }
     if let Some(propagate_tags) = &input.propagate_tags {
         record.propagate_tags = propagate_tags.clone();
     }

@@ -18,7 +18,7 @@ use crate::{
     fault,
     keys::{self, ServiceKey},
     launch::{LaunchError, Launched},
-    records::{ServiceStatus, encode},
+    records::{Scheduling, ServiceRecord, ServiceStatus, encode},
     services::{act::Act, find, observe, start},
     view::Change,
 };
@@ -62,8 +62,10 @@ impl Reconciler for Services {
                 let view = self.control.read();
                 let groups = view.host(instance).map(|host| host.groups().clone()).unwrap_or_default();
                 drop(view);
-                self.select(|key, waits_for_room| {
-                    waits_for_room || groups.contains_key(&format!("service:{}", key.service))
+                self.select(|key, row| {
+                    row.placement_failed
+                        || row.scheduling == Scheduling::Daemon
+                        || groups.contains_key(&format!("service:{}", key.service))
                 })
             }
             _ => Vec::new(),
@@ -89,15 +91,15 @@ enum Step {
 }
 
 impl Services {
-    /// Services for which `wanted(key, waits for room)` holds.
-    fn select(&self, wanted: impl Fn(&ServiceKey, bool) -> bool) -> Vec<ServiceKey> {
+    /// Services for which `wanted` holds.
+    fn select(&self, wanted: impl Fn(&ServiceKey, &ServiceRecord) -> bool) -> Vec<ServiceKey> {
         let view = self.control.read();
         let mut keys = Vec::new();
         for (scope, space) in view.namespaces() {
             for (cluster, cluster_view) in space.clusters() {
                 for (service, row) in cluster_view.services() {
                     let key = ServiceKey { scope: scope.clone(), cluster: cluster.clone(), service: service.clone() };
-                    if wanted(&key, row.placement_failed) {
+                    if wanted(&key, row) {
                         keys.push(key);
                     }
                 }
@@ -121,10 +123,11 @@ impl Services {
             return Step::Change(txn);
         }
         let start = plan.actions.iter().find_map(|action| match action {
-            Action::StartTasks { deployment, count } => Some((*deployment, *count)),
+            Action::StartTasks { deployment, count } => Some((*deployment, start::Starts::Anywhere(*count))),
+            Action::StartTasksOn { deployment, instances } => Some((*deployment, start::Starts::On(instances))),
             _ => None,
         });
-        match start.and_then(|(deployment, count)| start::launch(&view, key, &observed, deployment, count)) {
+        match start.and_then(|(deployment, starts)| start::launch(&view, key, &observed, deployment, starts)) {
             Some(launch) => Step::Start(Box::new(launch), plan.wake_at),
             None => Step::Nothing(Wake::from(plan.wake_at)),
         }
@@ -176,11 +179,7 @@ impl Services {
 }
 
 /// Deletes a service that has been INACTIVE for long enough, with its history.
-fn forget(
-    row: Option<&crate::records::SharedRow<crate::records::ServiceRecord>>,
-    key: &ServiceKey,
-    now: Timestamp,
-) -> Step {
+fn forget(row: Option<&crate::records::SharedRow<ServiceRecord>>, key: &ServiceKey, now: Timestamp) -> Step {
     let Some((row, at)) = row.and_then(|row| Some((row, observe::forget_at(row)?))) else {
         return Step::Nothing(Wake::OnChange);
     };

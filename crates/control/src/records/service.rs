@@ -38,6 +38,17 @@ impl ServiceStatus {
     }
 }
 
+/// How many tasks a service wants, and where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Scheduling {
+    /// So many, wherever the strategy puts them.
+    #[default]
+    Replica,
+    /// One on every instance that satisfies the constraints.
+    Daemon,
+}
+
 /// A service; cluster and name are in the key. What a deployment carries (task definition, network, platform) is in its
 /// service revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,7 +67,10 @@ pub struct ServiceRecord {
     pub deleted_at: Option<Timestamp>,
     /// SHA-256 of the request that created it: the same request again is answered with the service.
     pub request: String,
-    /// How many tasks are wanted.
+    /// REPLICA or DAEMON.
+    #[serde(default)]
+    pub scheduling: Scheduling,
+    /// How many tasks are wanted; for a DAEMON service the instances that were last seen to satisfy its constraints.
     pub desired_count: u32,
     /// As given, defaults filled in.
     pub deployment_configuration: ecs::DeploymentConfiguration,

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Random,
     keys::{ServiceKey, TaskKey},
-    records::{DeploymentRecord, EventRecord, ServiceRecord, ServiceStatus, TaskRecord, encode},
+    records::{DeploymentRecord, EventRecord, Scheduling, ServiceRecord, ServiceStatus, TaskRecord, encode},
     view::{EcsView, TaskRow},
 };
 
@@ -55,7 +55,7 @@ impl<'a> Act<'a> {
         Self { view, key, observed, record, random, now, txn, stopped: Vec::new(), touched: 0 }
     }
 
-    /// The transaction that does the actions (but [`Action::StartTasks`], which goes through the launcher); none when
+    /// The transaction that does the actions (but those that start tasks, which go through the launcher); none when
     /// nothing would change.
     pub(crate) fn transaction(mut self, actions: &[Action]) -> Option<Txn> {
         for task in &self.observed.strays {
@@ -63,6 +63,9 @@ impl<'a> Act<'a> {
         }
         for action in actions {
             self.act(action);
+        }
+        if self.record.scheduling == Scheduling::Daemon {
+            self.record.desired_count = self.observed.view.desired_count;
         }
         if !self.stopped.is_empty() {
             let tasks = std::mem::take(&mut self.stopped);
@@ -76,7 +79,7 @@ impl<'a> Act<'a> {
 
     fn act(&mut self, action: &Action) {
         match action {
-            Action::StartTasks { .. } => {}
+            Action::StartTasks { .. } | Action::StartTasksOn { .. } => {}
             Action::ForgetTask { task } => {
                 if let Some(task) = self.task(task) {
                     self.forget(&task);

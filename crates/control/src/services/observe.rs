@@ -6,14 +6,14 @@ use gantry_domain::{
     Timestamp,
     deployment::DeploymentId,
     reason::StoppedReason,
-    service::{DeploymentView, End, ScaleInRule, ServiceView, TaskView},
+    service::{DaemonInstance, DeploymentView, End, ScaleInRule, ServiceView, TaskView},
     task::StopCode,
 };
 
-use super::{deploy, find, wire};
+use super::{daemon, deploy, find, wire};
 use crate::{
     keys::ServiceKey,
-    records::{InstanceStatus, LaunchType, ServiceRecord, ServiceStatus, SharedRow, TaskRecord},
+    records::{InstanceStatus, LaunchType, Scheduling, ServiceRecord, ServiceStatus, SharedRow, TaskRecord},
     settings::Settings,
     view::{EcsView, Phase, TaskRow},
 };
@@ -51,8 +51,13 @@ pub(crate) fn observe(view: &EcsView, key: &ServiceKey, settings: &Settings) -> 
     if deployments.is_empty() {
         return None;
     }
+    let daemon = (row.scheduling == Scheduling::Daemon).then(|| daemon::instances(view, key, &row));
+    let active = |instances: &Vec<DaemonInstance>| instances.iter().filter(|instance| instance.active).count();
     let service = ServiceView {
-        desired_count: row.desired_count,
+        desired_count: daemon
+            .as_ref()
+            .map_or(row.desired_count, |daemon| u32::try_from(active(daemon)).unwrap_or(u32::MAX)),
+        daemon,
         draining: row.status == ServiceStatus::Draining,
         limits: deploy::limits(&row.deployment_configuration),
         circuit_breaker: deploy::circuit_breaker(&row.deployment_configuration),
@@ -93,6 +98,7 @@ fn task_view(view: &EcsView, service: &ServiceRecord, rules: &Rules, task: &Task
         started_at: times.started_at,
         stopped_at: times.stopped_at,
         end: task.is_stopped().then(|| end(task)),
+        instance: task.host.as_ref().map(|host| host.id.to_string()).unwrap_or_default(),
         on_draining_instance: task.host.is_some() && status != Some(InstanceStatus::Active),
         protected: false,
         spread: rules.spread_values(task, host),

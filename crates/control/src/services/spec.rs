@@ -13,7 +13,8 @@ use gantry_domain::{
 use crate::{
     fault,
     records::{
-        ClusterRecord, LaunchType, ServiceRevisionRecord, SharedRow, TaskDefinitionRecord, TaskDefinitionStatus,
+        ClusterRecord, LaunchType, Scheduling, ServiceRevisionRecord, SharedRow, TaskDefinitionRecord,
+        TaskDefinitionStatus,
     },
     task_definition,
     view::EcsView,
@@ -202,6 +203,7 @@ pub(crate) fn desired_count(asked: i32) -> Result<u32, Fault> {
 pub(crate) fn deployment_configuration(
     asked: Option<ecs::DeploymentConfiguration>,
     before: Option<&ecs::DeploymentConfiguration>,
+    scheduling: Scheduling,
 ) -> Result<ecs::DeploymentConfiguration, Fault> {
     let asked = asked.unwrap_or_default();
     refuse_unsupported(&asked)?;
@@ -210,10 +212,14 @@ pub(crate) fn deployment_configuration(
         rollback: Some(false),
         ..ecs::DeploymentCircuitBreaker::default()
     };
+    let (minimum, maximum) = match scheduling {
+        Scheduling::Replica => (100, 200),
+        Scheduling::Daemon => (0, 100),
+    };
     let before = before.cloned().unwrap_or_else(|| ecs::DeploymentConfiguration {
         deployment_circuit_breaker: Some(default_breaker()),
-        maximum_percent: Some(200),
-        minimum_healthy_percent: Some(100),
+        maximum_percent: Some(maximum),
+        minimum_healthy_percent: Some(minimum),
         strategy: Some(ecs::DeploymentStrategy::Rolling),
         bake_time_in_minutes: Some(0),
         ..ecs::DeploymentConfiguration::default()
@@ -233,6 +239,11 @@ pub(crate) fn deployment_configuration(
     }
     if maximum == 0 || maximum < minimum {
         return Err(fault::invalid("maximumPercent must be greater than 0 and not less than minimumHealthyPercent."));
+    }
+    if scheduling == Scheduling::Daemon && maximum != 100 {
+        return Err(fault::invalid(
+            "The maximumPercent must be 100 for services that use the DAEMON scheduling strategy.",
+        ));
     }
     check_threshold(merged.deployment_circuit_breaker.as_ref())?;
     Ok(merged)
@@ -297,6 +308,17 @@ pub(crate) fn check_placement(
     }
     constraints.iter().try_for_each(check_constraint)?;
     strategies.iter().try_for_each(check_strategy)
+}
+
+/// What a DAEMON service cannot have.
+pub(crate) fn check_daemon(launch_type: LaunchType, strategies: &[ecs::PlacementStrategy]) -> Result<(), Fault> {
+    if launch_type == LaunchType::Fargate {
+        return Err(fault::invalid("The daemon scheduling strategy is not supported on FARGATE."));
+    }
+    if !strategies.is_empty() {
+        return Err(fault::invalid("Placement strategies are not supported with the DAEMON scheduling strategy."));
+    }
+    Ok(())
 }
 
 fn check_constraint(constraint: &ecs::PlacementConstraint) -> Result<(), Fault> {

@@ -3,6 +3,7 @@
 use gantry_api::ecs;
 use gantry_domain::{
     Timestamp,
+    arn::ContainerInstanceId,
     deployment::DeploymentId,
     placement::{self, Constraint, Field, Resource, Strategy},
     reason::{Lack, PlacementTrouble, ServiceEvent},
@@ -19,28 +20,40 @@ use crate::{
     view::{EcsView, Phase},
 };
 
-/// `count` tasks of a deployment; none when its revision or task definition is gone.
+/// How many tasks, or where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Starts<'a> {
+    /// So many, where placement puts them.
+    Anywhere(u32),
+    /// One on each of these instances.
+    On(&'a [String]),
+}
+
+/// Tasks of a deployment; none when its revision or task definition is gone.
 pub(crate) fn launch(
     view: &EcsView,
     key: &ServiceKey,
     observed: &Observed,
     deployment: DeploymentId,
-    count: u32,
+    starts: Starts<'_>,
 ) -> Option<Launch> {
     let record = &observed.row.record;
     let number = record.deployments.iter().find(|other| other.id == deployment)?.revision;
     let revision = wire::revision(view, key, number)?;
     let definition = view.namespace(&key.scope)?.task_definition(&revision.task_definition)?;
     let requirements = task_definition::requirements(&definition.document);
-    let count = usize::try_from(count).ok()?;
+    let (target, count) = match starts {
+        Starts::Anywhere(count) => (anywhere(revision.launch_type), usize::try_from(count).ok()?),
+        Starts::On(instances) => {
+            let ids: Vec<ContainerInstanceId> = instances.iter().filter_map(|id| id.parse().ok()).collect();
+            let count = ids.len();
+            (Target::Named(ids), count)
+        }
+    };
     Some(Launch {
         cluster: ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() },
         definition: revision.task_definition.clone(),
-        target: match revision.launch_type {
-            LaunchType::Ec2 => Target::Ec2,
-            LaunchType::External => Target::External,
-            LaunchType::Fargate => Target::Fleet,
-        },
+        target,
         count,
         constraints: constraints(record, &requirements.placement_expressions),
         strategies: strategies(record),
@@ -63,7 +76,15 @@ pub(crate) fn launch(
     })
 }
 
-fn constraints(record: &ServiceRecord, of_definition: &[String]) -> Vec<Constraint> {
+fn anywhere(launch_type: LaunchType) -> Target {
+    match launch_type {
+        LaunchType::Ec2 => Target::Ec2,
+        LaunchType::External => Target::External,
+        LaunchType::Fargate => Target::Fleet,
+    }
+}
+
+pub(super) fn constraints(record: &ServiceRecord, of_definition: &[String]) -> Vec<Constraint> {
     let member_of = |text: &str| text.parse().ok().map(Constraint::MemberOf);
     let own = record.placement_constraints.iter().filter_map(|constraint| match &constraint.r#type {
         Some(ecs::PlacementConstraintType::DistinctInstance) => Some(Constraint::DistinctInstance),
@@ -183,7 +204,8 @@ pub(crate) fn record_outcome(
 }
 
 fn trouble(launch_type: LaunchType, launched: &Launched) -> PlacementTrouble {
-    match &launched.closest {
+    // Instances that were named are looked at one by one: the first refusal speaks for them.
+    match launched.closest.as_ref().or(launched.refused.first()) {
         _ if launch_type == LaunchType::Fargate => PlacementTrouble::CapacityUnavailable,
         Some(Refused { instance, why }) => {
             PlacementTrouble::Closest { instance: instance.id.to_string(), lack: lack(why) }

@@ -6,7 +6,8 @@ use gantry_domain::arn::Scope;
 use crate::{
     keys::ServiceKey,
     records::{
-        DeploymentRecord, LaunchType, ServiceDeploymentRecord, ServiceRecord, ServiceRevisionRecord, ServiceStatus,
+        DeploymentRecord, LaunchType, Scheduling, ServiceDeploymentRecord, ServiceRecord, ServiceRevisionRecord,
+        ServiceStatus,
     },
     tags,
     view::{ClusterView, Counts, EcsView, Phase},
@@ -85,7 +86,7 @@ pub(crate) fn service(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, 
         resource_management_type: Some(ecs::ResourceManagementType::Customer),
         role_arn: current.and_then(|current| current.network_configuration.as_ref()).map(|_| service_role(&key.scope)),
         running_count: count(counts.running()),
-        scheduling_strategy: Some(ecs::SchedulingStrategy::Replica),
+        scheduling_strategy: Some(scheduling(record.scheduling)),
         service_arn: Some(key.arn()),
         service_name: Some(key.service.to_string()),
         service_registries: Some(Vec::new()),
@@ -93,6 +94,14 @@ pub(crate) fn service(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, 
         tags: with_tags.then(|| tags::wire(&record.tags)),
         task_definition: current.map(|current| key.scope.task_definition_arn(&current.task_definition)),
         task_sets: Some(Vec::new()),
+    }
+}
+
+/// The scheduling strategy on the wire.
+pub(crate) fn scheduling(scheduling: Scheduling) -> ecs::SchedulingStrategy {
+    match scheduling {
+        Scheduling::Replica => ecs::SchedulingStrategy::Replica,
+        Scheduling::Daemon => ecs::SchedulingStrategy::Daemon,
     }
 }
 

@@ -112,9 +112,19 @@ async fn what_breaks_a_rule_is_refused_in_the_services_words() {
         ),
         (json!({"role": "r"}), INVALID, "IAM roles are only valid for services configured to use load balancers."),
         (
-            json!({"schedulingStrategy": "DAEMON"}),
-            "UnsupportedFeatureException",
-            "Gantry does not support schedulingStrategy 'DAEMON' yet.",
+            json!({"schedulingStrategy": "DAEMON", "placementStrategy": [{"type": "random"}]}),
+            INVALID,
+            "Placement strategies are not supported with the DAEMON scheduling strategy.",
+        ),
+        (
+            json!({"schedulingStrategy": "DAEMON", "deploymentConfiguration": {"maximumPercent": 150}}),
+            INVALID,
+            "The maximumPercent must be 100 for services that use the DAEMON scheduling strategy.",
+        ),
+        (
+            json!({"schedulingStrategy": "DAEMON", "availabilityZoneRebalancing": "ENABLED"}),
+            INVALID,
+            "Availability Zone rebalancing is not supported for services that use the DAEMON scheduling strategy.",
         ),
         (
             json!({"enableExecuteCommand": true}),

@@ -1,6 +1,6 @@
 //! What a service plan is made from and what it consists of.
 
-use super::ScaleInRule;
+use super::{DaemonInstance, ScaleInRule};
 use crate::deployment::{CircuitBreaker, DeploymentId, DeploymentLimits, Failures, RolloutState};
 use crate::reason::{ServiceEvent, StoppedReason};
 use crate::task::{DesiredStatus, HealthStatus, LastStatus};
@@ -9,8 +9,10 @@ use crate::time::Timestamp;
 /// A service as one snapshot of the store shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceView {
-    /// How many tasks are wanted. Ignored while `draining`.
+    /// How many tasks are wanted; for a DAEMON service the number of its ACTIVE instances. Ignored while `draining`.
     pub desired_count: u32,
+    /// For a DAEMON service, the instances that satisfy its constraints.
+    pub daemon: Option<Vec<DaemonInstance>>,
     /// DeleteService was called: everything goes.
     pub draining: bool,
     /// minimumHealthyPercent and maximumPercent.
@@ -67,6 +69,8 @@ pub struct TaskView {
     pub stopped_at: Option<Timestamp>,
     /// Why it ended, once it has.
     pub end: Option<End>,
+    /// The instance it is on; empty when it has none.
+    pub instance: String,
     /// Its instance is DRAINING (or gone): the task should live elsewhere.
     pub on_draining_instance: bool,
     /// Scale-in protection is on.
@@ -123,6 +127,13 @@ pub enum Action {
         deployment: DeploymentId,
         /// How many.
         count: u32,
+    },
+    /// Start one task of a deployment on each of these instances.
+    StartTasksOn {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// Ids of instances, not empty.
+        instances: Vec<String>,
     },
     /// Ask a task to stop.
     StopTask {
@@ -186,6 +197,11 @@ pub enum WaitingOn {
     Room,
     /// Protected tasks cannot be stopped.
     Protection {
+        /// How many.
+        tasks: u32,
+    },
+    /// Daemon tasks on draining instances leave after the others there.
+    LeavingLast {
         /// How many.
         tasks: u32,
     },

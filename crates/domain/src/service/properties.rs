@@ -125,6 +125,7 @@ fn apply(now: Timestamp, service: &mut ServiceView, plan: &Plan, next_id: &mut u
                 service.deployments.retain(|other| other.id != *deployment);
             }
             Action::SetSteady { since } => service.steady_since = *since,
+            Action::StartTasksOn { .. } => panic!("a REPLICA service names no instances"),
             Action::Announce(_) | Action::Deactivate => {}
         }
     }

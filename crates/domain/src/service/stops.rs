@@ -101,7 +101,7 @@ impl<'a> Planner<'a> {
         self.healthy >= self.floor() + cost
     }
 
-    fn stop(&mut self, task: &'a TaskView, reason: StoppedReason) {
+    pub(super) fn stop(&mut self, task: &'a TaskView, reason: StoppedReason) {
         self.healthy -= u32::from(self.fitness(task) == Fitness::Healthy);
         self.act(Action::StopTask { task: task.id.clone(), reason });
     }

@@ -18,6 +18,7 @@ pub(super) fn deployment(number: u64) -> DeploymentView {
 pub(super) fn service(desired_count: u32) -> ServiceView {
     ServiceView {
         desired_count,
+        daemon: None,
         draining: false,
         limits: DeploymentLimits::REPLICA,
         circuit_breaker: None,
@@ -43,6 +44,7 @@ pub(super) fn task(id: &str, number: u64) -> TaskView {
         started_at: Some(NOW.plus_seconds(-60)),
         stopped_at: None,
         end: None,
+        instance: String::new(),
         on_draining_instance: false,
         protected: false,
         spread: vec![String::new(), String::new()],
@@ -71,9 +73,10 @@ fn tasks(ids: &[&str], number: u64) -> Vec<TaskView> {
 }
 
 /// What a plan starts and stops: `+3` and task ids.
-fn moves(plan: &Plan) -> String {
+pub(super) fn moves(plan: &Plan) -> String {
     let moves = plan.actions.iter().filter_map(|action| match action {
         Action::StartTasks { count, .. } => Some(format!("+{count}")),
+        Action::StartTasksOn { instances, .. } => Some(format!("+{}", instances.join("+"))),
         Action::StopTask { task, .. } => Some(format!("-{task}")),
         _ => None,
     });

@@ -1,10 +1,10 @@
 //! Watches every transaction for what must never happen, also between two steps of a scenario.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_control::{
     keys::{InstanceKey, Key},
-    records::{InstanceRecord, InstanceStatus, ServiceRecord, TaskRecord, decode},
+    records::{InstanceRecord, InstanceStatus, Scheduling, ServiceRecord, TaskRecord, decode},
 };
 use gantry_domain::{
     arn::{Name, TaskId},
@@ -122,11 +122,27 @@ impl Monitor {
     fn check_ceiling(&self, before: &BTreeMap<Name, u32>) -> Result<(), String> {
         for (name, live) in self.live_by_service() {
             let Some(service) = self.services.get(&name) else { continue };
+            if service.scheduling == Scheduling::Daemon {
+                self.check_one_each(&name)?;
+                continue;
+            }
             let ceiling = limits(service).ceiling(service.desired_count);
             let had = before.get(&name).copied().unwrap_or(0);
             // Lowering the desired count lowers the ceiling under what exists already.
             if live > ceiling && live > had {
                 return Err(format!("service {name} went from {had} to {live} tasks, the ceiling is {ceiling}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// No instance holds two tasks of a daemon.
+    fn check_one_each(&self, name: &Name) -> Result<(), String> {
+        let mut taken = BTreeSet::new();
+        for task in self.tasks.values().filter(|task| !task.is_stopped()) {
+            let ours = self.service_of(task).is_some_and(|(service, _)| service == name);
+            if ours && !taken.insert(&task.host) {
+                return Err(format!("daemon {name} has two tasks on {:?}", task.host));
             }
         }
         Ok(())

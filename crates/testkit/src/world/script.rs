@@ -241,8 +241,10 @@ impl World {
             cluster: Some(self.cluster.to_string()),
             service_name: Some(name.to_owned()),
             task_definition: words.named.get("task-definition").map(|text| (*text).to_owned()),
+            scheduling_strategy: words.has("daemon").then_some(ecs::SchedulingStrategy::Daemon),
             desired_count: words.number("desired").or(Some(1)),
             deployment_configuration: deployment_configuration(words),
+            placement_constraints: words.named.get("member-of").map(|text| vec![member_of(text)]),
             health_check_grace_period_seconds: words.ms("grace").and_then(|ms| i32::try_from(ms / 1000).ok()),
             placement_strategy: words.named.get("strategy").map(|text| text.split(',').map(strategy).collect()),
             network_configuration: fargate.then(network_configuration),
@@ -375,6 +377,14 @@ fn deployment_configuration(words: &Words<'_>) -> Option<ecs::DeploymentConfigur
         deployment_circuit_breaker: breaker,
         ..Default::default()
     })
+}
+
+/// An expression with `_` for blanks.
+fn member_of(text: &str) -> ecs::PlacementConstraint {
+    ecs::PlacementConstraint {
+        r#type: Some(ecs::PlacementConstraintType::MemberOf),
+        expression: Some(text.replace('_', " ")),
+    }
 }
 
 /// `spread(instanceId)`, `binpack(memory)`, `random`.
