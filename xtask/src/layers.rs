@@ -13,7 +13,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gantry-runtime", &["gantry-domain"]),
     ("gantry-protocol", &["gantry-api"]),
     ("gantry-control", &["gantry-domain", "gantry-api", "gantry-store", "gantry-protocol"]),
-    ("gantry-registry", &["gantry-domain", "gantry-api", "gantry-store", "gantry-protocol"]),
+    ("gantry-scan", &["gantry-domain"]),
+    ("gantry-registry", &["gantry-domain", "gantry-api", "gantry-store", "gantry-protocol", "gantry-scan"]),
     ("gantry-companions", &["gantry-domain", "gantry-api", "gantry-store", "gantry-protocol"]),
     ("gantry-agent", &["gantry-domain", "gantry-api", "gantry-runtime"]),
 ];
