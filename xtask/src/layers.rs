@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gantry-store", &["gantry-domain"]),
     ("gantry-layers", &[]),
     ("gantry-runtime", &["gantry-domain", "gantry-layers"]),
-    ("gantry-protocol", &["gantry-api"]),
+    ("gantry-protocol", &["gantry-domain", "gantry-api"]),
     ("gantry-control", &["gantry-domain", "gantry-api", "gantry-store", "gantry-protocol"]),
     ("gantry-scan", &["gantry-domain"]),
     ("gantry-registry", &["gantry-domain", "gantry-api", "gantry-store", "gantry-protocol", "gantry-scan"]),

@@ -8,8 +8,10 @@
 
 pub mod access;
 pub mod endpoint;
+pub mod fixed;
 pub mod identity;
 pub mod json;
+pub mod principals;
 pub mod query;
 pub mod route;
 pub mod services;

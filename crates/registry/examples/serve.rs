@@ -5,9 +5,9 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gantry_api::Caller;
 use gantry_domain::arn::Scope;
 use gantry_registry::metadata::{RepositoryKeys, RepositoryRow};
-use gantry_registry::token::{Access, Principal};
 use gantry_registry::{Registry, RegistryConfig, http, system_clock};
 use gantry_store::{Embedded, EmbeddedOptions};
 
@@ -28,8 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // Also fails when it is there from the last time.
         let _ = registry.repository_create(&keys, &RepositoryRow::default()).await;
     }
-    let arn = "arn:aws:iam::000000000000:root".to_owned();
-    let (password, _) = registry.issue_password(&Principal { scope, arn, access: Access::Full });
+    let (password, _) = registry.issue_password(&Caller::root("000000000000", "us-east-1"));
     eprintln!("{} {password}", listener.local_addr()?);
     axum::serve(listener, http::router(registry)).await?;
     Ok(())

@@ -1,23 +1,129 @@
-//! Who may do what. There are two kinds of principals so far: the account, which may do everything, and the agent of
-//! a container instance, which may pull.
+//! Who may do what, for both doors.
+//!
+//! A request is decided by the caller's own policies, which are looked up each time, together with the policies of the
+//! repository and of the registry. It is decided before anything is looked up: whether a repository exists is nobody's
+//! business who may not use it.
+
+use std::sync::Arc;
+
+use gantry_api::Caller;
+use gantry_domain::arn::Scope;
+use gantry_domain::policy::{Decision, Document, Policies, Request, evaluate};
+use gantry_protocol::principals;
 
 use crate::fault::RegistryError;
-use crate::token::Access;
+use crate::metadata::{RepositoryKeys, RepositoryRow};
+use crate::registry::Registry;
 
-/// The actions that pulling an image takes.
-const PULL_ACTIONS: [&str; 4] =
-    ["BatchCheckLayerAvailability", "BatchGetImage", "GetAuthorizationToken", "GetDownloadUrlForLayer"];
+/// What the root of an account may always do in its own registry, so that no policy can lock it out for good.
+const ALWAYS_OF_ROOT: [&str; 6] = [
+    "DeleteRegistryPolicy",
+    "DeleteRepositoryPolicy",
+    "GetRegistryPolicy",
+    "GetRepositoryPolicy",
+    "PutRegistryPolicy",
+    "SetRepositoryPolicy",
+];
 
-/// Refuses what `access` does not include. `action` is the permission's name without `ecr:`.
-pub(crate) fn check(arn: &str, access: Access, action: &'static str, resource: &str) -> Result<(), RegistryError> {
-    match access {
-        Access::Full => Ok(()),
-        Access::Pull if PULL_ACTIONS.contains(&action) => Ok(()),
-        Access::Pull => Err(denied(arn, action, resource)),
+/// What a permission is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target<'a> {
+    /// The registry itself: permissions that have no resource.
+    Registry(&'a Scope),
+    /// Its repositories, whatever they are called.
+    Repositories(&'a Scope),
+    /// One repository, whether it exists or not.
+    Repository(&'a RepositoryKeys),
+}
+
+impl<'a> Target<'a> {
+    fn scope(&self) -> &'a Scope {
+        match self {
+            Self::Registry(scope) | Self::Repositories(scope) => scope,
+            Self::Repository(keys) => keys.scope(),
+        }
+    }
+
+    fn arn(&self) -> String {
+        match self {
+            Self::Registry(_) => "*".to_owned(),
+            Self::Repositories(scope) => {
+                format!("arn:{}:ecr:{}:{}:repository/*", scope.partition(), scope.region, scope.account)
+            }
+            Self::Repository(keys) => keys.arn(),
+        }
     }
 }
 
-/// The refusal.
-pub(crate) fn denied(arn: &str, action: &'static str, resource: &str) -> RegistryError {
-    RegistryError::Denied { arn: arn.to_owned(), action, resource: resource.to_owned() }
+/// A permission: an action's name without `ecr:`, and the condition keys that come with the request's input.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Permission<'a> {
+    pub(crate) action: &'static str,
+    pub(crate) keys: &'a [(String, String)],
+}
+
+impl From<&'static str> for Permission<'_> {
+    fn from(action: &'static str) -> Self {
+        Self { action, keys: &[] }
+    }
+}
+
+impl Registry {
+    /// Refuses what the caller may not do.
+    pub(crate) async fn authorize(
+        &self,
+        caller: &Caller,
+        permission: Permission<'_>,
+        target: Target<'_>,
+    ) -> Result<(), RegistryError> {
+        let documents = self.resource_policies(target).await?;
+        self.authorize_under(caller, permission, target, &documents).await
+    }
+
+    /// The same, were these the policies of the resource.
+    pub(crate) async fn authorize_under(
+        &self,
+        caller: &Caller,
+        permission: Permission<'_>,
+        target: Target<'_>,
+        documents: &[Arc<Document>],
+    ) -> Result<(), RegistryError> {
+        let scope = target.scope();
+        let authority = self.principals.authority(caller);
+        if authority.principal.is_root() && caller.account == scope.account {
+            // Nothing but a policy of the resource can deny a root anything.
+            if documents.is_empty() || ALWAYS_OF_ROOT.contains(&permission.action) {
+                return Ok(());
+            }
+        }
+        let mut context = principals::context(caller);
+        for (key, value) in permission.keys {
+            context.add(key, value.clone());
+        }
+        if let Target::Repository(keys) = target
+            && let Some(found) = self.metadata.get::<RepositoryRow>(&keys.repository()).await?
+        {
+            for (key, value) in found.row.tags {
+                context.add(&format!("ecr:ResourceTag/{key}"), value.clone());
+                context.add(&format!("aws:ResourceTag/{key}"), value);
+            }
+        }
+        let request = Request {
+            principal: &authority.principal,
+            action: &format!("ecr:{}", permission.action),
+            resource: &target.arn(),
+            account: &scope.account,
+            now: self.now(),
+            context: &context,
+        };
+        match evaluate(&request, &Policies { principal: &authority.policies, resource: documents }) {
+            Decision::Allow => Ok(()),
+            Decision::Deny(denial) => Err(RegistryError::Denied(denial.sentence(&request))),
+        }
+    }
+
+    /// The policies that take part besides the caller's.
+    async fn resource_policies(&self, _target: Target<'_>) -> Result<Vec<Arc<Document>>, RegistryError> {
+        Ok(Vec::new())
+    }
 }

@@ -279,17 +279,8 @@ pub enum RegistryError {
     #[error("Your authorization token has expired. Reauthenticate and try again.")]
     TokenExpired,
     /// Known, but not allowed.
-    #[error(
-        "User: {arn} is not authorized to perform: ecr:{action} on resource: {resource} because no identity-based policy allows the ecr:{action} action"
-    )]
-    Denied {
-        /// Who.
-        arn: String,
-        /// What, without the prefix.
-        action: &'static str,
-        /// On what.
-        resource: String,
-    },
+    #[error("{0}")]
+    Denied(String),
     /// Not an operation of ours.
     #[error("The operation is unsupported.")]
     Unsupported,
@@ -361,7 +352,7 @@ impl RegistryError {
             Self::BlobInUse(_) | Self::Unsupported | Self::NotSupported(_) => (405, "UNSUPPORTED"),
             Self::TooManyRequests | Self::LimitExceeded(_) | Self::Contention => (429, "TOOMANYREQUESTS"),
             Self::Unauthorized => (401, "UNAUTHORIZED"),
-            Self::TokenExpired | Self::Denied { .. } => (403, "DENIED"),
+            Self::TokenExpired | Self::Denied(_) => (403, "DENIED"),
             Self::DiskFull(_) => (507, "SIZE_INVALID"),
             // These belong to the ECR operations and do not come out of the OCI routes.
             Self::Parameter { .. }
@@ -436,7 +427,7 @@ impl RegistryError {
                 Fault::new("UnrecognizedClientException", 400, "The security token included in the request is invalid.")
             }
             Self::TokenExpired => Fault::new("ExpiredTokenException", 400, text),
-            Self::Denied { .. } => Fault::new("AccessDeniedException", 400, text),
+            Self::Denied(_) => Fault::new("AccessDeniedException", 400, text),
             Self::Unsupported => Fault::new("UnsupportedOperationException", 400, text),
             Self::DiskFull(_) => fault::server_exception(text).caused_by(self),
             Self::Blobs(_) | Self::Store(_) | Self::Row { .. } => {

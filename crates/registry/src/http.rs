@@ -22,15 +22,17 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use gantry_api::Caller;
+use gantry_domain::arn::Scope;
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
+use crate::access::Target;
 use crate::changes::Actor;
 use crate::fault::RegistryError;
 use crate::metadata::RepositoryKeys;
 use crate::name::RepositoryName;
 use crate::registry::Registry;
-use crate::token::Principal;
 
 pub use access::download_link;
 
@@ -51,24 +53,26 @@ pub fn router(registry: Arc<Registry>) -> Router {
 /// One request, as the handlers see it.
 struct Call {
     registry: Arc<Registry>,
-    principal: Principal,
+    caller: Caller,
+    /// The registry the request is about.
+    scope: Scope,
     head: Parts,
     query: Query,
 }
 
 impl Call {
     /// The keys of the repository, once the principal may do `action` there.
-    fn allow(&self, name: &RepositoryName, action: Action) -> Result<RepositoryKeys, RegistryError> {
-        let keys = RepositoryKeys::new(&self.principal.scope, name);
-        access::check(&self.principal, action, &keys.arn())?;
+    async fn allow(&self, name: &RepositoryName, action: Action) -> Result<RepositoryKeys, RegistryError> {
+        let keys = RepositoryKeys::new(&self.scope, name);
+        self.registry.authorize(&self.caller, action.name().into(), Target::Repository(&keys)).await?;
         Ok(keys)
     }
 
     /// The same for a push, which makes the repository when it is missing and a creation template says so.
     async fn allow_push(&self, name: &RepositoryName, action: Action) -> Result<RepositoryKeys, RegistryError> {
-        let keys = self.allow(name, action)?;
+        let keys = self.allow(name, action).await?;
         if let Some(template) = self.registry.template_for_push(&keys).await? {
-            self.allow(name, Action::CreateRepository)?;
+            self.allow(name, Action::CreateRepository).await?;
             self.registry.repository_create_by_itself(&keys, Some(&template)).await?;
         }
         Ok(keys)
@@ -76,7 +80,7 @@ impl Call {
 
     /// On whose behalf.
     fn actor(&self) -> Actor {
-        Actor::client(&self.principal.arn)
+        Actor::client(&self.caller.principal_arn)
     }
 
     fn is_head(&self) -> bool {
@@ -114,12 +118,12 @@ async fn handle(
     {
         return blobs::download(&registry, &keys, digest, &head).await;
     }
-    let principal = match access::authenticate(&registry, &head.headers) {
-        Ok(principal) => principal,
+    let (caller, scope) = match access::authenticate(&registry, &head) {
+        Ok(authenticated) => authenticated,
         Err(refused) => return Ok(access::refuse_early(&refused, &head, body).await),
     };
     let Resource { route, name } = resource?;
-    let call = Call { registry, principal, head, query };
+    let call = Call { registry, caller, scope, head, query };
     match (route, name) {
         (Route::Base, _) => Ok(answer::json(http::StatusCode::OK, &serde_json::json!({}))),
         (Route::Catalog, _) => lists::catalog(&call).await,

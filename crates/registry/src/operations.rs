@@ -1,7 +1,7 @@
 //! The ECR operations, one file each: wire in, the registry's own types between, wire out.
 //!
-//! Input has already been checked against the model when it comes here. A `registryId` of another account is refused
-//! before anything is looked up: without policies nobody has a way in.
+//! Input has already been checked against the model when it comes here. `registryId` may be another account's: the
+//! policies decide, before anything is looked up.
 
 mod batch_check_layer_availability;
 mod batch_delete_image;
@@ -31,15 +31,14 @@ mod upload_layer_part;
 mod wire;
 
 use gantry_api::ecr::*;
-use gantry_api::{Caller, Fault, PrincipalKind};
+use gantry_api::{Caller, Fault};
 use gantry_domain::arn::Scope;
 
-use crate::access;
+use crate::access::{Permission, Target};
 use crate::changes::Actor;
 use crate::fault::RegistryError;
 use crate::metadata::RepositoryKeys;
 use crate::registry::Registry;
-use crate::token::Access;
 
 impl Ecr for Registry {
     async fn batch_check_layer_availability(
@@ -257,21 +256,41 @@ struct Request<'a> {
 
 impl Request<'_> {
     /// The registry a request is about, once the caller may do this there.
-    fn registry(&self, registry_id: Option<&str>) -> Result<Scope, RegistryError> {
-        let account = registry_id.unwrap_or(&self.caller.account);
-        let scope = Scope::new(account, &self.caller.region);
-        let all = format!("arn:{}:ecr:{}:{account}:repository/*", scope.partition(), scope.region);
-        self.allow(&scope, &all)?;
+    async fn registry(&self, registry: &Registry, registry_id: Option<&str>) -> Result<Scope, RegistryError> {
+        let scope = Scope::new(registry_id.unwrap_or(&self.caller.account), &self.caller.region);
+        let target = match self.action {
+            "DescribeRepositories" => Target::Repositories(&scope),
+            _ => Target::Registry(&scope),
+        };
+        registry.authorize(self.caller, self.action.into(), target).await?;
         Ok(scope)
     }
 
     /// The repository a request is about, once the caller may do this there.
-    fn repository(&self, registry_id: Option<&str>, name: Option<&str>) -> Result<RepositoryKeys, RegistryError> {
+    async fn repository(
+        &self,
+        registry: &Registry,
+        registry_id: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<RepositoryKeys, RegistryError> {
+        self.repository_with(registry, registry_id, name, &[]).await
+    }
+
+    /// The same, with condition keys that come from the input.
+    async fn repository_with(
+        &self,
+        registry: &Registry,
+        registry_id: Option<&str>,
+        name: Option<&str>,
+        keys: &[(String, String)],
+    ) -> Result<RepositoryKeys, RegistryError> {
         let scope = Scope::new(registry_id.unwrap_or(&self.caller.account), &self.caller.region);
         let name = name.unwrap_or_default();
-        let keys = RepositoryKeys::new(&scope, &name.parse().map_err(|_| RegistryError::NameInvalid(name.to_owned()))?);
-        self.allow(&scope, &keys.arn())?;
-        Ok(keys)
+        let name = name.parse().map_err(|_| RegistryError::NameInvalid(name.to_owned()))?;
+        let repository = RepositoryKeys::new(&scope, &name);
+        let permission = Permission { action: self.action, keys };
+        registry.authorize(self.caller, permission, Target::Repository(&repository)).await?;
+        Ok(repository)
     }
 
     /// The same for a push, which makes the repository when it is missing and a creation template says so.
@@ -281,43 +300,42 @@ impl Request<'_> {
         registry_id: Option<&str>,
         name: Option<&str>,
     ) -> Result<RepositoryKeys, RegistryError> {
-        let keys = self.repository(registry_id, name)?;
+        let keys = self.repository(registry, registry_id, name).await?;
         if let Some(template) = registry.template_for_push(&keys).await? {
             let create = Request { caller: self.caller, action: "CreateRepository" };
-            create.repository(registry_id, name)?;
+            create.repository(registry, registry_id, name).await?;
             registry.repository_create_by_itself(&keys, Some(&template)).await?;
         }
         Ok(keys)
     }
 
-    /// The repository an ARN names.
-    fn resource(&self, arn: Option<&str>) -> Result<RepositoryKeys, RegistryError> {
+    /// The repository an ARN names, with condition keys that come from the input.
+    async fn resource(
+        &self,
+        registry: &Registry,
+        arn: Option<&str>,
+        keys: &[(String, String)],
+    ) -> Result<RepositoryKeys, RegistryError> {
         let invalid = || RegistryError::Parameter { member: "resourceArn", constraint: "Invalid ARN".to_owned() };
         let parts: Vec<&str> = arn.unwrap_or_default().splitn(6, ':').collect();
         let ["arn", _, "ecr", region, account, resource] = parts.as_slice() else { return Err(invalid()) };
         let name = resource.strip_prefix("repository/").ok_or_else(invalid)?;
-        let keys = self.repository(Some(account), Some(name))?;
-        if *region == self.caller.region { Ok(keys) } else { Err(invalid()) }
+        let repository = self.repository_with(registry, Some(account), Some(name), keys).await?;
+        if *region == self.caller.region { Ok(repository) } else { Err(invalid()) }
     }
 
     /// On whose behalf.
     fn actor(&self) -> Actor {
         Actor::client(&self.caller.principal_arn)
     }
+}
 
-    fn allow(&self, scope: &Scope, resource: &str) -> Result<(), RegistryError> {
-        let Caller { principal_arn, account, .. } = self.caller;
-        if scope.account != *account {
-            return Err(access::denied(principal_arn, self.action, resource));
-        }
-        access::check(principal_arn, self.access(), self.action, resource)
-    }
-
-    /// The rights the caller has in its own registry, and hands on in a token.
-    fn access(&self) -> Access {
-        match self.caller.kind {
-            PrincipalKind::Root => Access::Full,
-            PrincipalKind::User | PrincipalKind::AssumedRole | PrincipalKind::Instance => Access::Pull,
-        }
-    }
+/// `aws:RequestTag/…` and `aws:TagKeys` of the tags that a request carries.
+fn tag_keys(tags: &[Tag]) -> Vec<(String, String)> {
+    let pairs = tags.iter().filter_map(|tag| Some((tag.key.as_deref()?, tag.value.as_deref().unwrap_or_default())));
+    pairs
+        .flat_map(|(key, value)| {
+            [(format!("aws:RequestTag/{key}"), value.to_owned()), ("aws:TagKeys".to_owned(), key.to_owned())]
+        })
+        .collect()
 }

@@ -4,8 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gantry_api::Caller;
 use gantry_api::event::{EventSink, NoEvents};
 use gantry_domain::Timestamp;
+use gantry_protocol::fixed::Fixed;
+use gantry_protocol::principals::Principals;
 use gantry_store::Store;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -13,7 +16,7 @@ use crate::blobs::{BlobError, BlobStore, LocalBlobs, LocalLimits};
 use crate::changes::ChangeNumbers;
 use crate::digest::Digest;
 use crate::metadata::Metadata;
-use crate::token::{Principal, TokenKey};
+use crate::token::TokenKey;
 use crate::verified::VerifiedTokens;
 
 /// Tells the time; tests give a clock they can set.
@@ -71,6 +74,7 @@ pub struct Registry {
     pub(crate) tokens: VerifiedTokens,
     pub(crate) config: RegistryConfig,
     pub(crate) commits: CommitLocks,
+    pub(crate) principals: Arc<dyn Principals>,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) change_numbers: ChangeNumbers,
     clock: Clock,
@@ -92,6 +96,7 @@ impl Registry {
             tokens: VerifiedTokens::new(key),
             config,
             commits: CommitLocks::default(),
+            principals: Arc::new(Fixed),
             events: Arc::new(NoEvents),
             change_numbers: ChangeNumbers::default(),
             clock,
@@ -105,6 +110,13 @@ impl Registry {
         self
     }
 
+    /// Asks `principals` what callers may do. Without it there are roots and instances only.
+    #[must_use]
+    pub fn with_principals(mut self, principals: Arc<dyn Principals>) -> Self {
+        self.principals = principals;
+        self
+    }
+
     /// What the operator decided.
     pub fn config(&self) -> &RegistryConfig {
         &self.config
@@ -115,9 +127,9 @@ impl Registry {
         &self.blobs
     }
 
-    /// A password for `/v2/` that carries the rights of `principal`, and when it expires.
-    pub fn issue_password(&self, principal: &Principal) -> (String, Timestamp) {
-        self.tokens.key.issue(principal, self.now())
+    /// A password for `/v2/` that says who `caller` is, and when it expires.
+    pub fn issue_password(&self, caller: &Caller) -> (String, Timestamp) {
+        self.tokens.key.issue(caller, self.now())
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -1,4 +1,5 @@
-//! The password of `docker login`: a signed statement of who may use the registry, and until when.
+//! The password of `docker login`: a signed statement of who the holder is, and until when. It says nothing of what
+//! the holder may do, so that a change of permissions works at once.
 //!
 //! Nothing is stored per token. The key lies in the data directory, readable by its owner only, so tokens survive a
 //! restart; removing the file and restarting revokes all of them. The same key signs download links for layers.
@@ -11,13 +12,16 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+mod claims;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use gantry_api::Caller;
 use gantry_domain::Timestamp;
-use gantry_domain::arn::Scope;
 use hmac::{Hmac, Mac};
-use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+
+use claims::Claims;
 
 /// The user name that goes with every password.
 pub const USER_NAME: &str = "AWS";
@@ -25,29 +29,8 @@ pub const USER_NAME: &str = "AWS";
 pub const LIFETIME_SECONDS: i64 = 12 * 60 * 60;
 
 const KEY_LENGTH: usize = 32;
-/// Longer credentials were not made by us and are not worth hashing.
-const PASSWORD_LENGTH_MAX: usize = 4096;
-
-/// Somebody who holds a valid token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    /// The registry the token was issued for.
-    pub scope: Scope,
-    /// Who asked for it.
-    pub arn: String,
-    /// What it may do.
-    pub access: Access,
-}
-
-/// What a principal may do in the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Access {
-    /// Read images: the agent of a container instance.
-    Pull,
-    /// Everything: the account itself.
-    Full,
-}
+/// Longer credentials were not made by us and are not worth hashing. Those of a session carry its policies and tags.
+const PASSWORD_LENGTH_MAX: usize = 48 * 1024;
 
 /// Why credentials are not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,16 +41,6 @@ pub enum TokenError {
     /// They were valid once.
     #[error("token has expired")]
     Expired,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Claims {
-    version: u8,
-    account: String,
-    region: String,
-    arn: String,
-    access: Access,
-    expires_ms: i64,
 }
 
 /// The key that signs tokens and links.
@@ -109,17 +82,12 @@ impl TokenKey {
         Ok(Self(key))
     }
 
-    /// A password for `principal`, and when it expires.
-    pub fn issue(&self, principal: &Principal, now: Timestamp) -> (String, Timestamp) {
-        let expires = now.plus_seconds(LIFETIME_SECONDS);
-        let claims = Claims {
-            version: 1,
-            account: principal.scope.account.clone(),
-            region: principal.scope.region.clone(),
-            arn: principal.arn.clone(),
-            access: principal.access,
-            expires_ms: expires.as_millis(),
-        };
+    /// A password for `caller`, and when it expires: after twelve hours, or when the caller's own session ends.
+    pub fn issue(&self, caller: &Caller, now: Timestamp) -> (String, Timestamp) {
+        let longest = now.plus_seconds(LIFETIME_SECONDS);
+        let session_end = caller.session.as_ref().and_then(|session| i64::try_from(session.expires_at).ok());
+        let expires = session_end.map_or(longest, |end| longest.min(Timestamp::from_seconds(end)));
+        let claims = Claims::new(caller, expires);
         let payload =
             URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims).expect("claims are plain strings and numbers"));
         let signature = URL_SAFE_NO_PAD.encode(self.sign("token", &[&payload]));
@@ -149,12 +117,14 @@ impl TokenKey {
         }
         let claims = URL_SAFE_NO_PAD.decode(payload).map_err(|_| TokenError::Invalid)?;
         let claims: Claims = serde_json::from_slice(&claims).map_err(|_| TokenError::Invalid)?;
+        if claims.version != claims::VERSION {
+            return Err(TokenError::Invalid);
+        }
         let expires = Timestamp::from_millis(claims.expires_ms);
         if now >= expires {
             return Err(TokenError::Expired);
         }
-        let scope = Scope::new(claims.account, claims.region);
-        Ok(Verified { principal: Principal { scope, arn: claims.arn, access: claims.access }, expires })
+        Ok(Verified { caller: claims.into_caller(), expires })
     }
 
     /// The signature of a link: `purpose` keeps one kind of signature from passing for another.
@@ -191,11 +161,11 @@ impl std::fmt::Debug for TokenKey {
     }
 }
 
-/// A principal and how long its token says so.
+/// A caller and how long its token says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// Who it is.
-    pub principal: Principal,
+    /// Who it is. What belongs to one request, its id and its origin, is empty.
+    pub caller: Caller,
     /// When the token ends.
     pub expires: Timestamp,
 }
@@ -205,12 +175,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn principal() -> Principal {
-        Principal {
-            scope: Scope::new("000000000000", "us-east-1"),
-            arn: "arn:aws:iam::000000000000:root".to_owned(),
-            access: Access::Full,
-        }
+    fn caller() -> Caller {
+        Caller { access_key_id: "AKIATEST".to_owned(), ..Caller::root("000000000000", "us-east-1") }
     }
 
     fn basic(user: &str, password: &str) -> String {
@@ -221,19 +187,45 @@ mod tests {
     fn a_token_is_good_for_twelve_hours_and_not_a_moment_longer() {
         let key = TokenKey::new([7; KEY_LENGTH]);
         let now = Timestamp::from_seconds(1_700_000_000);
-        let (password, expires) = key.issue(&principal(), now);
+        let (password, expires) = key.issue(&caller(), now);
         assert_eq!(expires, now.plus_seconds(12 * 60 * 60));
         let credentials = basic("AWS", &password);
-        assert_eq!(key.verify_basic(&credentials, now).map(|verified| verified.principal), Ok(principal()));
+        assert_eq!(key.verify_basic(&credentials, now).map(|verified| verified.caller), Ok(caller()));
         assert!(key.verify_basic(&credentials, expires.plus_millis(-1)).is_ok());
         assert_eq!(key.verify_basic(&credentials, expires), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn a_token_of_a_session_ends_with_it_and_carries_all_of_it() {
+        let key = TokenKey::new([7; KEY_LENGTH]);
+        let now = Timestamp::from_seconds(1_700_000_000);
+        let session = gantry_api::Session {
+            principal_id: "AROA1:ci".to_owned(),
+            issued_at: 1_700_000_000,
+            expires_at: 1_700_003_600,
+            policies: vec!["{}".to_owned()],
+            policy_arns: vec!["arn:aws:iam::aws:policy/X".to_owned()],
+            tags: [("team".to_owned(), "web".to_owned())].into(),
+            transitive_tag_keys: vec!["team".to_owned()],
+            source_identity: Some("ann".to_owned()),
+            federated_provider: None,
+        };
+        let caller = Caller {
+            principal_arn: "arn:aws:sts::000000000000:assumed-role/deploy/ci".to_owned(),
+            kind: gantry_api::PrincipalKind::AssumedRole,
+            session: Some(std::sync::Arc::new(session)),
+            ..caller()
+        };
+        let (password, expires) = key.issue(&caller, now);
+        assert_eq!(expires, Timestamp::from_seconds(1_700_003_600));
+        assert_eq!(key.verify_basic(&basic("AWS", &password), now), Ok(Verified { caller, expires }));
     }
 
     #[test]
     fn what_we_did_not_sign_is_not_accepted() {
         let key = TokenKey::new([7; KEY_LENGTH]);
         let now = Timestamp::from_seconds(1_700_000_000);
-        let (password, _) = key.issue(&principal(), now);
+        let (password, _) = key.issue(&caller(), now);
         let (payload, signature) = password.split_once('.').unwrap();
         let forged = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
         let forged = URL_SAFE_NO_PAD.encode(forged.replace("000000000000", "111111111111"));
@@ -247,7 +239,7 @@ mod tests {
             "AWS".to_owned(),
             "%".to_owned(),
             String::new(),
-            "QUFB".repeat(5000),
+            "QUFB".repeat(20_000),
         ] {
             assert_eq!(key.verify_basic(&credentials, now), Err(TokenError::Invalid), "{credentials:.60}");
         }

@@ -1,16 +1,17 @@
 //! Who asks, and what they may do.
 //!
-//! Credentials are the password of GetAuthorizationToken, as HTTP Basic. The token says which account and region it
-//! is for; that registry is what `/v2/` shows. A `Host` of the form `ACCOUNT.dkr.ecr.REGION.amazonaws.com` must name
-//! the same one, so that a task definition written for AWS reaches its own registry or none.
+//! Credentials are the password of GetAuthorizationToken, as HTTP Basic: it says who asks. What `/v2/` shows is the
+//! registry that the host names, `ACCOUNT.dkr.ecr.REGION.amazonaws.com` or just `ACCOUNT.` before any other name; under
+//! a host that names none, the registry of the asker's own account. The region is always the token's.
 
 use axum::body::Body;
 use axum::response::Response;
+use gantry_api::{Caller, Origin};
 use gantry_domain::Timestamp;
 use gantry_domain::arn::Scope;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use http_body_util::BodyExt;
 
 use super::answer;
@@ -20,7 +21,7 @@ use crate::fault::RegistryError;
 use crate::metadata::RepositoryKeys;
 use crate::name::RepositoryName;
 use crate::registry::Registry;
-use crate::token::{Principal, TokenError};
+use crate::token::TokenError;
 
 /// Bodies up to this size are read and forgotten when a request is refused, so that the connection stays usable.
 const DRAINED_BODY_SIZE_MAX: u64 = 64 * 1024;
@@ -46,7 +47,7 @@ pub(super) enum Action {
 }
 
 impl Action {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::BatchCheckLayerAvailability => "BatchCheckLayerAvailability",
             Self::GetDownloadUrlForLayer => "GetDownloadUrlForLayer",
@@ -63,29 +64,26 @@ impl Action {
     }
 }
 
-/// Refuses what the principal may not do.
-pub(super) fn check(principal: &Principal, action: Action, resource: &str) -> Result<(), RegistryError> {
-    crate::access::check(&principal.arn, principal.access, action.name(), resource)
-}
-
-/// The principal of a request.
-pub(super) fn authenticate(registry: &Registry, headers: &HeaderMap) -> Result<Principal, RegistryError> {
-    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+/// Who sends a request, and the registry it is about: the one its host names, or else that of the sender's account.
+pub(super) fn authenticate(registry: &Registry, head: &Parts) -> Result<(Caller, Scope), RegistryError> {
+    let header = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let credentials = header.and_then(basic_credentials).ok_or(RegistryError::Unauthorized)?;
     let verified = registry.tokens.verify_basic(credentials, registry.now()).map_err(|error| match error {
         TokenError::Invalid => RegistryError::Unauthorized,
         TokenError::Expired => RegistryError::TokenExpired,
     })?;
-    let principal = verified.principal.clone();
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    match host.and_then(registry_of_host) {
-        Some(scope) if scope.region != principal.scope.region => Err(RegistryError::Unauthorized),
-        Some(scope) if scope.account != principal.scope.account => {
-            let all = format!("arn:{}:ecr:{}:{}:repository/*", scope.partition(), scope.region, scope.account);
-            Err(crate::access::denied(&principal.arn, Action::BatchGetImage.name(), &all))
+    let mut caller = verified.caller.clone();
+    caller.origin = head.extensions.get::<Origin>().cloned().unwrap_or_default();
+    let mut scope = Scope::new(&*caller.account, &*caller.region);
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    if let Some((account, region)) = host.or(head.uri.host()).and_then(registry_of_host) {
+        // A token is good in the region that issued it.
+        if region.is_some_and(|region| region != caller.region) {
+            return Err(RegistryError::Unauthorized);
         }
-        _ => Ok(principal),
+        scope.account = account.to_owned();
     }
+    Ok((caller, scope))
 }
 
 fn basic_credentials(header: &str) -> Option<&str> {
@@ -93,17 +91,18 @@ fn basic_credentials(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("basic").then_some(credentials.trim())
 }
 
-/// The registry that `ACCOUNT.dkr.ecr.REGION.amazonaws.com` names; none for any other host.
-fn registry_of_host(host: &str) -> Option<Scope> {
+/// The account, and the region if there is one, that `ACCOUNT.dkr.ecr.REGION.HOST` or `ACCOUNT.HOST` names; none for any
+/// other host.
+fn registry_of_host(host: &str) -> Option<(&str, Option<&str>)> {
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
     let mut labels = host.split('.');
     let account = labels.next().filter(|account| account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()))?;
-    match labels.next()? {
-        "dkr" => matches!(labels.next()?, "ecr" | "ecr-fips").then_some(())?,
-        "dkr-ecr" | "dkr-ecr-fips" => {}
-        _ => return None,
-    }
-    Some(Scope::new(account, labels.next()?))
+    let region = match (labels.next()?, labels.next()) {
+        ("dkr", Some("ecr" | "ecr-fips")) => Some(labels.next()?),
+        ("dkr-ecr" | "dkr-ecr-fips", region) => Some(region?),
+        _ => None,
+    };
+    Some((account, region))
 }
 
 /// Answers a request whose credentials are not good, before its body is read. containerd sends everything once without
@@ -161,12 +160,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_names_a_registry_only_in_the_services_own_form() {
-        let scope = |account: &str, region: &str| Some(Scope::new(account, region));
+    fn a_host_names_a_registry_when_its_first_label_is_an_account() {
+        const ACCOUNT: &str = "123456789012";
         let cases = [
-            ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", scope("123456789012", "eu-west-1")),
-            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn:443", scope("123456789012", "cn-north-1")),
-            ("123456789012.dkr-ecr.us-east-1.on.aws", scope("123456789012", "us-east-1")),
+            ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", Some((ACCOUNT, Some("eu-west-1")))),
+            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn:443", Some((ACCOUNT, Some("cn-north-1")))),
+            ("123456789012.dkr-ecr.us-east-1.on.aws", Some((ACCOUNT, Some("us-east-1")))),
+            ("123456789012.dkr.ecr.us-east-1.localhost:4566", Some((ACCOUNT, Some("us-east-1")))),
+            ("123456789012.localhost:4566", Some((ACCOUNT, None))),
+            ("123456789012.registry.example.com", Some((ACCOUNT, None))),
+            ("123456789012:4566", None),
+            ("123456789012.dkr.ecr", None),
             ("12345678901.dkr.ecr.eu-west-1.amazonaws.com", None),
             ("localhost:4566", None),
             ("127.0.0.1", None),

@@ -19,13 +19,13 @@ use crate::registry::Registry;
 
 pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, RegistryError> {
     if call.is_head() {
-        let keys = call.allow(name, Action::BatchCheckLayerAvailability)?;
+        let keys = call.allow(name, Action::BatchCheckLayerAvailability).await?;
         let size = call.registry.blob_size(&keys, digest).await?;
         let mut response = answer::empty(StatusCode::OK);
         describe(&mut response, digest, size);
         return Ok(response);
     }
-    let keys = call.allow(name, Action::GetDownloadUrlForLayer)?;
+    let keys = call.allow(name, Action::GetDownloadUrlForLayer).await?;
     download(&call.registry, &keys, digest, &call.head).await
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn download(
 }
 
 pub(super) async fn delete(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, RegistryError> {
-    let keys = call.allow(name, Action::BatchDeleteImage)?;
+    let keys = call.allow(name, Action::BatchDeleteImage).await?;
     call.registry.blob_unlink(&keys, digest).await?;
     Ok(answer::empty(StatusCode::ACCEPTED))
 }

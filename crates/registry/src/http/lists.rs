@@ -6,7 +6,8 @@ use http::header::LINK;
 use serde_json::json;
 
 use super::access::Action;
-use super::{Call, access, answer};
+use super::{Call, answer};
+use crate::access::Target;
 use crate::fault::RegistryError;
 use crate::name::RepositoryName;
 
@@ -14,7 +15,7 @@ use crate::name::RepositoryName;
 pub(super) const PAGE_SIZE_MAX: usize = 1000;
 
 pub(super) async fn tags(call: &Call, name: &RepositoryName) -> Result<Response, RegistryError> {
-    let keys = call.allow(name, Action::ListImages)?;
+    let keys = call.allow(name, Action::ListImages).await?;
     let asked = call.query.page_size()?;
     call.registry.repository(&keys).await?;
     let (tags, more) = match asked {
@@ -33,9 +34,9 @@ pub(super) async fn tags(call: &Call, name: &RepositoryName) -> Result<Response,
 }
 
 pub(super) async fn catalog(call: &Call) -> Result<Response, RegistryError> {
-    let scope = &call.principal.scope;
-    let all = format!("arn:{}:ecr:{}:{}:repository/*", scope.partition(), scope.region, scope.account);
-    access::check(&call.principal, Action::DescribeRepositories, &all)?;
+    let scope = &call.scope;
+    let action = Action::DescribeRepositories.name();
+    call.registry.authorize(&call.caller, action.into(), Target::Repositories(scope)).await?;
     let asked = call.query.page_size()?;
     let (repositories, more) = match asked {
         Some(0) => (Vec::new(), false),

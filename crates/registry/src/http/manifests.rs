@@ -20,7 +20,7 @@ const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 const TAGS_PER_PUSH_MAX: usize = 50;
 
 pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &str) -> Result<Response, RegistryError> {
-    let keys = call.allow(name, Action::BatchGetImage)?;
+    let keys = call.allow(name, Action::BatchGetImage).await?;
     let registry = &call.registry;
     let found = match parse_reference(reference) {
         // A tag that cannot exist does not exist.
@@ -101,7 +101,7 @@ pub(super) async fn put(
 }
 
 pub(super) async fn delete(call: &Call, name: &RepositoryName, reference: &str) -> Result<Response, RegistryError> {
-    let keys = call.allow(name, Action::BatchDeleteImage)?;
+    let keys = call.allow(name, Action::BatchDeleteImage).await?;
     let deleted = match parse_reference(reference) {
         Ok(Reference::Digest(digest)) => call.registry.image_delete(&keys, &digest, &call.actor()).await?.is_some(),
         Ok(Reference::Tag(tag)) => call.registry.tag_delete(&keys, &tag, &call.actor()).await?,

@@ -29,7 +29,7 @@ const TAG_HEX_LENGTH_MAX: usize = 64;
 
 /// `GET …/referrers/DIGEST`
 pub(super) async fn list(call: &Call, name: &RepositoryName, subject: &Digest) -> Result<Response, RegistryError> {
-    let keys = call.allow(name, Action::BatchGetImage)?;
+    let keys = call.allow(name, Action::BatchGetImage).await?;
     call.registry.repository(&keys).await?;
     let filter = call.query.get("artifactType").filter(|filter| !filter.is_empty());
     let last = call.query.get("last");

@@ -46,7 +46,7 @@ async fn mount(call: &Call, keys: &RepositoryKeys, digest: &Digest) -> Result<bo
         None | Some("") => None,
         // A source that cannot exist is a source that does not have the blob: the client uploads.
         Some(from) => match from.parse::<RepositoryName>() {
-            Ok(from) => Some(call.allow(&from, Action::GetDownloadUrlForLayer)?),
+            Ok(from) => Some(call.allow(&from, Action::GetDownloadUrlForLayer).await?),
             Err(_) => return Ok(false),
         },
     };
@@ -77,7 +77,7 @@ async fn put_whole(call: &Call, body: Body, keys: &RepositoryKeys, digest: &Dige
 
 /// `GET <upload>`: how far it is.
 pub(super) async fn status(call: &Call, name: &RepositoryName, id: &str) -> Result<Response, RegistryError> {
-    let keys = call.allow(name, Action::UploadLayerPart)?;
+    let keys = call.allow(name, Action::UploadLayerPart).await?;
     let upload = call.registry.upload_open(&keys, id, WriteMode::Streaming).await?;
     Ok(progress(StatusCode::NO_CONTENT, name, id, upload.offset()))
 }
@@ -89,7 +89,7 @@ pub(super) async fn append(
     name: &RepositoryName,
     id: &str,
 ) -> Result<Response, RegistryError> {
-    let keys = call.allow(name, Action::UploadLayerPart)?;
+    let keys = call.allow(name, Action::UploadLayerPart).await?;
     let chunk = Chunk::of(&call.head.headers)?;
     let mut upload = call.registry.upload_open(&keys, id, chunk.mode()).await?;
     chunk.begin(&keys, id, upload.as_ref())?;
@@ -114,7 +114,7 @@ pub(super) async fn finish(
     name: &RepositoryName,
     id: &str,
 ) -> Result<Response, RegistryError> {
-    let keys = call.allow(name, Action::CompleteLayerUpload)?;
+    let keys = call.allow(name, Action::CompleteLayerUpload).await?;
     let digest = call.query.get("digest").ok_or_else(|| RegistryError::DigestInvalid(String::new()))?;
     let digest = parse_digest(digest)?;
     let chunk = Chunk::of(&call.head.headers)?;
@@ -129,7 +129,7 @@ pub(super) async fn finish(
 
 /// `DELETE <upload>`
 pub(super) async fn cancel(call: &Call, name: &RepositoryName, id: &str) -> Result<Response, RegistryError> {
-    let keys = call.allow(name, Action::UploadLayerPart)?;
+    let keys = call.allow(name, Action::UploadLayerPart).await?;
     let upload = call.registry.upload_open(&keys, id, WriteMode::Streaming).await?;
     upload.cancel().await?;
     Ok(answer::empty(StatusCode::NO_CONTENT))

@@ -12,7 +12,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: BatchDeleteImageRequest,
 ) -> Result<BatchDeleteImageResponse, RegistryError> {
-    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     registry.repository(&keys).await?;
     let (mut deleted, mut failures) = (Vec::new(), Vec::new());
     let mut waiting = wire::distinct(input.image_ids.unwrap_or_default());

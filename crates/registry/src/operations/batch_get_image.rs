@@ -11,7 +11,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: BatchGetImageRequest,
 ) -> Result<BatchGetImageResponse, RegistryError> {
-    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     registry.repository(&keys).await?;
     let (mut images, mut failures) = (Vec::new(), Vec::new());
     for id in wire::distinct(input.image_ids.unwrap_or_default()) {

@@ -9,7 +9,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: CompleteLayerUploadRequest,
 ) -> Result<CompleteLayerUploadResponse, RegistryError> {
-    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     registry.repository(&keys).await?;
     let (name, account) = (keys.name().to_string(), keys.scope().account.clone());
     let id = input.upload_id.unwrap_or_default();

@@ -9,7 +9,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: CreateRepositoryCreationTemplateRequest,
 ) -> Result<CreateRepositoryCreationTemplateResponse, RegistryError> {
-    let scope = request.registry(None)?;
+    let scope = request.registry(registry, None).await?;
     let prefix = prefix_in(input.prefix.as_deref())?;
     let (mutability, mutability_filters) =
         wire::mutability_in(input.image_tag_mutability.as_ref(), input.image_tag_mutability_exclusion_filters)?;

@@ -8,7 +8,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: DeleteRepositoryCreationTemplateRequest,
 ) -> Result<DeleteRepositoryCreationTemplateResponse, RegistryError> {
-    let scope = request.registry(None)?;
+    let scope = request.registry(registry, None).await?;
     let row = registry.template_delete(&scope, &prefix_in(input.prefix.as_deref())?).await?;
     Ok(DeleteRepositoryCreationTemplateResponse {
         registry_id: Some(scope.account),

@@ -13,7 +13,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: DescribeImagesRequest,
 ) -> Result<DescribeImagesResponse, RegistryError> {
-    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     registry.repository(&keys).await?;
     if let Some(ids) = input.image_ids {
         wire::no_paging("imageIds", input.next_token.as_ref(), input.max_results)?;

@@ -11,12 +11,12 @@ pub(super) async fn run(
         wire::no_paging("repositoryNames", input.next_token.as_ref(), input.max_results)?;
         let mut repositories = Vec::with_capacity(names.len());
         for name in &names {
-            let keys = request.repository(input.registry_id.as_deref(), Some(name))?;
+            let keys = request.repository(registry, input.registry_id.as_deref(), Some(name)).await?;
             repositories.push(wire::repository(registry, &keys, &registry.repository(&keys).await?));
         }
         return Ok(DescribeRepositoriesResponse { repositories: Some(repositories), next_token: None });
     }
-    let scope = request.registry(input.registry_id.as_deref())?;
+    let scope = request.registry(registry, input.registry_id.as_deref()).await?;
     let question = format!("DescribeRepositories {}", scope.account);
     let pager = wire::pager(&question, input.max_results);
     let after = pager.after(input.next_token.as_deref()).map_err(wire::bad_token)?;

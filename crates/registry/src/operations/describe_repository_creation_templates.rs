@@ -10,7 +10,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: DescribeRepositoryCreationTemplatesRequest,
 ) -> Result<DescribeRepositoryCreationTemplatesResponse, RegistryError> {
-    let scope = request.registry(None)?;
+    let scope = request.registry(registry, None).await?;
     let mut response = DescribeRepositoryCreationTemplatesResponse {
         registry_id: Some(scope.account.clone()),
         ..DescribeRepositoryCreationTemplatesResponse::default()

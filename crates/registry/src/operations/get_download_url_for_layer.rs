@@ -8,7 +8,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: GetDownloadUrlForLayerRequest,
 ) -> Result<GetDownloadUrlForLayerResponse, RegistryError> {
-    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     registry.repository(&keys).await?;
     let text = input.layer_digest.unwrap_or_default();
     let missing = || RegistryError::LayerNotFound {

@@ -12,7 +12,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: ListImagesRequest,
 ) -> Result<ListImagesResponse, RegistryError> {
-    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     registry.repository(&keys).await?;
     let filter = input.filter.unwrap_or_default();
     let wanted = wire::Wanted::new(filter.tag_status, filter.image_status);

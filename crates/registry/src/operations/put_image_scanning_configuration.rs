@@ -7,7 +7,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: PutImageScanningConfigurationRequest,
 ) -> Result<PutImageScanningConfigurationResponse, RegistryError> {
-    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     let scan_on_push = input.image_scanning_configuration.and_then(|scanning| scanning.scan_on_push).unwrap_or(false);
     registry
         .repository_update(&keys, |row| {

@@ -7,7 +7,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: PutImageTagMutabilityRequest,
 ) -> Result<PutImageTagMutabilityResponse, RegistryError> {
-    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     let (mutability, filters) =
         wire::mutability_in(input.image_tag_mutability.as_ref(), input.image_tag_mutability_exclusion_filters)?;
     let row = registry

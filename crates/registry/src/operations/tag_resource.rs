@@ -9,8 +9,9 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: TagResourceRequest,
 ) -> Result<TagResourceResponse, RegistryError> {
-    let keys = request.resource(input.resource_arn.as_deref())?;
-    let tags = wire::tags_in(&input.tags.unwrap_or_default())?;
+    let tags = input.tags.unwrap_or_default();
+    let keys = request.resource(registry, input.resource_arn.as_deref(), &tag_keys(&tags)).await?;
+    let tags = wire::tags_in(&tags)?;
     registry
         .repository_update(&keys, |row| {
             let merged = Tags::from_stored(std::mem::take(&mut row.tags)).merged(tags.clone())?;

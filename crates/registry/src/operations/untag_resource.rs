@@ -9,8 +9,9 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: UntagResourceRequest,
 ) -> Result<UntagResourceResponse, RegistryError> {
-    let keys = request.resource(input.resource_arn.as_deref())?;
     let tag_keys = input.tag_keys.unwrap_or_default();
+    let conditions: Vec<_> = tag_keys.iter().map(|key| ("aws:TagKeys".to_owned(), key.clone())).collect();
+    let keys = request.resource(registry, input.resource_arn.as_deref(), &conditions).await?;
     registry
         .repository_update(&keys, |row| {
             let rest = Tags::from_stored(std::mem::take(&mut row.tags));

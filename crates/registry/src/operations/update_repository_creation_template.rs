@@ -8,7 +8,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: UpdateRepositoryCreationTemplateRequest,
 ) -> Result<UpdateRepositoryCreationTemplateResponse, RegistryError> {
-    let scope = request.registry(None)?;
+    let scope = request.registry(registry, None).await?;
     let prefix = prefix_in(input.prefix.as_deref())?;
     encryption_in(input.encryption_configuration.as_ref())?;
     let applied_for = input.applied_for.as_deref().map(applied_for_in).transpose()?;

@@ -14,7 +14,7 @@ pub(super) async fn run(
     request: &Request<'_>,
     input: UploadLayerPartRequest,
 ) -> Result<UploadLayerPartResponse, RegistryError> {
-    let keys = request.repository(input.registry_id.as_deref(), input.repository_name.as_deref())?;
+    let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     registry.repository(&keys).await?;
     let id = input.upload_id.unwrap_or_default();
     let part = Bytes::from(input.layer_part_blob.unwrap_or_default().0);

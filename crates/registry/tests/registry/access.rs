@@ -1,6 +1,6 @@
 //! Who gets in.
 
-use gantry_registry::token::Access;
+use gantry_api::PrincipalKind;
 
 use crate::harness::{ACCOUNT, REGION, World};
 
@@ -63,7 +63,7 @@ async fn a_token_expires_after_twelve_hours_and_survives_a_restart() {
 async fn an_instance_pulls_and_does_nothing_else() {
     let world = World::new().await;
     let image = world.push_image("app", "v1", "x").await;
-    let token = world.token(ACCOUNT, REGION, Access::Pull);
+    let token = world.token(ACCOUNT, REGION, PrincipalKind::Instance);
     for (method, path, expected) in [
         ("GET", "/v2/".to_owned(), 200),
         ("HEAD", "/v2/app/manifests/v1".to_owned(), 200),
@@ -91,7 +91,7 @@ async fn accounts_and_regions_do_not_see_each_other() {
     let world = World::new().await;
     world.push_image("app", "v1", "x").await;
     for (account, region) in [("111111111111", REGION), (ACCOUNT, "eu-west-1")] {
-        let token = world.token(account, region, Access::Full);
+        let token = world.token(account, region, PrincipalKind::Root);
         let answer = world.anonymous("GET", "/v2/app/manifests/v1").header("authorization", &token).send().await;
         assert_eq!(answer.refusal(), (404, "NAME_UNKNOWN".to_owned()), "{account} {region}");
     }

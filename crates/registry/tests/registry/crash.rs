@@ -6,9 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gantry_domain::arn::Scope;
 use gantry_registry::digest::Digest;
-use gantry_registry::token::{Access, Principal};
 use gantry_registry::{Registry, RegistryConfig, http as v2, system_clock};
 use gantry_store::{Embedded, EmbeddedOptions};
 use reqwest::Client;
@@ -27,9 +25,7 @@ async fn registry_process() {
     let registry = Registry::open(&directory.join("registry"), store, system_clock(), RegistryConfig::default());
     let registry = Arc::new(registry.unwrap());
     let _ = registry.repository_create(&keys("app"), &Default::default()).await;
-    let arn = format!("arn:aws:iam::{ACCOUNT}:root");
-    let principal = Principal { scope: Scope::new(ACCOUNT, REGION), arn, access: Access::Full };
-    let (password, _) = registry.issue_password(&principal);
+    let (password, _) = registry.issue_password(&gantry_api::Caller::root(ACCOUNT, REGION));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     eprintln!("serving {} {password}", listener.local_addr().unwrap());
     axum::serve(listener, v2::router(registry)).await.unwrap();

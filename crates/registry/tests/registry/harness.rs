@@ -14,7 +14,6 @@ use gantry_domain::Timestamp;
 use gantry_domain::arn::Scope;
 use gantry_registry::digest::Digest;
 use gantry_registry::metadata::{RepositoryKeys, RepositoryRow};
-use gantry_registry::token::{Access, Principal};
 use gantry_registry::{Clock, Registry, RegistryConfig, http as v2};
 use gantry_store::{Memory, Store};
 use http::{Request, Response, StatusCode};
@@ -69,7 +68,7 @@ impl World {
         let registry = Registry::open(directory.path(), store.clone(), clock, config).unwrap();
         let registry = Arc::new(registry.with_events(events));
         let router = v2::router(Arc::clone(&registry));
-        let authorization = authorization(&registry, ACCOUNT, REGION, Access::Full);
+        let authorization = authorization(&registry, &caller(PrincipalKind::Root));
         Self { registry, router, directory, store, now_ms, authorization }
     }
 
@@ -96,13 +95,13 @@ impl World {
     }
 
     /// A token for somebody else.
-    pub(crate) fn token(&self, account: &str, region: &str, access: Access) -> String {
-        authorization(&self.registry, account, region, access)
+    pub(crate) fn token(&self, account: &str, region: &str, kind: PrincipalKind) -> String {
+        authorization(&self.registry, &caller_of(account, region, kind))
     }
 
     /// A new token for ourselves, after time has passed.
     pub(crate) fn log_in(&mut self) {
-        self.authorization = self.token(ACCOUNT, REGION, Access::Full);
+        self.authorization = self.token(ACCOUNT, REGION, PrincipalKind::Root);
     }
 
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {
@@ -181,12 +180,8 @@ fn now() -> AtomicI64 {
     AtomicI64::new(i64::try_from(since.as_millis()).unwrap())
 }
 
-fn authorization(registry: &Registry, account: &str, region: &str, access: Access) -> String {
-    let arn = match access {
-        Access::Full => format!("arn:aws:iam::{account}:root"),
-        Access::Pull => format!("arn:aws:sts::{account}:assumed-role/instance/i-1"),
-    };
-    let (password, _) = registry.issue_password(&Principal { scope: Scope::new(account, region), arn, access });
+fn authorization(registry: &Registry, caller: &Caller) -> String {
+    let (password, _) = registry.issue_password(caller);
     format!("Basic {}", STANDARD.encode(format!("AWS:{password}")))
 }
 
@@ -195,12 +190,16 @@ pub(crate) fn keys(name: &str) -> RepositoryKeys {
 }
 
 pub(crate) fn caller(kind: PrincipalKind) -> Caller {
-    let root = Caller::root(ACCOUNT, REGION);
+    caller_of(ACCOUNT, REGION, kind)
+}
+
+pub(crate) fn caller_of(account: &str, region: &str, kind: PrincipalKind) -> Caller {
+    let root = Caller::root(account, region);
     let principal_arn = match kind {
         PrincipalKind::Root => root.principal_arn.clone(),
-        PrincipalKind::User => format!("arn:aws:iam::{ACCOUNT}:user/alice"),
+        PrincipalKind::User => format!("arn:aws:iam::{account}:user/alice"),
         PrincipalKind::AssumedRole | PrincipalKind::Instance => {
-            format!("arn:aws:sts::{ACCOUNT}:assumed-role/instance/i-1")
+            format!("arn:aws:sts::{account}:assumed-role/instance/i-1")
         }
     };
     Caller { principal_arn, kind, access_key_id: "AKIATEST".to_owned(), request_id: "request".to_owned(), ..root }

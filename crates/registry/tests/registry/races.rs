@@ -158,10 +158,8 @@ async fn collecting_beside_pushes_loses_nothing() {
     });
     let router = gantry_registry::http::router(std::sync::Arc::clone(&eager));
     let world = World { router, registry: eager, ..world };
-    let world = World {
-        authorization: world.token("000000000000", "us-east-1", gantry_registry::token::Access::Full),
-        ..world
-    };
+    let world =
+        World { authorization: world.token("000000000000", "us-east-1", gantry_api::PrincipalKind::Root), ..world };
     let mut number = 0;
     while !collector.is_finished() {
         number += 1;

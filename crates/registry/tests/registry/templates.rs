@@ -2,7 +2,6 @@
 
 use gantry_api::PrincipalKind;
 use gantry_registry::digest::Digest;
-use gantry_registry::token::Access;
 use serde_json::{Value, json};
 
 use crate::ecr::{call, call_as, refusal, without_times};
@@ -157,7 +156,7 @@ async fn every_way_to_begin_a_push_creates_the_repository_and_reading_does_not()
 async fn who_may_not_create_a_repository_does_not_create_one_by_pushing() {
     let world = World::new().await;
     template(&world, "ROOT", json!({})).await;
-    let token = world.token(ACCOUNT, REGION, Access::Pull);
+    let token = world.token(ACCOUNT, REGION, PrincipalKind::Instance);
     let started = world.anonymous("POST", "/v2/new/blobs/uploads/").header("authorization", &token).send().await;
     assert_eq!(started.refusal(), (403, "DENIED".to_owned()));
     let agent = caller(PrincipalKind::Instance);

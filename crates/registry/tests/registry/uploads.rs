@@ -243,7 +243,7 @@ async fn mounting_does_not_reach_into_other_accounts() {
     let scope = gantry_domain::arn::Scope::new("111111111111", "us-east-1");
     let theirs = gantry_registry::metadata::RepositoryKeys::new(&scope, &"app".parse().unwrap());
     world.registry.repository_create(&theirs, &Default::default()).await.unwrap();
-    let token = world.token("111111111111", "us-east-1", gantry_registry::token::Access::Full);
+    let token = world.token("111111111111", "us-east-1", gantry_api::PrincipalKind::Root);
     for query in [format!("mount={digest}"), format!("mount={digest}&from=app")] {
         let path = format!("/v2/app/blobs/uploads/?{query}");
         let answer = world.anonymous("POST", &path).header("authorization", &token).send().await;
