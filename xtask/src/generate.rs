@@ -22,6 +22,7 @@ use model::Model;
 pub(crate) const SERVICES: &[(&str, &str)] = &[
     ("ecs", "InvalidParameterException"),
     ("ecr", "InvalidParameterException"),
+    ("iam", "ValidationError"),
     ("logs", "InvalidParameterException"),
     ("sts", "ValidationError"),
 ];

@@ -11,6 +11,7 @@ pub mod ecr;
 pub mod ecs;
 pub mod event;
 mod fault;
+pub mod iam;
 pub mod logs;
 mod scalar;
 mod service;

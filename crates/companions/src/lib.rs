@@ -3,7 +3,9 @@
 //! They know nothing of ECS. What one needs of another crate it takes as a value or trait that the program wires.
 
 pub mod events;
+pub mod iam;
 pub mod logs;
+pub mod sealing;
 mod sts;
 
 pub use sts::Sts;

@@ -1,49 +1,76 @@
-//! Security Token Service: who am I. Roles and sessions are not here yet, so nothing else is.
+//! Security Token Service: who am I, and sessions of roles and users.
+//!
+//! A role is assumed when its trust policy and, where that leaves it to the account, the caller's own policies allow
+//! it. What a session is lies in its token ([`crate::iam`]); nothing is kept here.
 
-use gantry_api::sts::{self, GetCallerIdentityRequest, GetCallerIdentityResponse};
-use gantry_api::{Caller, Fault, PrincipalKind};
+mod assume_role;
+mod fault;
+mod session_token;
 
-/// Answers from the caller's identity alone; keeps nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Sts;
+use gantry_api::sts::{
+    self, AssumeRoleRequest, AssumeRoleResponse, Credentials, GetAccessKeyInfoRequest, GetAccessKeyInfoResponse,
+    GetCallerIdentityRequest, GetCallerIdentityResponse, GetSessionTokenRequest, GetSessionTokenResponse,
+};
+use gantry_api::{Caller, Fault, PrincipalKind, Timestamp};
+
+use crate::iam::{Iam, NewCredentials};
+
+/// The service. Clones share it.
+#[derive(Clone)]
+pub struct Sts {
+    iam: Iam,
+}
+
+impl Sts {
+    /// The service over the identities of `iam`.
+    pub fn new(iam: Iam) -> Self {
+        Self { iam }
+    }
+}
 
 impl sts::Sts for Sts {
+    async fn assume_role(&self, caller: &Caller, input: AssumeRoleRequest) -> Result<AssumeRoleResponse, Fault> {
+        assume_role::assume_role(&self.iam, caller, input)
+    }
+
+    async fn get_session_token(
+        &self,
+        caller: &Caller,
+        input: GetSessionTokenRequest,
+    ) -> Result<GetSessionTokenResponse, Fault> {
+        session_token::get_session_token(&self.iam, caller, &input)
+    }
+
     async fn get_caller_identity(
         &self,
         caller: &Caller,
         _: GetCallerIdentityRequest,
     ) -> Result<GetCallerIdentityResponse, Fault> {
         Ok(GetCallerIdentityResponse {
-            user_id: Some(user_id(caller)),
+            user_id: Some(self.iam.user_id(caller)),
             account: Some(caller.account.clone()),
             arn: Some(caller.principal_arn.clone()),
         })
     }
-}
 
-/// The root user's id is the account; a role session's is the key and the session's name, as in its ARN.
-fn user_id(caller: &Caller) -> String {
-    match caller.kind {
-        PrincipalKind::Root => caller.account.clone(),
-        PrincipalKind::User | PrincipalKind::AssumedRole | PrincipalKind::Instance => {
-            let session = caller.principal_arn.rsplit('/').next().unwrap_or_default();
-            format!("{}:{session}", caller.access_key_id)
-        }
+    async fn get_access_key_info(
+        &self,
+        caller: &Caller,
+        input: GetAccessKeyInfoRequest,
+    ) -> Result<GetAccessKeyInfoResponse, Fault> {
+        let id = input.access_key_id.unwrap_or_default();
+        let own = (id == caller.access_key_id && caller.kind == PrincipalKind::Root).then(|| caller.account.clone());
+        let account = own.or_else(|| self.iam.account_of_key(&id));
+        account.map(|account| GetAccessKeyInfoResponse { account: Some(account) }).ok_or_else(fault::unknown_key)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use sts::Sts as _;
-
-    #[tokio::test]
-    async fn the_root_user_is_its_account() {
-        let caller = Caller::root("000000000000", "us-east-1");
-        let answer = Sts.get_caller_identity(&caller, GetCallerIdentityRequest::default()).await.unwrap();
-        assert_eq!(answer.account.as_deref(), Some("000000000000"));
-        assert_eq!(answer.user_id.as_deref(), Some("000000000000"));
-        assert_eq!(answer.arn.as_deref(), Some("arn:aws:iam::000000000000:root"));
+/// New credentials as the wire shows them. `expires_at`: seconds since the epoch.
+fn credentials(new: NewCredentials, expires_at: u64) -> Credentials {
+    Credentials {
+        access_key_id: Some(new.access_key_id),
+        secret_access_key: Some(new.secret),
+        session_token: Some(new.token),
+        expiration: Some(Timestamp::from_millis(expires_at * 1000)),
     }
 }

@@ -129,13 +129,13 @@ impl Endpoint {
         let verified = sigv4::verify(parts, checked, self.keys.as_ref(), &self.signing_keys)
             .map_err(|error| error.fault(service))?;
         Ok(Caller {
-            account: verified.key.account,
+            account: verified.key.account.clone(),
             region: verified.region,
-            principal_arn: verified.key.principal_arn,
+            principal_arn: verified.key.principal_arn.clone(),
             kind: verified.key.kind,
             access_key_id: verified.access_key_id,
             request_id: request_id.to_string(),
-            session: None,
+            session: verified.key.session.clone(),
             origin: Origin::default(),
         })
     }

@@ -1,6 +1,9 @@
 //! The keys that sign requests and the principals behind them.
 
-use gantry_api::PrincipalKind;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gantry_api::{PrincipalKind, Session};
 
 /// An access key with what it stands for.
 #[derive(Clone)]
@@ -15,8 +18,8 @@ pub struct Key {
     pub kind: PrincipalKind,
     /// A deactivated key is refused like an unknown one.
     pub active: bool,
-    /// Temporary keys carry a token and an end, seconds since the epoch.
-    pub session: Option<Session>,
+    /// Of temporary keys: what the session token carries, and when it ends.
+    pub session: Option<Arc<Session>>,
 }
 
 impl std::fmt::Debug for Key {
@@ -25,23 +28,20 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// The temporary part of a key.
-#[derive(Clone)]
-pub struct Session {
-    /// `X-Amz-Security-Token`.
-    pub token: String,
-    /// Seconds since the epoch.
-    pub expires_at: u64,
-}
-
-/// Finds keys by id. Asked on every request, so an implementation answers from memory.
+/// Finds keys. Asked on every request, so an implementation answers from memory.
 pub trait Keys: Send + Sync {
-    /// The key called `access_key_id`.
-    fn key(&self, access_key_id: &str) -> Option<Key>;
+    /// The key called `access_key_id`. `token` is the request's `X-Amz-Security-Token`, which temporary keys come out
+    /// of and which is proved here; one that is not the key's finds nothing. That the session has not ended is checked
+    /// by the caller.
+    fn key(&self, access_key_id: &str, token: Option<&str>) -> Option<Arc<Key>>;
+
+    /// Is told of every request whose signature was right. `now`: seconds since the epoch.
+    fn used(&self, _access_key_id: &str, _key: &Key, _now: u64, _region: &str, _service: &str) {}
 }
 
-impl Keys for std::collections::BTreeMap<String, Key> {
-    fn key(&self, access_key_id: &str) -> Option<Key> {
-        self.get(access_key_id).cloned()
+/// Long-term keys.
+impl Keys for BTreeMap<String, Arc<Key>> {
+    fn key(&self, access_key_id: &str, token: Option<&str>) -> Option<Arc<Key>> {
+        self.get(access_key_id).filter(|_| token.is_none()).cloned()
     }
 }

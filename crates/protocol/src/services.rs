@@ -60,4 +60,5 @@ macro_rules! mount {
 mount!(/** Elastic Container Service. */ ecs, ecs, Ecs);
 mount!(/** Elastic Container Registry. */ ecr, ecr, Ecr);
 mount!(/** CloudWatch Logs. */ logs, logs, Logs);
+mount!(/** Identity and Access Management. */ iam, iam, Iam);
 mount!(/** Security Token Service. */ sts, sts, Sts);

@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use gantry_companions::{
     Sts,
     events::{EVENTS_KEPT, EventLog},
+    iam::Iam,
     logs::Logs,
+    sealing::Sealer,
 };
 use gantry_control::{Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, reconcile::Reconcilers};
 use gantry_protocol::{endpoint::Endpoint, services};
@@ -108,6 +110,7 @@ struct Parts {
     registry: Arc<Registry>,
     logs: Logs,
     events: EventLog,
+    iam: Iam,
 }
 
 impl Parts {
@@ -125,8 +128,10 @@ impl Parts {
             tokio::task::spawn_blocking(open).await?.context("could not open the registry")?
         };
         let registry = registry.with_events(Arc::new(events.clone()));
+        let sealer = Sealer::open(&config.data_dir.join("encryption-key"))?;
+        let iam = Iam::open(store.clone(), sealer, clock.clone()).await.context("could not open IAM")?;
         let logs = Logs::open(store.clone(), config.data_dir.join("logs"), clock).await;
-        Ok(Self { control, registry: Arc::new(registry), logs: logs.context("could not open the logs")?, events })
+        Ok(Self { control, registry: Arc::new(registry), logs: logs.context("could not open the logs")?, events, iam })
     }
 
     fn services(&self) -> Vec<Arc<dyn services::Service>> {
@@ -134,7 +139,8 @@ impl Parts {
             services::ecs(Arc::new(EcsService::new(self.control.clone()))),
             services::ecr(Arc::clone(&self.registry)),
             services::logs(Arc::new(self.logs.clone())),
-            services::sts(Arc::new(Sts)),
+            services::iam(Arc::new(self.iam.clone())),
+            services::sts(Arc::new(Sts::new(self.iam.clone()))),
         ]
     }
 }
@@ -166,7 +172,7 @@ fn public_endpoint(config: &ServerConfig, bound: SocketAddr) -> String {
 }
 
 fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> Result<Site> {
-    let keys = Arc::new(identities.keys(&config.account));
+    let keys = Arc::new(identities.keys(&config.account, parts.iam.clone()));
     Ok(Site {
         endpoint: Endpoint::new(parts.services(), keys, Arc::new(observe::RequestMetrics)),
         registry: gantry_registry::http::router(Arc::clone(&parts.registry)),
@@ -242,7 +248,8 @@ mod tests {
         call_all!(ecs, &EcsService::new(parts.control.clone()));
         call_all!(ecr, parts.registry.as_ref());
         call_all!(logs, &parts.logs);
-        call_all!(sts, &Sts);
+        call_all!(iam, &parts.iam);
+        call_all!(sts, &Sts::new(parts.iam.clone()));
 
         let list = include_str!("../../../../docs/unimplemented.txt");
         let listed: BTreeSet<String> = list.lines().filter(|line| !line.starts_with('#')).map(str::to_string).collect();

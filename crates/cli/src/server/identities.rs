@@ -1,10 +1,11 @@
 //! The principals that this server knows: the account's root and the agent of this machine.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::Result;
 use gantry_api::PrincipalKind;
-use gantry_protocol::identity::Key;
+use gantry_companions::iam::Iam;
+use gantry_protocol::identity::{Key, Keys};
 
 use crate::credentials::{self, AccessKey};
 
@@ -21,8 +22,8 @@ impl Identities {
         Ok(Self { root: credentials::root(data_dir)?, instance })
     }
 
-    /// What signatures are checked against.
-    pub(crate) fn keys(&self, account: &str) -> BTreeMap<String, Key> {
+    /// What signatures are checked against: these two keys, and those that `iam` knows.
+    pub(crate) fn keys(&self, account: &str, iam: Iam) -> impl Keys + 'static {
         let key = |access_key: &AccessKey, principal_arn: String, kind| Key {
             secret: access_key.secret.clone(),
             account: account.to_string(),
@@ -34,6 +35,25 @@ impl Identities {
         let root = key(&self.root, format!("arn:aws:iam::{account}:root"), PrincipalKind::Root);
         let session = format!("arn:aws:sts::{account}:assumed-role/ecsInstanceRole/local");
         let instance = key(&self.instance, session, PrincipalKind::Instance);
-        BTreeMap::from([(self.root.id.clone(), root), (self.instance.id.clone(), instance)])
+        let own = [(self.root.id.clone(), Arc::new(root)), (self.instance.id.clone(), Arc::new(instance))];
+        AllKeys { own: BTreeMap::from(own), iam }
+    }
+}
+
+/// The keys on disk before those of IAM.
+struct AllKeys {
+    own: BTreeMap<String, Arc<Key>>,
+    iam: Iam,
+}
+
+impl Keys for AllKeys {
+    fn key(&self, access_key_id: &str, token: Option<&str>) -> Option<Arc<Key>> {
+        self.own.key(access_key_id, token).or_else(|| self.iam.key(access_key_id, token))
+    }
+
+    fn used(&self, access_key_id: &str, key: &Key, now: u64, region: &str, service: &str) {
+        if !self.own.contains_key(access_key_id) {
+            self.iam.used(access_key_id, key, now, region, service);
+        }
     }
 }

@@ -1,41 +1,41 @@
 //! The published test vectors of Signature Version 4, and every way to be refused.
 
-use std::collections::BTreeMap;
-
 use http::Request;
 
 use super::*;
-use crate::{
-    identity::Session,
-    signer::{self, Credentials},
-};
+use crate::signer::{self, Credentials};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// 2015-08-30T12:36:00Z, the time of the published vectors.
 const THEN: u64 = 1_440_938_160;
 
-fn keys() -> BTreeMap<String, Key> {
-    let key = Key {
-        secret: SECRET.into(),
-        account: "123456789012".into(),
-        principal_arn: "arn:aws:iam::123456789012:root".into(),
-        kind: gantry_api::PrincipalKind::Root,
-        active: true,
-        session: None,
-    };
-    let session = Some(Session { token: "token".into(), expires_at: THEN + 900 });
-    BTreeMap::from([
-        ("AKIDEXAMPLE".to_string(), key.clone()),
-        ("INACTIVE".to_string(), Key { active: false, ..key.clone() }),
-        ("ASIAEXAMPLE".to_string(), Key { session, ..key }),
-    ])
+struct TestKeys;
+
+impl Keys for TestKeys {
+    fn key(&self, access_key_id: &str, token: Option<&str>) -> Option<Arc<Key>> {
+        let key = Key {
+            secret: SECRET.into(),
+            account: "123456789012".into(),
+            principal_arn: "arn:aws:iam::123456789012:root".into(),
+            kind: gantry_api::PrincipalKind::Root,
+            active: true,
+            session: None,
+        };
+        let session = gantry_api::Session { expires_at: THEN + 900, ..Default::default() };
+        match (access_key_id, token) {
+            ("AKIDEXAMPLE", _) => Some(Arc::new(key)),
+            ("INACTIVE", _) => Some(Arc::new(Key { active: false, ..key })),
+            ("ASIAEXAMPLE", None | Some("token")) => Some(Arc::new(Key { session: Some(Arc::new(session)), ..key })),
+            _ => None,
+        }
+    }
 }
 
 fn check(request: Request<()>, now: u64) -> Result<String, SignatureError> {
     let checked = Checked { body_sha256: EMPTY, signing_name: "service", now };
     let (parts, ()) = request.into_parts();
-    verify(&parts, checked, &keys(), &SigningKeys::default()).map(|verified| verified.region)
+    verify(&parts, checked, &TestKeys, &SigningKeys::default()).map(|verified| verified.region)
 }
 
 fn published(uri: &str, signature: &str) -> Request<()> {

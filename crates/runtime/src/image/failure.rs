@@ -2,8 +2,6 @@
 
 use std::io;
 
-use gantry_layers::LayerError;
-
 use super::{ImageError, manifest};
 
 #[derive(Debug, thiserror::Error)]
@@ -22,15 +20,6 @@ pub(super) enum Failure {
     NoSpace,
     #[error("{action}")]
     Io { action: String, source: io::Error },
-}
-
-impl From<LayerError> for Failure {
-    fn from(error: LayerError) -> Self {
-        match error {
-            LayerError::Corrupt(detail) => Self::Corrupt(detail),
-            LayerError::Io { action, source } => Self::io(action, source),
-        }
-    }
 }
 
 impl Failure {
