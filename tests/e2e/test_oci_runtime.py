@@ -1,4 +1,4 @@
-"""`--runtime runc`: the same shim executes an OCI runtime instead of the embedded library."""
+"""`--runtime runc`: the same shim executes an OCI runtime instead of our own starter."""
 
 import re
 

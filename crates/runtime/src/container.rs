@@ -9,7 +9,7 @@ use crate::image::Rootfs;
 
 mod bundle;
 mod cgroup;
-mod diagnostics;
+mod console;
 mod driver;
 mod embedded;
 mod exec;

@@ -30,7 +30,7 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How [`ShimContainers`] starts containers.
 #[derive(Debug, Clone)]
 pub struct ShimOptions {
-    /// The embedded library or an OCI executable.
+    /// Our own starter or an OCI executable.
     pub runtime: Runtime,
     /// The program that dispatches `shim …` to [`super::shim::main`]: the `gantry` executable.
     pub program: PathBuf,

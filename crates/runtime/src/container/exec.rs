@@ -83,7 +83,7 @@ fn start(plan: &ExecPlan, spec: &ContainerSpec, output: OwnedFd, inheritance: &I
     let handle = process::open(plan.pid, plan.start_time).map_err(|_| Failure::NotRunning(spec.id.clone()))?;
     let cgroup = inheritance.hierarchies.cgroup(&format!("{}/{}", spec.task_cgroup, spec.id));
     let capabilities = capabilities::capabilities(spec, &facts::available_capabilities())?;
-    let filter = super::embedded::filter_for(spec, &capabilities, &inheritance.filters)?;
+    let filter = super::zygote::filter_for(spec, &capabilities, &inheritance.filters)?;
     let (reported, report) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|error| Failure::io("making a pipe", &error.into()))?;
     let (pids, pid_writer) =
@@ -164,7 +164,7 @@ fn join(
     sys::join_namespaces(handle.as_fd(), NAMESPACES)
         .map_err(|error| Failure::io("joining the container's namespaces", &error))?;
     let user = if plan.user.is_empty() { &spec.user } else { &plan.user };
-    let identity = facts::identity(user, Path::new("/"))?;
+    let identity = facts::identity_at(user, Path::new("/"))?;
     program.uid = identity.uid;
     program.env = spec::environment(spec, &identity);
     Ok(identity)
@@ -179,20 +179,8 @@ fn become_user(spec: &ContainerSpec, identity: &Identity, output: &OwnedFd) -> R
     for (name, (soft, hard)) in &spec.ulimits {
         program::set_ulimit(name, *soft, *hard)?;
     }
-    let directory = spec::working_directory(spec);
-    std::env::set_current_dir(directory).map_err(|error| Failure::io(format!("chdir {directory}"), &error))?;
-    let groups: Vec<nix::unistd::Gid> = identity.groups.iter().map(|gid| nix::unistd::Gid::from_raw(*gid)).collect();
-    let gid = nix::unistd::Gid::from_raw(identity.gid);
-    let uid = nix::unistd::Uid::from_raw(identity.uid);
-    rustix::thread::set_keep_capabilities(true).map_err(|error| Failure::io("keeping capabilities", &error.into()))?;
-    nix::unistd::setgroups(&groups).map_err(failure("setgroups"))?;
-    nix::unistd::setresgid(gid, gid, gid).map_err(failure("setgid"))?;
-    nix::unistd::setresuid(uid, uid, uid).map_err(failure("setuid"))?;
-    program::raise_permitted_capabilities()?;
-    if spec.no_new_privileges {
-        rustix::thread::set_no_new_privs(true).map_err(|error| Failure::io("no_new_privs", &error.into()))?;
-    }
-    Ok(())
+    program::enter_directory(spec::working_directory(spec))?;
+    program::become_user(identity, spec.no_new_privileges)
 }
 
 struct Monitor<'a> {

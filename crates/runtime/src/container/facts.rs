@@ -3,15 +3,17 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::{FileTypeExt, MetadataExt},
+    },
     path::Path,
 };
 
-use serde_json::{Value, json};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use super::{
     ContainerSpec, MountSource, Namespace,
-    cgroup::{Cgroup, Version},
     message::Failure,
     rootfs,
     spec::{
@@ -22,11 +24,16 @@ use super::{
 };
 
 /// The user of a container, looked up in its root filesystem.
-pub(super) fn identity(user: &str, root: &Path) -> Result<Identity, Failure> {
-    // The usual case costs no file: root by number in images that we know nothing of.
-    let passwd = rootfs::read_in_root(root, "/etc/passwd");
-    let group = rootfs::read_in_root(root, "/etc/group");
+pub(super) fn identity(user: &str, root: BorrowedFd<'_>) -> Result<Identity, Failure> {
+    let passwd = rootfs::read_in(root, "/etc/passwd");
+    let group = rootfs::read_in(root, "/etc/group");
     user::identify(user, &passwd, &group).map_err(|error| Failure::Spec(error.to_string()))
+}
+
+/// The same with the root by its path.
+pub(super) fn identity_at(user: &str, root: &Path) -> Result<Identity, Failure> {
+    let root = rootfs::open_root(root).map_err(|error| Failure::io("opening the root filesystem", &error))?;
+    identity(user, root.as_fd())
 }
 
 /// Capabilities that we can give: those that we have ourselves.
@@ -124,42 +131,12 @@ fn collect_host_devices(directory: &Path, nodes: &mut Vec<DeviceNode>) {
     }
 }
 
-/// The container's own control groups as mounts below its /sys/fs/cgroup. On version 1 each is first bound below
-/// `scratch`, under names that say nothing to a library that looks for control groups.
-pub(super) fn cgroup_mounts(spec: &ContainerSpec, cgroup: &Cgroup, scratch: &Path) -> Result<Vec<Value>, Failure> {
-    let access = if spec.privileged { "rw" } else { "ro" };
-    if cgroup.version() == Version::V2 {
-        return Ok(vec![json!({
-            "destination": "/sys/fs/cgroup", "type": "cgroup2", "source": "cgroup",
-            "options": ["nosuid", "noexec", "nodev", access],
-        })]);
-    }
-    // A directory with the mount points in it, so that it can be read-only from the start.
-    let top = scratch.join("cgroup");
-    let mut mounts = vec![bind(&top, "/sys/fs/cgroup", access)];
-    for (number, (controllers, directory)) in cgroup.views().enumerate() {
-        let name = controllers.join(",");
-        let bound = scratch.join(format!("view{number}"));
-        std::fs::create_dir_all(top.join(&name)).map_err(|error| Failure::io("preparing a mount point", &error))?;
-        rootfs::bind_directory(directory, &bound)?;
-        mounts.push(bind(&bound, &format!("/sys/fs/cgroup/{name}"), access));
-    }
-    Ok(mounts)
-}
-
 /// Whether there is something to share with a container in the host's ipc namespace.
 pub(super) fn host_has_mqueue() -> bool {
     Path::new("/dev/mqueue").is_dir()
 }
 
-fn bind(source: &Path, destination: &str, access: &str) -> Value {
-    json!({
-        "destination": destination, "type": "bind", "source": source,
-        "options": ["bind", "nosuid", "noexec", "nodev", access],
-    })
-}
-
-/// Refuses kernel parameters that do not exist, before the library does so without naming them.
+/// Refuses kernel parameters that do not exist, by name.
 pub(super) fn check_sysctls(spec: &ContainerSpec) -> Result<(), Failure> {
     for name in spec.sysctls.keys() {
         let path = Path::new("/proc/sys").join(name.replace('.', "/"));
@@ -171,8 +148,8 @@ pub(super) fn check_sysctls(spec: &ContainerSpec) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The /dev/shm of the container whose ipc namespace is joined, mounted on `target` in our namespace.
-pub(super) fn shared_shm(spec: &ContainerSpec, target: &Path) -> Result<Option<std::path::PathBuf>, Failure> {
+/// The /dev/shm of the container whose ipc namespace is joined, as a mount that is nowhere yet.
+pub(super) fn shared_shm(spec: &ContainerSpec) -> Result<Option<OwnedFd>, Failure> {
     let Namespace::Path(path) = &spec.ipc else { return Ok(None) };
     // `/proc/PID/ns/ipc`; any other path names a namespace but no process whose mounts could be shared.
     let Some(process) = path.parent().and_then(Path::parent).filter(|process| process.starts_with("/proc")) else {
@@ -181,28 +158,24 @@ pub(super) fn shared_shm(spec: &ContainerSpec, target: &Path) -> Result<Option<s
     let failure = |error: io::Error| Failure::io("sharing /dev/shm", &error);
     let theirs = fs::File::open(process.join("ns/mnt")).map_err(failure)?;
     let ours = fs::File::open("/proc/self/ns/mnt").map_err(failure)?;
-    let enter = |namespace: &fs::File| {
-        use std::os::fd::AsFd;
-        super::sys::join_namespaces(namespace.as_fd(), libc::CLONE_NEWNS)
-    };
-    fs::create_dir_all(target).map_err(failure)?;
-    let target_fd = fs::File::open(target).map_err(failure)?;
+    let enter = |namespace: &fs::File| super::sys::join_namespaces(namespace.as_fd(), libc::CLONE_NEWNS);
     enter(&theirs).map_err(failure)?;
     let tree = rustix::mount::open_tree(
         rustix::fs::CWD,
         "/dev/shm",
-        rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
     );
     // Entering a mount namespace also changes root and directory; coming back restores our own.
     enter(&ours).map_err(failure)?;
-    let tree = tree.map_err(|error| failure(error.into()))?;
-    rustix::mount::move_mount(
-        &tree,
-        "",
-        &target_fd,
-        "",
-        rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | rustix::mount::MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
-    )
-    .map_err(|error| failure(error.into()))?;
+    tree.map(Some).map_err(|error| failure(error.into()))
+}
+
+/// The same, mounted on `target` in our namespace.
+pub(super) fn shared_shm_at(spec: &ContainerSpec, target: &Path) -> Result<Option<std::path::PathBuf>, Failure> {
+    let Some(tree) = shared_shm(spec)? else { return Ok(None) };
+    let failure = |error: io::Error| Failure::io("sharing /dev/shm", &error);
+    fs::create_dir_all(target).map_err(failure)?;
+    rustix::mount::move_mount(&tree, "", rustix::fs::CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|error| failure(error.into()))?;
     Ok(Some(target.to_owned()))
 }

@@ -15,7 +15,7 @@ use super::{ContainerError, ExitRecord};
 /// Which program starts containers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Runtime {
-    /// The library that is part of this program.
+    /// Our own code (`embedded.rs`).
     Embedded,
     /// An OCI runtime executable: runc, crun, runsc, kata-runtime …
     OciBinary(PathBuf),
@@ -90,19 +90,6 @@ impl Failure {
                 Self::NoResources(format!("{}: {error}", action.into()))
             }
             _ => Self::Runtime(format!("{}: {error}", action.into())),
-        }
-    }
-}
-
-impl Failure {
-    /// Adds what is known of the cause.
-    pub(super) fn because(self, cause: Option<String>) -> Self {
-        match (self, cause) {
-            (Self::Runtime(_), Some(cause)) if cause.contains("ENOSPC") => Self::NoSpace,
-            (Self::Runtime(detail), Some(cause)) if !detail.contains(&cause) => {
-                Self::Runtime(format!("{detail}: {cause}"))
-            }
-            (failure, _) => failure,
         }
     }
 }

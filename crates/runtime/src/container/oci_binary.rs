@@ -1,4 +1,4 @@
-//! Starts containers with an OCI runtime executable instead of the library: the way out for security fixes, and the
+//! Starts containers with an OCI runtime executable instead of our own code: the way out for security fixes, and the
 //! way in for gVisor or Kata. The shim around it is the same.
 
 use std::{
@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 use super::{
     ContainerSpec, Limits,
     cgroup::settings,
-    embedded::{Console, Launched, Stdio},
+    console::Console,
+    embedded::{Launched, Stdio},
     facts,
     message::{ExecPlan, Failure, file},
     program, rootfs, seccomp,
-    spec::{self, Enforcement, Facts, devices},
+    spec::{self, Facts, devices},
 };
 
 /// The id that every container has in the state directory of its own bundle.
@@ -171,23 +172,16 @@ fn facts_of(spec: &ContainerSpec, user: &str, root: &Path, scratch: Option<&Path
     let capabilities = spec::capabilities::capabilities(spec, &facts::available_capabilities())?;
     let devices = facts::devices(spec)?;
     let rules = devices::rules(spec.privileged, &devices);
-    let access = if spec.privileged { "rw" } else { "ro" };
     Ok(Facts {
-        identity: facts::identity(user, root)?,
-        cgroup_mounts: vec![json!({
-            "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
-            "options": ["nosuid", "noexec", "nodev", access],
-        })],
+        identity: facts::identity_at(user, root)?,
         host_has_mqueue: facts::host_has_mqueue(),
         shared_shm: match scratch {
-            Some(scratch) => facts::shared_shm(spec, &scratch.join("shm"))?,
+            Some(scratch) => facts::shared_shm_at(spec, &scratch.join("shm"))?,
             None => None,
         },
-        enforcement: Enforcement::Configuration {
-            cgroups_path: format!("/{}/{}", spec.task_cgroup, spec.id),
-            resources: resources(&spec.limits, devices::oci_rules(rules.as_deref())),
-            seccomp: (!spec.privileged).then(|| seccomp::oci_profile(&capabilities)),
-        },
+        cgroups_path: format!("/{}/{}", spec.task_cgroup, spec.id),
+        resources: resources(&spec.limits, devices::oci_rules(rules.as_deref())),
+        seccomp: (!spec.privileged).then(|| seccomp::oci_profile(&capabilities)),
         devices,
         capabilities,
     })

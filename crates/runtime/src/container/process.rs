@@ -16,6 +16,18 @@ fn start_time_of(stat: &str) -> Option<u64> {
     fields.split_whitespace().nth(19)?.parse().ok()
 }
 
+/// Whether a child of ours, dead or alive, has executed a program since it was forked. True when that cannot be found
+/// out.
+pub(super) fn has_executed(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| has_executed_by(&stat))
+}
+
+fn has_executed_by(stat: &str) -> bool {
+    const PF_FORKNOEXEC: u64 = 0x40;
+    let flags = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(6)?.parse::<u64>().ok());
+    flags.is_none_or(|flags| flags & PF_FORKNOEXEC == 0)
+}
+
 /// A handle on the process with this pid *and* start time.
 pub(super) fn open(pid: u32, started: u64) -> io::Result<OwnedFd> {
     let gone = || io::Error::from_raw_os_error(libc::ESRCH);
@@ -82,6 +94,13 @@ mod tests {
         let tail = (4..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
         assert_eq!(start_time_of(&format!("7 (a) b (c) S {tail}")), Some(22));
         assert_eq!(start_time_of("garbage"), None);
+    }
+
+    #[test]
+    fn a_forked_process_has_not_executed() {
+        assert!(has_executed(std::process::id()));
+        assert!(has_executed_by("7 (a) b) R 1 7 7 0 -1 4194304 1"));
+        assert!(!has_executed_by("7 (a) b) Z 1 7 7 0 -1 4194368 1"));
     }
 
     #[test]

@@ -11,17 +11,12 @@ use std::{
     io::Write,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    rc::Rc,
 };
 
-use libcontainer::{
-    oci_spec::runtime::Spec,
-    workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError},
-};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::{message::Failure, seccomp::Filter, spec::capabilities, sys};
+use super::{message::Failure, seccomp::Filter, spec::capabilities, sys, user::Identity};
 
 /// A program about to be executed, and under what restrictions.
 #[derive(Debug)]
@@ -111,11 +106,16 @@ impl Program {
     }
 
     pub(super) fn report(&self, failure: &Failure) {
-        if let Ok(text) = serde_json::to_vec(failure)
-            && let Ok(copy) = self.report.try_clone()
-        {
-            let _ = std::fs::File::from(copy).write_all(&text);
-        }
+        send_failure(&self.report, failure);
+    }
+}
+
+/// Writes why nothing was executed into the pipe that [`await_execution`] reads.
+pub(super) fn send_failure(report: &OwnedFd, failure: &Failure) {
+    if let Ok(text) = serde_json::to_vec(failure)
+        && let Ok(copy) = report.try_clone()
+    {
+        let _ = std::fs::File::from(copy).write_all(&text);
     }
 }
 
@@ -175,7 +175,7 @@ pub(super) fn own_children() -> std::io::Result<()> {
 }
 
 /// After a change of user that kept the permitted capabilities: makes them effective again.
-pub(super) fn raise_permitted_capabilities() -> Result<(), Failure> {
+fn raise_permitted_capabilities() -> Result<(), Failure> {
     let failure = |error: rustix::io::Errno| Failure::io("raising capabilities", &error.into());
     let sets = rustix::thread::capabilities(None).map_err(failure)?;
     rustix::thread::set_capabilities(None, CapabilitySets { effective: sets.permitted, ..sets }).map_err(failure)
@@ -205,6 +205,33 @@ pub(super) fn set_ulimit(name: &str, soft: i64, hard: i64) -> Result<(), Failure
     let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
     nix::sys::resource::setrlimit(resource, value(soft), value(hard))
         .map_err(|error| Failure::io(format!("setting ulimit {name}"), &error.into()))
+}
+
+/// Goes to the working directory, which must be in the container: `/proc/self/fd/N` could name another place.
+pub(super) fn enter_directory(directory: &str) -> Result<(), Failure> {
+    let failure = |error: std::io::Error| Failure::io(format!("chdir {directory}"), &error);
+    std::env::set_current_dir(directory).map_err(failure)?;
+    match std::env::current_dir() {
+        Ok(path) if path.is_absolute() => Ok(()),
+        _ => Err(Failure::Spec(format!("chdir {directory}: the directory is outside of the container"))),
+    }
+}
+
+/// Becomes the user, keeping the permitted capabilities for the last step; sets `no_new_privs` if it is wanted.
+pub(super) fn become_user(identity: &Identity, no_new_privileges: bool) -> Result<(), Failure> {
+    use nix::unistd::{Gid, Uid};
+    let failure = |action: &'static str| move |error: nix::errno::Errno| Failure::io(action, &error.into());
+    let groups: Vec<Gid> = identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    let (gid, uid) = (Gid::from_raw(identity.gid), Uid::from_raw(identity.uid));
+    rustix::thread::set_keep_capabilities(true).map_err(|error| Failure::io("keeping capabilities", &error.into()))?;
+    nix::unistd::setgroups(&groups).map_err(failure("setgroups"))?;
+    nix::unistd::setresgid(gid, gid, gid).map_err(failure("setgid"))?;
+    nix::unistd::setresuid(uid, uid, uid).map_err(failure("setuid"))?;
+    raise_permitted_capabilities()?;
+    if no_new_privileges {
+        rustix::thread::set_no_new_privs(true).map_err(|error| Failure::io("no_new_privs", &error.into()))?;
+    }
+    Ok(())
 }
 
 fn fork_below_init() -> Result<sys::Forked, Failure> {
@@ -276,38 +303,7 @@ pub(super) fn run_as_init(args: &[&str]) -> std::io::Result<()> {
 }
 
 fn close_all_but_stdio() {
-    #[expect(unsafe_code, reason = "close_range has no wrapper")]
-    // SAFETY: nothing in this process uses a descriptor above 2 from here on.
-    unsafe {
-        libc::close_range(3, u32::MAX, 0);
-    }
-}
-
-/// The library's last step, replaced by ours.
-#[derive(Clone)]
-pub(super) struct ProgramExecutor(pub(super) Rc<Program>);
-
-impl Executor for ProgramExecutor {
-    fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
-        if self.0.is_pause() {
-            return Ok(());
-        }
-        self.0.executable().map(drop).map_err(|failure| {
-            self.0.report(&failure);
-            ExecutorValidationError::ArgValidationError(format!("{failure:?}"))
-        })
-    }
-
-    fn setup_envs(&self, _: std::collections::HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
-        // The program gets its environment from `execve`.
-        Ok(())
-    }
-
-    fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
-        let failure = self.0.execute();
-        self.0.report(&failure);
-        Err(ExecutorError::Other(format!("{failure:?}")))
-    }
+    sys::close_from(3);
 }
 
 /// Waits until the program is executed (the pipe closes empty) or says why it was not.

@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{self, Read},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -15,7 +15,7 @@ use std::{
 
 use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags},
-    mount::{MountFlags, MountPropagationFlags, UnmountFlags},
+    mount::{MountFlags, MountPropagationFlags},
     thread::UnshareFlags,
 };
 
@@ -40,26 +40,50 @@ pub(super) fn mount_scratch(directory: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::io(format!("mounting a tmpfs on {}", directory.display()), &error))
 }
 
-/// Mounts the container's root filesystem on its mount point.
+/// Mounts the container's root filesystem on its mount point, which only this mount namespace sees.
 pub(super) fn mount_root(rootfs: &Rootfs) -> Result<(), Failure> {
     let failure = |error: io::Error| Failure::io("mounting the root filesystem", &error);
-    for directory in [&rootfs.upper_dir, &rootfs.work_dir, &rootfs.mount_point] {
-        fs::create_dir_all(directory).map_err(failure)?;
+    prepare_directories(rootfs).map_err(failure)?;
+    fs::create_dir_all(&rootfs.mount_point).map_err(failure)?;
+    if takes_layers_one_by_one() {
+        let mount = volatile_if_possible(|volatile| new_overlay(rootfs, volatile)).map_err(failure)?;
+        let flags = rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        return rustix::mount::move_mount(mount.as_fd(), "", CWD, &rootfs.mount_point, flags)
+            .map_err(|error| failure(error.into()));
     }
+    volatile_if_possible(|volatile| mount_by_options(rootfs, volatile)).map_err(failure)
+}
+
+/// The container's root filesystem as a mount that is nowhere yet. On kernels before 6.8 this leaves the calling process
+/// in a mount namespace of its own.
+pub(super) fn detached_root(rootfs: &Rootfs) -> Result<OwnedFd, Failure> {
+    let failure = |error: io::Error| Failure::io("mounting the root filesystem", &error);
+    if takes_layers_one_by_one() {
+        prepare_directories(rootfs).map_err(failure)?;
+        return volatile_if_possible(|volatile| new_overlay(rootfs, volatile)).map_err(failure);
+    }
+    enter_private_namespace()?;
+    mount_root(rootfs)?;
+    let flags = rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    rustix::mount::open_tree(CWD, &rootfs.mount_point, flags).map_err(|error| failure(error.into()))
+}
+
+fn prepare_directories(rootfs: &Rootfs) -> io::Result<()> {
+    fs::create_dir_all(&rootfs.upper_dir)?;
+    fs::create_dir_all(&rootfs.work_dir)?;
     // Left by a mount that did not sync. We only mount a writable layer again to restart its container on a host that
     // has not gone down since, when everything written is still to be seen.
     let _ = fs::remove_dir_all(rootfs.work_dir.join("work/incompat"));
-    // `volatile` because a writable layer never outlives its task: without it every fsync of the container, and the
-    // unmount, waits for the disk. Kernels before 5.10 do not know it.
-    let result = mount_overlay(rootfs, true).or_else(|error| match error.raw_os_error() {
-        Some(libc::EINVAL) => mount_overlay(rootfs, false),
-        _ => Err(error),
-    });
-    result.map_err(failure)
+    Ok(())
 }
 
-fn mount_overlay(rootfs: &Rootfs, volatile: bool) -> io::Result<()> {
-    if takes_layers_one_by_one() { mount_by_layers(rootfs, volatile) } else { mount_by_options(rootfs, volatile) }
+/// `volatile` because a writable layer never outlives its task: without it every fsync of the container, and the unmount,
+/// waits for the disk. Kernels before 5.10 do not know it.
+fn volatile_if_possible<T>(mount: impl Fn(bool) -> io::Result<T>) -> io::Result<T> {
+    mount(true).or_else(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) => mount(false),
+        _ => Err(error),
+    })
 }
 
 /// Linux 6.8.
@@ -71,7 +95,7 @@ fn takes_layers_one_by_one() -> bool {
 }
 
 /// Neither the page that mount options have to fit in nor a colon in a path limits how many layers an image may have.
-fn mount_by_layers(rootfs: &Rootfs, volatile: bool) -> io::Result<()> {
+fn new_overlay(rootfs: &Rootfs, volatile: bool) -> io::Result<OwnedFd> {
     let filesystem = rustix::mount::fsopen("overlay", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC)?;
     let filesystem = filesystem.as_fd();
     for directory in &rootfs.lower_dirs {
@@ -83,19 +107,11 @@ fn mount_by_layers(rootfs: &Rootfs, volatile: bool) -> io::Result<()> {
         rustix::mount::fsconfig_set_flag(filesystem, "volatile")?;
     }
     rustix::mount::fsconfig_create(filesystem)?;
-    let mount = rustix::mount::fsmount(
+    Ok(rustix::mount::fsmount(
         filesystem,
         rustix::mount::FsMountFlags::FSMOUNT_CLOEXEC,
         rustix::mount::MountAttrFlags::empty(),
-    )?;
-    rustix::mount::move_mount(
-        mount.as_fd(),
-        "",
-        CWD,
-        &rootfs.mount_point,
-        rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )?;
-    Ok(())
+    )?)
 }
 
 /// All options in one page. Layers are named relative to the directory that most images have them all in, which about
@@ -137,53 +153,58 @@ fn escape(path: &Path, special: &[u8]) -> Vec<u8> {
     escaped
 }
 
-/// Takes the control group file systems out of this namespace: the library, seeing a host with an empty tmpfs there,
-/// moves nobody anywhere. The container is where it should be already, and every such move would cost milliseconds.
-pub(super) fn hide_control_groups() -> Result<(), Failure> {
-    let failure = |error: rustix::io::Errno| Failure::io("hiding /sys/fs/cgroup", &error.into());
-    rustix::mount::unmount("/sys/fs/cgroup", UnmountFlags::DETACH).map_err(failure)?;
-    rustix::mount::mount("tmpfs", "/sys/fs/cgroup", "tmpfs", MountFlags::RDONLY, c"size=0").map_err(failure)
-}
-
-/// Binds `source` on a new directory `target`.
-pub(super) fn bind_directory(source: &Path, target: &Path) -> Result<(), Failure> {
-    let failure = |error: io::Error| Failure::io(format!("binding {}", source.display()), &error);
-    fs::create_dir_all(target).map_err(failure)?;
-    rustix::mount::mount_bind(source, target).map_err(|error| failure(error.into()))
-}
-
-/// Opens a path of the container's root filesystem so that no link in it leads out.
-pub(super) fn open_in_root(root: &Path, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
-    let root = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+/// Opens a path below `root`, with `root` as the root of every link in it.
+pub(super) fn open_in(root: BorrowedFd<'_>, path: &str, flags: OFlags, resolve: ResolveFlags) -> io::Result<OwnedFd> {
     let relative = path.trim_start_matches('/');
     let relative = if relative.is_empty() { "." } else { relative };
-    Ok(rustix::fs::openat2(root, relative, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)?)
+    let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    Ok(rustix::fs::openat2(root, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
+}
+
+/// Opens a directory to be the root of [`open_in`].
+pub(super) fn open_root(root: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// A small text file of the image (/etc/passwd); empty when it has none.
-pub(super) fn read_in_root(root: &Path, path: &str) -> String {
+pub(super) fn read_in(root: BorrowedFd<'_>, path: &str) -> String {
     const BYTES_MAX: u64 = 4 << 20;
     let mut text = Vec::new();
-    if let Ok(file) = open_in_root(root, path, OFlags::RDONLY | OFlags::NONBLOCK) {
+    if let Ok(file) = open_in(root, path, OFlags::RDONLY | OFlags::NONBLOCK, ResolveFlags::empty()) {
         let _ = fs::File::from(file).take(BYTES_MAX).read_to_end(&mut text);
     }
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Makes the directory `path` inside the container's root with its parents.
-pub(super) fn create_directory_in_root(root: &Path, path: &str) -> io::Result<()> {
-    if open_in_root(root, path, OFlags::PATH | OFlags::DIRECTORY).is_ok() {
+/// Makes the directory `path` below `root` with its parents.
+pub(super) fn create_directory_in(root: BorrowedFd<'_>, path: &str) -> io::Result<()> {
+    let open = |path: &str| open_in(root, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty());
+    if open(path).is_ok() {
         return Ok(());
     }
     let mut parent = String::from("/");
     for component in path.split('/').filter(|component| !component.is_empty() && *component != ".") {
-        let directory = open_in_root(root, &parent, OFlags::PATH | OFlags::DIRECTORY)?;
+        let directory = open(&parent)?;
         match rustix::fs::mkdirat(&directory, component, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
         parent = format!("{}/{component}", parent.trim_end_matches('/'));
     }
+    // A file in its place shows here.
+    open(path).map(drop)
+}
+
+/// Makes the empty file `path` below `root` with its parents, unless there is something.
+pub(super) fn create_file_in(root: BorrowedFd<'_>, path: &str) -> io::Result<()> {
+    if open_in(root, path, OFlags::PATH, ResolveFlags::empty()).is_ok() {
+        return Ok(());
+    }
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("/", path));
+    create_directory_in(root, parent)?;
+    let parent = open_in(root, parent, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty())?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
     Ok(())
 }
 
@@ -205,10 +226,15 @@ mod tests {
         fs::write(root.path().join("etc/secret"), "inside").unwrap();
         std::os::unix::fs::symlink("/etc/secret", root.path().join("link")).unwrap();
         std::os::unix::fs::symlink("/../../../../etc", root.path().join("out")).unwrap();
-        assert_eq!(read_in_root(root.path(), "/link"), "inside");
-        assert_eq!(read_in_root(root.path(), "out/secret"), "inside");
-        assert_eq!(read_in_root(root.path(), "/etc/shadow"), "");
-        create_directory_in_root(root.path(), "/out/deep/er").unwrap();
+        let handle = open_root(root.path()).unwrap();
+        assert_eq!(read_in(handle.as_fd(), "/link"), "inside");
+        assert_eq!(read_in(handle.as_fd(), "out/secret"), "inside");
+        assert_eq!(read_in(handle.as_fd(), "/etc/shadow"), "");
+        create_directory_in(handle.as_fd(), "/out/deep/er").unwrap();
+        create_file_in(handle.as_fd(), "/out/deep/file").unwrap();
+        create_file_in(handle.as_fd(), "/out/deep/file").unwrap();
+        assert!(root.path().join("etc/deep/file").is_file());
+        assert!(create_directory_in(handle.as_fd(), "/out/secret/below").is_err());
         assert!(root.path().join("etc/deep/er").is_dir());
     }
 }

@@ -302,8 +302,7 @@ mod tests {
 
     #[test]
     fn the_profile_for_oci_binaries_is_one() {
-        let profile: libcontainer::oci_spec::runtime::LinuxSeccomp =
-            serde_json::from_value(oci_profile(&BTreeSet::new())).unwrap();
-        assert!(profile.syscalls().as_ref().unwrap().len() > 5);
+        let profile = oci_profile(&BTreeSet::new());
+        assert!(profile["syscalls"].as_array().unwrap().len() > 5, "{profile}");
     }
 }

@@ -9,48 +9,33 @@ use super::{ContainerSpec, Namespace, message::Failure, user::Identity};
 
 pub(super) mod capabilities;
 pub(super) mod devices;
-mod mounts;
+pub(super) mod mounts;
 
 use devices::DeviceNode;
+use mounts::{MountEntry, MountFacts};
 
-/// What the specification does not say: facts about the image and the host.
+/// What the specification does not say: facts about the image and the host, and what an OCI binary is to enforce.
 pub(super) struct Facts {
     /// The user, looked up in the image.
     pub(super) identity: Identity,
     /// Nodes to create beyond the standard ones.
     pub(super) devices: Vec<DeviceNode>,
-    /// The container's own control groups, as mounts.
-    pub(super) cgroup_mounts: Vec<Value>,
     /// The other container's /dev/shm when the ipc namespace is shared: a path to bind.
     pub(super) shared_shm: Option<std::path::PathBuf>,
     /// Whether the host has /dev/mqueue mounted.
     pub(super) host_has_mqueue: bool,
     /// The container's capabilities, without `CAP_`.
     pub(super) capabilities: BTreeSet<String>,
-    /// Who enforces what.
-    pub(super) enforcement: Enforcement,
+    /// Absolute, below each hierarchy's mount point.
+    pub(super) cgroups_path: String,
+    /// `linux.resources`.
+    pub(super) resources: Value,
+    /// `linux.seccomp`; none for privileged containers.
+    pub(super) seccomp: Option<Value>,
 }
 
-/// Who puts limits, device rules and the system call filter in place.
-pub(super) enum Enforcement {
-    /// Our own code, around a library that is told nothing of them. The library leaves `keep` capabilities that the
-    /// last step before the program gives up.
-    Ours,
-    /// An OCI binary, from the configuration.
-    Configuration {
-        /// Absolute, below each hierarchy's mount point.
-        cgroups_path: String,
-        /// `linux.resources`.
-        resources: Value,
-        /// `linux.seccomp`; none for privileged containers.
-        seccomp: Option<Value>,
-    },
-}
-
-/// Capabilities that installing a filter and dropping capabilities need; given up before the program starts.
-const NEEDED_BY_LAST_STEP: [&str; 2] = ["SYS_ADMIN", "SETPCAP"];
-
-const MASKED_PATHS: [&str; 12] = [
+/// What of the kernel's files a container does not see, unless it is privileged.
+pub(super) const MASKED_PATHS: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -65,7 +50,8 @@ const MASKED_PATHS: [&str; 12] = [
     "/sys/firmware",
 ];
 
-const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/// What it sees but cannot write.
+pub(super) const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// `config.json` of a container whose root filesystem is mounted at its mount point.
 pub(super) fn oci_configuration(spec: &ContainerSpec, facts: &Facts) -> Result<Value, Failure> {
@@ -78,19 +64,19 @@ pub(super) fn oci_configuration(spec: &ContainerSpec, facts: &Facts) -> Result<V
         "devices": facts.devices.iter().map(DeviceNode::oci).collect::<Vec<_>>(),
         "sysctl": spec.sysctls,
         "rootfsPropagation": "private",
+        "cgroupsPath": facts.cgroups_path,
+        "resources": facts.resources,
     });
-    if let Enforcement::Configuration { cgroups_path, resources, seccomp } = &facts.enforcement {
-        linux["cgroupsPath"] = json!(cgroups_path);
-        linux["resources"] = resources.clone();
-        if let Some(seccomp) = seccomp {
-            linux["seccomp"] = seccomp.clone();
-        }
+    if let Some(seccomp) = &facts.seccomp {
+        linux["seccomp"] = seccomp.clone();
     }
+    let mount_facts = MountFacts { shared_shm: facts.shared_shm.as_deref(), host_has_mqueue: facts.host_has_mqueue };
+    let mounts = mounts::mounts(spec, mount_facts)?;
     let mut configuration = json!({
         "ociVersion": "1.0.2",
         "root": {"path": spec.rootfs.mount_point, "readonly": spec.readonly_rootfs},
         "process": process(spec, facts)?,
-        "mounts": mounts::mounts(spec, facts)?,
+        "mounts": mounts.iter().map(MountEntry::oci).collect::<Vec<_>>(),
         "linux": linux,
     });
     if let Some(hostname) = &spec.hostname {
@@ -102,7 +88,7 @@ pub(super) fn oci_configuration(spec: &ContainerSpec, facts: &Facts) -> Result<V
 /// `process` of a configuration; with other arguments also what `exec --process` of OCI binaries takes.
 pub(super) fn process(spec: &ContainerSpec, facts: &Facts) -> Result<Value, Failure> {
     let identity = &facts.identity;
-    // The library wants a program; a pause container has none, and its init is what is executed.
+    // The binary wants a program; a pause container has none, and its init is what is executed.
     let pause = vec!["pause".to_owned()];
     Ok(json!({
         "terminal": spec.terminal,
@@ -140,36 +126,33 @@ pub(super) fn environment(spec: &ContainerSpec, identity: &Identity) -> Vec<Stri
 }
 
 fn capability_sets(facts: &Facts) -> Value {
-    let mut bounding = facts.capabilities.clone();
-    if matches!(facts.enforcement, Enforcement::Ours) {
-        bounding.extend(NEEDED_BY_LAST_STEP.map(str::to_owned));
-    }
-    let names = |set: &BTreeSet<String>| set.iter().map(|name| format!("CAP_{name}")).collect::<Vec<_>>();
-    // An OCI binary leaves a user other than root what `execve` leaves it: nothing. We do the same in the last step.
-    let effective = match facts.enforcement {
-        Enforcement::Ours => names(&bounding),
-        Enforcement::Configuration { .. } if facts.identity.uid != 0 => Vec::new(),
-        Enforcement::Configuration { .. } => names(&bounding),
-    };
-    json!({"bounding": names(&bounding), "effective": effective, "permitted": effective, "inheritable": [], "ambient": []})
+    let bounding: Vec<String> = facts.capabilities.iter().map(|name| format!("CAP_{name}")).collect();
+    // What `execve` leaves a user other than root: nothing.
+    let effective = if facts.identity.uid == 0 { bounding.as_slice() } else { &[] };
+    json!({"bounding": bounding, "effective": effective, "permitted": effective, "inheritable": [], "ambient": []})
 }
 
 fn resource_limits(spec: &ContainerSpec) -> Result<Vec<Value>, Failure> {
-    spec.ulimits
-        .iter()
-        .map(|(name, (soft, hard))| {
-            if !capabilities::ULIMITS.contains(&name.as_str()) {
-                return Err(Failure::Spec(format!("invalid ulimit type: {name}")));
-            }
-            let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
-            if value(*soft) > value(*hard) {
-                return Err(Failure::Spec(format!(
-                    "ulimit soft limit must be less than or equal to hard limit: {name}: {soft} > {hard}"
-                )));
-            }
-            Ok(json!({"type": format!("RLIMIT_{}", name.to_uppercase()), "soft": value(*soft), "hard": value(*hard)}))
-        })
-        .collect()
+    check_ulimits(spec)?;
+    let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
+    let limit = |(name, (soft, hard)): (&String, &(i64, i64))| json!({"type": format!("RLIMIT_{}", name.to_uppercase()), "soft": value(*soft), "hard": value(*hard)});
+    Ok(spec.ulimits.iter().map(limit).collect())
+}
+
+/// Refuses limits that do not exist or contradict themselves, in Docker's words.
+pub(super) fn check_ulimits(spec: &ContainerSpec) -> Result<(), Failure> {
+    for (name, (soft, hard)) in &spec.ulimits {
+        if !capabilities::ULIMITS.contains(&name.as_str()) {
+            return Err(Failure::Spec(format!("invalid ulimit type: {name}")));
+        }
+        let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
+        if value(*soft) > value(*hard) {
+            return Err(Failure::Spec(format!(
+                "ulimit soft limit must be less than or equal to hard limit: {name}: {soft} > {hard}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn namespaces(spec: &ContainerSpec) -> Vec<Value> {

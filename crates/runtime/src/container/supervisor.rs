@@ -32,7 +32,7 @@ use rustix::{
 
 use super::{
     ContainerSpec, ExitRecord,
-    cgroup::{Cgroup, Version, settings},
+    cgroup::{Cgroup, settings},
     embedded::{self, Launched, Stdio},
     facts,
     logs::{LogWriter, Stream},
@@ -287,7 +287,7 @@ struct Started {
     outputs: Vec<Output>,
 }
 
-/// Starts the container in a child that ends right afterwards, so that none of the memory that takes stays with us.
+/// Starts the container in a process forked for it.
 fn start_in_child(
     bundle: &Path,
     spec: &ContainerSpec,
@@ -299,30 +299,14 @@ fn start_in_child(
     let stdin = File::open("/dev/null").map_err(|error| Failure::io("opening /dev/null", &error))?;
     let (stdout_reader, stdout) = pipe_with(PipeFlags::CLOEXEC).map_err(failure)?;
     let (stderr_reader, stderr) = pipe_with(PipeFlags::CLOEXEC).map_err(failure)?;
-    let (ours, theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .map_err(failure)?;
-    let forked = match (cgroup.open(), &inheritance.config.runtime) {
-        (Ok(Some(directory)), Runtime::Embedded) => sys::fork_into_cgroup(directory.as_fd()),
-        (Ok(_), _) => sys::fork(),
-        (Err(error), _) => Err(error),
-    };
-    let child = match forked.map_err(|error| Failure::io("starting a process", &error))? {
-        sys::Forked::Child => {
-            close(alive);
-            drop((ours, stdout_reader, stderr_reader));
-            let stdio = Stdio { stdin: stdin.into(), stdout, stderr };
-            let result = launch(bundle, spec, cgroup, inheritance, stdio);
-            report(&theirs, result);
-            std::process::exit(0)
+    let stdio = Stdio { stdin: stdin.into(), stdout, stderr };
+    let launched = match &inheritance.config.runtime {
+        Runtime::Embedded => embedded::start(spec, cgroup, inheritance, stdio)?,
+        Runtime::OciBinary(program) => {
+            let oci = oci_binary::OciContainer::new(program.clone(), bundle);
+            start_oci_binary(&oci, &inheritance.config.program, spec, stdio, alive)?
         }
-        sys::Forked::Parent(child) => child,
     };
-    drop((theirs, stdin, stdout, stderr));
-    let launched = await_report(&ours);
-    // Only now: until then the container's first process is its child, not ours.
-    let _ = waitpid(child, None);
-    let launched = launched?;
     let outputs = match &launched.console {
         Some(console) => {
             let console = console.try_clone().map_err(|error| Failure::io("opening the terminal", &error))?;
@@ -333,6 +317,35 @@ fn start_in_child(
     Ok(Started { launched, outputs })
 }
 
+/// Has the OCI binary called in a child that ends right afterwards: the container ends up a child of ours, and nothing
+/// of what the call needs stays with us.
+fn start_oci_binary(
+    oci: &oci_binary::OciContainer,
+    gantry: &Path,
+    spec: &ContainerSpec,
+    stdio: Stdio,
+    alive: &File,
+) -> Result<Launched, Failure> {
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|error| Failure::io("making a socket", &error.into()))?;
+    match sys::fork().map_err(|error| Failure::io("starting a process", &error))? {
+        sys::Forked::Child => {
+            close(alive);
+            drop(ours);
+            report(&theirs, oci_binary::launch(oci, gantry, spec, stdio));
+            std::process::exit(0)
+        }
+        sys::Forked::Parent(child) => {
+            drop((theirs, stdio));
+            let launched = await_report(&ours);
+            // Only now: until then the container's first process is its child, not ours.
+            let _ = waitpid(child, None);
+            launched
+        }
+    }
+}
+
 /// Closes a descriptor that the other side of a fork keeps using.
 fn close(file: &File) {
     let _ = nix::unistd::close(std::os::fd::AsRawFd::as_raw_fd(file));
@@ -341,27 +354,6 @@ fn close(file: &File) {
 fn output(name: &'static str, pipe: OwnedFd) -> Result<Output, Failure> {
     rustix::io::ioctl_fionbio(&pipe, true).map_err(|error| Failure::io("reading output", &error.into()))?;
     Ok(Output { stream: Stream::new(name), pipe: Some(pipe) })
-}
-
-fn launch(
-    bundle: &Path,
-    spec: &ContainerSpec,
-    cgroup: &Cgroup,
-    inheritance: &Inheritance,
-    stdio: Stdio,
-) -> Result<Launched, Failure> {
-    match &inheritance.config.runtime {
-        Runtime::Embedded => {
-            if cgroup.version() == Version::V1 {
-                cgroup.attach_self().map_err(|error| Failure::io("joining the container's cgroup", &error))?;
-            }
-            embedded::launch(bundle, spec, cgroup, stdio, &inheritance.filters)
-        }
-        Runtime::OciBinary(program) => {
-            let oci = oci_binary::OciContainer::new(program.clone(), bundle);
-            oci_binary::launch(&oci, &inheritance.config.program, spec, stdio)
-        }
-    }
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

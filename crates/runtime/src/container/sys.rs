@@ -48,13 +48,19 @@ struct CloneArgs {
     cgroup: u64,
 }
 
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Forks with the child already in the cgroup (v2) behind `cgroup`: no migration, so no wait for a grace period.
 pub(super) fn fork_into_cgroup(cgroup: BorrowedFd<'_>) -> io::Result<Forked> {
-    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    fork_into_namespaces(0, Some(cgroup))
+}
+
+/// Forks a child that is in new namespaces (`CLONE_NEW…`) and, where one is given, in the cgroup (v2) behind `cgroup`.
+pub(super) fn fork_into_namespaces(flags: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
     clone3(CloneArgs {
-        flags: CLONE_INTO_CGROUP,
+        flags: flags as u64 | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
         exit_signal: libc::SIGCHLD as u64,
-        cgroup: cgroup.as_raw_fd() as u64,
+        cgroup: cgroup.map_or(0, |cgroup| cgroup.as_raw_fd() as u64),
         ..CloneArgs::default()
     })
 }
@@ -166,30 +172,59 @@ pub(super) fn attach_device_program(instructions: &[u64], cgroup: BorrowedFd<'_>
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes every mount of the tree behind the detached mount `tree` read-only.
-pub(super) fn make_read_only(tree: BorrowedFd<'_>) -> io::Result<()> {
-    #[repr(C)]
-    struct MountAttr {
-        set: u64,
-        clear: u64,
-        propagation: u64,
-        user_namespace: u64,
-    }
-    const MOUNT_ATTR_RDONLY: u64 = 1;
-    let attributes = MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, user_namespace: 0 };
+/// `MOUNT_ATTR_…` of the kernel.
+pub(super) mod mount_attribute {
+    pub(in crate::container) const RDONLY: u64 = 1;
+    pub(in crate::container) const NOSUID: u64 = 2;
+    pub(in crate::container) const NODEV: u64 = 4;
+    pub(in crate::container) const NOEXEC: u64 = 8;
+    pub(in crate::container) const ATIME_MASK: u64 = 0x70;
+    pub(in crate::container) const NOATIME: u64 = 0x10;
+    pub(in crate::container) const STRICTATIME: u64 = 0x20;
+    pub(in crate::container) const NODIRATIME: u64 = 0x80;
+}
+
+/// A change of mount attributes (Linux 5.12).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(super) struct MountAttributes {
+    pub(super) set: u64,
+    pub(super) clear: u64,
+    /// `MS_PRIVATE` and its like; 0 leaves it.
+    pub(super) propagation: u64,
+    pub(super) user_namespace: u64,
+}
+
+/// Changes the mount behind `mount`, and with `recursive` those below it.
+pub(super) fn set_mount_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: MountAttributes,
+    recursive: bool,
+) -> io::Result<()> {
+    const AT_RECURSIVE: libc::c_int = 0x8000;
     #[expect(unsafe_code, reason = "mount_setattr has no wrapper")]
     // SAFETY: the kernel reads the attributes and the empty path; both outlive the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            tree.as_raw_fd(),
+            mount.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 },
             &raw const attributes,
-            size_of::<MountAttr>(),
+            size_of::<MountAttributes>(),
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes every descriptor from `first` on. For processes forked for a purpose: whoever owned those descriptors in this
+/// copy of the program must not run any more.
+pub(super) fn close_from(first: RawFd) {
+    #[expect(unsafe_code, reason = "close_range has no wrapper")]
+    // SAFETY: by the contract above nothing in this process uses a descriptor from `first` on.
+    unsafe {
+        libc::close_range(first as u32, u32::MAX, 0);
+    }
 }
 
 /// Sends any signal number to the process behind `pidfd`.

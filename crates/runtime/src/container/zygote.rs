@@ -18,8 +18,9 @@ use rustix::net::{
 };
 
 use super::{
+    ContainerSpec,
     cgroup::Hierarchies,
-    exec,
+    embedded, exec,
     message::{Failure, Reply, Request, ShimConfig},
     seccomp::{Filter, SeccompError},
     supervisor, sys,
@@ -33,6 +34,8 @@ pub(super) struct Inheritance {
     pub(super) config: ShimConfig,
     pub(super) hierarchies: Hierarchies,
     pub(super) filters: CompiledFilters,
+    /// A mount namespace with nothing in it.
+    pub(super) empty: OwnedFd,
 }
 
 /// Filters compiled before anybody needs them.
@@ -54,6 +57,18 @@ impl CompiledFilters {
     }
 }
 
+/// The filter of a container with these capabilities; none for a privileged one.
+pub(super) fn filter_for(
+    spec: &ContainerSpec,
+    capabilities: &BTreeSet<String>,
+    compiled: &CompiledFilters,
+) -> Result<Option<Filter>, Failure> {
+    if spec.privileged {
+        return Ok(None);
+    }
+    compiled.get(capabilities).map(Some).map_err(|error| Failure::Runtime(error.to_string()))
+}
+
 /// Serves requests that arrive on `socket` until the agent is gone.
 pub(super) fn run(config: ShimConfig, socket: OwnedFd) -> io::Result<()> {
     let _ = rustix::process::setsid();
@@ -64,7 +79,8 @@ pub(super) fn run(config: ShimConfig, socket: OwnedFd) -> io::Result<()> {
     let _ = std::fs::write("/proc/self/oom_score_adj", "-999");
     let hierarchies = Hierarchies::detect()?;
     hierarchies.move_self(&config.shim_cgroup)?;
-    let inheritance = Inheritance { config, hierarchies, filters: CompiledFilters::compile_usual() };
+    let inheritance =
+        Inheritance { config, hierarchies, filters: CompiledFilters::compile_usual(), empty: embedded::empty::make()? };
     let mut buffer = vec![0; REQUEST_BYTES_MAX];
     loop {
         let (length, reply) = match receive_with_fd(socket.as_fd(), &mut buffer) {

@@ -133,8 +133,9 @@ fn protected_program(program: &Path) -> io::Result<ProtectedProgram> {
     };
     let tree =
         rustix::mount::open_tree(CWD, program, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC);
+    let read_only = sys::MountAttributes { set: sys::mount_attribute::RDONLY, ..Default::default() };
     if let Ok(tree) = tree
-        && sys::make_read_only(tree.as_fd()).is_ok()
+        && sys::set_mount_attributes(tree.as_fd(), read_only, false).is_ok()
     {
         // Through the descriptor of the mount itself, so that what is executed is on that mount.
         return Ok(ProtectedProgram(Some(tree), program.to_owned()));

@@ -98,3 +98,38 @@ async fn a_memory_limit_that_nothing_fits_in() {
     assert!(error.to_string().contains("OOM-killed"), "{error}");
     fixture.clean_up().await;
 }
+
+#[tokio::test]
+async fn nothing_is_mounted_over_the_kernels_files() {
+    let fixture = Fixture::new();
+    std::os::unix::fs::symlink("/proc/sys", fixture.directory.path().join("image/harmless")).unwrap();
+    for target in ["/proc", "/proc/sys", "/proc/self/attr", "/harmless"] {
+        let mut spec = fixture.spec(&["true"]);
+        let source = MountSource::Bind(fixture.directory.path().join("image/etc"));
+        spec.mounts = vec![Mount { source, target: target.into(), readonly: false }];
+        let error = refused(&fixture, &spec).await;
+        assert!(error.to_string().contains("cannot be mounted"), "{target}: {error}");
+    }
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn an_image_whose_proc_is_a_link_does_not_start() {
+    let fixture = Fixture::new();
+    let image = fixture.directory.path().join("image");
+    std::fs::remove_dir(image.join("proc")).unwrap();
+    std::os::unix::fs::symlink("/tmp", image.join("proc")).unwrap();
+    refused(&fixture, &fixture.spec(&["true"])).await;
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn a_working_directory_cannot_be_a_descriptor_of_the_host() {
+    let fixture = Fixture::new();
+    for number in 0..16 {
+        let mut spec = fixture.spec(&["true"]);
+        spec.working_dir = format!("/proc/self/fd/{number}");
+        refused(&fixture, &spec).await;
+    }
+    fixture.clean_up().await;
+}

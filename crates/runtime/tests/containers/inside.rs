@@ -280,3 +280,40 @@ async fn no_descriptor_of_the_host_is_open_inside() {
     assert_eq!(output, "0 1 2 3 0\n");
     fixture.clean_up().await;
 }
+
+#[tokio::test]
+async fn links_of_the_image_lead_no_mount_out_of_it() {
+    let fixture = Fixture::new();
+    let outside = fixture.directory.path().join("outside");
+    let image = fixture.directory.path().join("image");
+    std::os::unix::fs::symlink(&outside, image.join("absolute")).unwrap();
+    std::os::unix::fs::symlink(format!("../../../../../../../..{}", outside.display()), image.join("relative"))
+        .unwrap();
+    let data = fixture.directory.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("word"), "seen\n").unwrap();
+    // What the links name must be there for a mount to follow them; inside the image it is.
+    fs::create_dir_all(image.join(outside.strip_prefix("/").unwrap())).unwrap();
+    for link in ["/absolute", "/relative"] {
+        let mut spec = fixture.shell(&format!("cat {link}/word"));
+        spec.mounts = vec![Mount { source: MountSource::Bind(data.clone()), target: link.into(), readonly: true }];
+        assert_eq!(fixture.run(&spec).await.1, "seen\n");
+        assert!(!outside.exists());
+    }
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn the_host_is_nowhere_to_be_seen() {
+    let fixture = Fixture::new();
+    let host = fixture.directory.path().join("secret");
+    fs::write(&host, "secret").unwrap();
+    let mounts = fixture.output("cat /proc/self/mountinfo; ls -la /proc/self/cwd /proc/self/root").await;
+    let root = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let root = root.lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap();
+    let device = root.split(' ').nth(2).unwrap();
+    assert!(!mounts.lines().any(|line| line.split(' ').nth(2) == Some(device)), "the host's disk: {mounts}");
+    let script = format!("cat /proc/1/root{0} /../../../..{0} 2>/dev/null; echo end", host.display());
+    assert_eq!(fixture.output(&script).await, "end\n");
+    fixture.clean_up().await;
+}

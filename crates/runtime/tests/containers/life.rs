@@ -124,7 +124,7 @@ async fn another_agent_adopts_what_the_killed_one_left() {
         return;
     }
     let fixture = Fixture::new();
-    let living = fixture.shell("echo ready; while [ ! -e /go ]; do sleep 0.01; done; echo bye; exit 42");
+    let living = fixture.shell("trap 'echo bye; exit 42' TERM; echo ready; while :; do sleep 0.01; done");
     let ended = fixture.shell("exit 5");
     let mut agent = fixture.another_agent(&[&living, &ended]);
     let before = fixture.containers.list().await.unwrap();
@@ -134,8 +134,10 @@ async fn another_agent_adopts_what_the_killed_one_left() {
     assert!(matches!(listed[&living.id], ContainerStatus::Running(_)));
     assert_eq!(listed[&living.id], before[&living.id], "not restarted");
     assert_eq!(fixture.containers.wait(&ended.id).await.unwrap().exit_code, 5);
-    let outcome = fixture.containers.exec(&living.id, &super::exec::request(&["touch", "/go"])).await.unwrap();
+    fixture.until_printed(&living, "ready").await;
+    let outcome = fixture.containers.exec(&living.id, &super::exec::request(&["touch", "/here"])).await.unwrap();
     assert_eq!(outcome.exit_code, Some(0), "{outcome:?}");
+    fixture.containers.signal(&living.id, libc::SIGTERM).await.unwrap();
     assert_eq!(fixture.containers.wait(&living.id).await.unwrap().exit_code, 42);
     assert_eq!(fixture.log(&living).last().unwrap().1, "bye\n", "its output is still written down");
     fixture.clean_up().await;

@@ -1,54 +1,86 @@
 //! The mounts of a container, in order.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use super::{
-    super::{ContainerSpec, Mount, MountSource, Namespace, message::Failure},
-    Facts,
-};
+use super::super::{ContainerSpec, Mount, MountSource, Namespace, message::Failure};
 
 /// Docker's default.
 const SHM_BYTES_DEFAULT: u64 = 64 << 20;
 
-pub(super) fn mounts(spec: &ContainerSpec, facts: &Facts) -> Result<Vec<Value>, Failure> {
-    let sys_access = if spec.privileged { "rw" } else { "ro" };
+/// One mount, in the words of an OCI configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::container) struct MountEntry {
+    /// Absolute path in the container.
+    pub(in crate::container) destination: String,
+    /// A file system of the kernel, `bind`, or `cgroup` for the container's own control groups.
+    pub(in crate::container) kind: &'static str,
+    pub(in crate::container) source: String,
+    pub(in crate::container) options: Vec<String>,
+}
+
+impl MountEntry {
+    fn new(source: &str, destination: &str, kind: &'static str, options: &[&str]) -> Self {
+        Self {
+            destination: destination.to_owned(),
+            kind,
+            source: source.to_owned(),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+        }
+    }
+
+    pub(super) fn oci(&self) -> Value {
+        json!({"destination": self.destination, "type": self.kind, "source": self.source, "options": self.options})
+    }
+}
+
+/// What about the host decides on mounts.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::container) struct MountFacts<'a> {
+    /// The other container's /dev/shm when the ipc namespace is shared: a path to bind.
+    pub(in crate::container) shared_shm: Option<&'a Path>,
+    /// Whether the host has /dev/mqueue mounted.
+    pub(in crate::container) host_has_mqueue: bool,
+}
+
+/// All of them, parents first.
+pub(in crate::container) fn mounts(spec: &ContainerSpec, facts: MountFacts<'_>) -> Result<Vec<MountEntry>, Failure> {
+    let access = if spec.privileged { "rw" } else { "ro" };
     let mut mounts = vec![
-        mount("proc", "/proc", "proc", &["nosuid", "noexec", "nodev"]),
-        mount("tmpfs", "/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount(
+        MountEntry::new("proc", "/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        MountEntry::new("tmpfs", "/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        MountEntry::new(
             "devpts",
             "/dev/pts",
             "devpts",
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        mount("sysfs", "/sys", "sysfs", &["nosuid", "noexec", "nodev", sys_access]),
+        MountEntry::new("sysfs", "/sys", "sysfs", &["nosuid", "noexec", "nodev", access]),
+        MountEntry::new("cgroup", "/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", access]),
     ];
-    mounts.extend(facts.cgroup_mounts.iter().cloned());
     mounts.extend(ipc_mounts(spec, facts));
     // Parents before what is mounted in them.
     let mut given_mounts: Vec<&Mount> = spec.mounts.iter().collect();
-    given_mounts.sort_by_key(|given| std::path::Path::new(&given.target).components().count());
+    given_mounts.sort_by_key(|given| Path::new(&given.target).components().count());
     for given in given_mounts {
         let mount = given_mount(given)?;
         // What the caller mounts on a standard place replaces the standard mount.
-        mounts.retain(|standard| standard["destination"] != mount["destination"]);
+        mounts.retain(|standard| standard.destination != mount.destination);
         mounts.push(mount);
     }
     Ok(mounts)
 }
 
-fn mount(source: &str, destination: &str, kind: &str, options: &[&str]) -> Value {
-    json!({"destination": destination, "type": kind, "source": source, "options": options})
-}
-
 /// Shared memory follows the ipc namespace.
-fn ipc_mounts(spec: &ContainerSpec, facts: &Facts) -> [Value; 2] {
-    let bind =
-        |path: &str, destination: &str| mount(path, destination, "bind", &["rbind", "nosuid", "noexec", "nodev"]);
-    let mqueue = mount("mqueue", "/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]);
+fn ipc_mounts(spec: &ContainerSpec, facts: MountFacts<'_>) -> [MountEntry; 2] {
+    let bind = |path: &str, destination: &str| {
+        MountEntry::new(path, destination, "bind", &["rbind", "nosuid", "noexec", "nodev"])
+    };
+    let mqueue = MountEntry::new("mqueue", "/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]);
     let size = format!("size={}", spec.shm_bytes.unwrap_or(SHM_BYTES_DEFAULT));
-    let own_shm = mount("shm", "/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &size]);
-    match (&spec.ipc, &facts.shared_shm) {
+    let own_shm = MountEntry::new("shm", "/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &size]);
+    match (&spec.ipc, facts.shared_shm) {
         (Namespace::Host, _) if facts.host_has_mqueue => {
             [bind("/dev/mqueue", "/dev/mqueue"), bind("/dev/shm", "/dev/shm")]
         }
@@ -58,29 +90,32 @@ fn ipc_mounts(spec: &ContainerSpec, facts: &Facts) -> [Value; 2] {
     }
 }
 
-fn given_mount(given: &Mount) -> Result<Value, Failure> {
+fn given_mount(given: &Mount) -> Result<MountEntry, Failure> {
     if !given.target.starts_with('/') {
         return Err(Failure::Spec(format!("invalid mount target {:?}: must be an absolute path", given.target)));
     }
-    let access = if given.readonly { "ro" } else { "rw" };
     Ok(match &given.source {
-        MountSource::Bind(source) => json!({
-            "destination": given.target,
-            "type": "bind",
-            "source": source,
+        MountSource::Bind(source) => {
             // A read-only volume is read-only all the way down, also what is mounted below it on the host.
-            "options": if given.readonly { vec!["rbind", "rprivate", "ro", "rro"] } else { vec!["rbind", "rprivate", "rw"] },
-        }),
+            let options: &[&str] =
+                if given.readonly { &["rbind", "rprivate", "ro", "rro"] } else { &["rbind", "rprivate", "rw"] };
+            let source = source
+                .to_str()
+                .ok_or_else(|| Failure::Spec(format!("mount source {} is not valid UTF-8", source.display())))?;
+            MountEntry::new(source, &given.target, "bind", options)
+        }
         MountSource::Tmpfs { bytes, options } => {
-            let mut all = vec!["nosuid".to_owned(), "nodev".to_owned(), "noexec".to_owned(), access.to_owned()];
-            all.push(format!("size={bytes}"));
+            let access = if given.readonly { "ro" } else { "rw" };
+            let size = format!("size={bytes}");
+            let mut entry =
+                MountEntry::new("tmpfs", &given.target, "tmpfs", &["nosuid", "nodev", "noexec", access, &size]);
             for option in options {
                 // The last word of a pair counts: `exec` after `noexec` lifts it.
                 let opposite = option.strip_prefix("no").map_or_else(|| format!("no{option}"), str::to_owned);
-                all.retain(|known| *known != opposite && known != option);
-                all.push(option.clone());
+                entry.options.retain(|known| *known != opposite && known != option);
+                entry.options.push(option.clone());
             }
-            json!({"destination": given.target, "type": "tmpfs", "source": "tmpfs", "options": all})
+            entry
         }
     })
 }
