@@ -17,6 +17,16 @@ pub fn missing(arn: String) -> Failure {
     failure(arn, "MISSING")
 }
 
+/// Protection of a task that is no service's, or that is stopping already.
+pub fn task_not_valid(arn: String) -> Failure {
+    failure(arn, "TASK_NOT_VALID")
+}
+
+/// More of a service's tasks would be protected than it is to have.
+pub fn deployment_blocked(arn: String) -> Failure {
+    failure(arn, "DEPLOYMENT_BLOCKED")
+}
+
 /// A deregistered container instance.
 pub fn inactive(arn: String) -> Failure {
     failure(arn, "INACTIVE")

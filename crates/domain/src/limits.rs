@@ -70,6 +70,13 @@ pub const SERVICES_PAGE_SIZE_DEFAULT: usize = 10;
 pub const SMALL_PAGE_SIZE_MAX: usize = 10;
 /// Resources one Describe call may name.
 pub const DESCRIBE_MAX: usize = 100;
+/// Tasks one UpdateTaskProtection may name.
+pub const UPDATE_PROTECTION_MAX: usize = 10;
+/// How long a task can be protected without being protected again, in minutes (API reference of
+/// UpdateTaskProtection).
+pub const PROTECTION_MINUTES: std::ops::RangeInclusive<i32> = 1..=2880;
+/// When the caller does not say.
+pub const PROTECTION_MINUTES_DEFAULT: i32 = 120;
 /// Services one DescribeServices may name.
 pub const DESCRIBE_SERVICES_MAX: usize = 10;
 

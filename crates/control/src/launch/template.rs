@@ -91,6 +91,7 @@ impl TaskTemplate {
             tags: self.tags.clone(),
             enable_execute_command: self.enable_execute_command,
             delivered: false,
+            protected_until: None,
             counted_by_service: false,
         }
     }

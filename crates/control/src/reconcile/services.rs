@@ -111,10 +111,11 @@ impl Services {
     /// Observes and decides, on one picture.
     fn step(&self, key: &ServiceKey, now: Timestamp) -> Step {
         let view = self.control.read();
-        let Some(observed) = observe::observe(&view, key, &self.control.settings) else {
+        let Some(observed) = observe::observe(&view, key, &self.control.settings, now) else {
             return forget(find::row(&view, key).filter(|row| row.status == ServiceStatus::Inactive), key, now);
         };
-        let plan = plan_service(now, &observed.view);
+        let mut plan = plan_service(now, &observed.view);
+        plan.wake_at = plan.wake_at.into_iter().chain(observed.protection_ends_at).min();
         if let Some(waiting_on) = &plan.waiting_on {
             tracing::debug!(cluster = %key.cluster, service = %key.service, ?waiting_on, "service is not steady");
         }

@@ -9,6 +9,7 @@ use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use gantry_api::ecs;
 use gantry_domain::{
+    Timestamp,
     arn::{ContainerInstanceId, Name, Revision, Scope, TaskDefinitionKey},
     task::{ContainerStatus, HealthStatus, LastStatus, TaskLife},
     task_definition::TaskResources,
@@ -115,12 +116,20 @@ pub struct TaskRecord {
     /// The host's agent has said that it has the task. From then on an agent that does not know it has lost it.
     #[serde(default)]
     pub delivered: bool,
+    /// Until when its service does not stop it for reasons of its own.
+    #[serde(default, with = "text::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub protected_until: Option<Timestamp>,
     /// Its service has taken its end into account. Only for tasks of services, once STOPPED.
     #[serde(default)]
     pub counted_by_service: bool,
 }
 
 impl TaskRecord {
+    /// When its protection from scale-in ends, if it is protected at `now`.
+    pub fn protection_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.protected_until.filter(|until| *until > now)
+    }
+
     /// Whether nothing of it is left on any host.
     pub fn is_stopped(&self) -> bool {
         self.life.last_status.is_final()

@@ -27,10 +27,12 @@ pub(crate) struct Observed {
     pub(crate) tasks: Vec<Arc<TaskRow>>,
     /// Ended tasks of deployments that are gone, or of an earlier service of this name: nothing to learn from.
     pub(crate) strays: Vec<Arc<TaskRow>>,
+    /// When the first of its tasks stops being protected, which nobody will announce.
+    pub(crate) protection_ends_at: Option<Timestamp>,
 }
 
 /// The service, unless it is INACTIVE or does not exist.
-pub(crate) fn observe(view: &EcsView, key: &ServiceKey, settings: &Settings) -> Option<Observed> {
+pub(crate) fn observe(view: &EcsView, key: &ServiceKey, settings: &Settings, now: Timestamp) -> Option<Observed> {
     let row = find::row(view, key).filter(|row| row.status != ServiceStatus::Inactive)?.clone();
     let cluster = view.cluster(&key.scope, &key.cluster)?;
     let name = key.service.as_str();
@@ -66,10 +68,11 @@ pub(crate) fn observe(view: &EcsView, key: &ServiceKey, settings: &Settings) -> 
         placement_failed: row.placement_failed,
         steady_since: row.steady_since,
         scale_in: rules.scale_in(),
-        tasks: tasks.iter().filter_map(|task| task_view(view, &row, &rules, task)).collect(),
+        tasks: tasks.iter().filter_map(|task| task_view(view, &row, &rules, task, now)).collect(),
         deployments,
     };
-    Some(Observed { row, view: service, tasks, strays })
+    let protection_ends_at = tasks.iter().filter_map(|task| task.protection_at(now)).min();
+    Some(Observed { row, view: service, tasks, strays, protection_ends_at })
 }
 
 fn deployment_of(service: &ServiceRecord, task: &TaskRecord) -> Option<DeploymentId> {
@@ -84,7 +87,13 @@ fn has_health_check(view: &EcsView, key: &ServiceKey, revision: u64) -> bool {
     containers.iter().any(|container| container.essential != Some(false) && container.health_check.is_some())
 }
 
-fn task_view(view: &EcsView, service: &ServiceRecord, rules: &Rules, task: &TaskRow) -> Option<TaskView> {
+fn task_view(
+    view: &EcsView,
+    service: &ServiceRecord,
+    rules: &Rules,
+    task: &TaskRow,
+    now: Timestamp,
+) -> Option<TaskView> {
     let host = task.host.as_ref().and_then(|host| view.host(host));
     let status = host.and_then(|host| host.row.as_ref()).map(|row| row.status);
     let times = &task.life.times;
@@ -100,7 +109,7 @@ fn task_view(view: &EcsView, service: &ServiceRecord, rules: &Rules, task: &Task
         end: task.is_stopped().then(|| end(task)),
         instance: task.host.as_ref().map(|host| host.id.to_string()).unwrap_or_default(),
         on_draining_instance: task.host.is_some() && status != Some(InstanceStatus::Active),
-        protected: false,
+        protected: task.protection_at(now).is_some(),
         spread: rules.spread_values(task, host),
         instance_free: rules.free(host),
     })

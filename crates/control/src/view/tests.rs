@@ -105,6 +105,7 @@ fn record(step: &Step) -> TaskRecord {
         tags: vec![],
         enable_execute_command: false,
         delivered: false,
+        protected_until: None,
         counted_by_service: false,
     }
 }
