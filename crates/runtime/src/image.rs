@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 mod challenge;
 mod copy;
-mod digest;
+mod erofs;
 mod failure;
 mod garbage;
 mod layers;
@@ -20,6 +20,8 @@ mod snapshot;
 mod store;
 mod trash;
 mod unpack;
+
+use gantry_layers::digest;
 
 pub use self::{
     local::{ImageOptions, LocalImages},

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use gantry_layers::LayerError;
+
 use super::{ImageError, manifest};
 
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,15 @@ pub(super) enum Failure {
     NoSpace,
     #[error("{action}")]
     Io { action: String, source: io::Error },
+}
+
+impl From<LayerError> for Failure {
+    fn from(error: LayerError) -> Self {
+        match error {
+            LayerError::Corrupt(detail) => Self::Corrupt(detail),
+            LayerError::Io { action, source } => Self::io(action, source),
+        }
+    }
 }
 
 impl Failure {

@@ -83,14 +83,17 @@ pub(super) fn collect(store: &Store, pins: &Pins, keep: &[String]) -> io::Result
         }
     }
     let is_needed: HashSet<&str> = needed.iter().map(|name| digits(name)).collect();
-    for directory in ["layers", "blobs", "downloads"] {
+    for directory in ["layers", "blobs"] {
         for entry in fs::read_dir(store.path(directory))? {
             let entry = entry?;
             if entry.file_name().to_str().is_some_and(|name| is_needed.contains(name)) {
                 continue;
             }
             freed += size(store, &entry.path())?;
-            store.trash.discard(&entry.path())?;
+            match directory {
+                "layers" => store.discard_layer(&entry.path())?,
+                _ => store.trash.discard(&entry.path())?,
+            }
         }
     }
     Ok(freed)

@@ -1,6 +1,6 @@
 //! Makes layers present: each is downloaded and unpacked once, however many pulls want it.
 
-use std::{os::unix::fs::PermissionsExt, sync::Arc};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -9,15 +9,20 @@ use super::{
     PullProgress,
     failure::Failure,
     manifest::Descriptor,
-    registry::Session,
+    registry::{
+        Session,
+        blob::{self, BlobReader},
+    },
     store::Store,
-    unpack::{self, Limits},
+    unpack::{self, Form, Limits},
 };
 use crate::locks::KeyedLocks;
 
 pub(super) struct Layers {
     store: Store,
     limits: Limits,
+    /// Smaller blobs are unpacked into directories.
+    erofs_blob_bytes_min: u64,
     /// Layers being downloaded or unpacked.
     slots: Semaphore,
     /// One lock per layer in work.
@@ -33,10 +38,11 @@ struct Unsynced {
 }
 
 impl Layers {
-    pub(super) fn new(store: Store, limits: Limits, concurrency: usize) -> Self {
+    pub(super) fn new(store: Store, limits: Limits, erofs_blob_bytes_min: u64, concurrency: usize) -> Self {
         Self {
             store,
             limits,
+            erofs_blob_bytes_min,
             slots: Semaphore::new(concurrency.max(1)),
             locks: KeyedLocks::default(),
             unsynced: Arc::default(),
@@ -56,34 +62,29 @@ impl Layers {
             return Ok(());
         }
         let _slot = self.slots.acquire().await.map_err(|_| stopped())?;
-        self.download(session, descriptor, progress).await?;
-        self.unpack(descriptor, diff_id).await?;
+        self.receive(session, descriptor, diff_id, progress).await?;
         self.sync_later(diff_id);
         Ok(())
     }
 
-    async fn download(
+    /// Downloads and unpacks at the same time.
+    async fn receive(
         &self,
         session: &Session<'_>,
         descriptor: &Descriptor,
+        diff_id: &str,
         progress: &dyn PullProgress,
     ) -> Result<(), Failure> {
-        let path = self.store.download(&descriptor.digest);
-        if path.exists() {
-            progress.blob(&descriptor.digest, descriptor.size, descriptor.size);
-            return Ok(());
-        }
-        let scratch = Scratch(self.store.scratch_file());
-        session.blob(descriptor, &scratch.0, progress).await?;
-        std::fs::rename(&scratch.0, path).map_err(|error| Failure::io("rename a blob", error))
-    }
-
-    async fn unpack(&self, descriptor: &Descriptor, diff_id: &str) -> Result<(), Failure> {
-        let (store, limits) = (self.store.clone(), self.limits);
-        let (digest, diff_id) = (descriptor.digest.clone(), diff_id.to_owned());
-        // Goes on when the caller gives up: then the layer is there for the next one.
-        let work = tokio::task::spawn_blocking(move || unpack_layer(&store, &digest, &diff_id, limits));
-        work.await.map_err(|_| stopped())?
+        let small = descriptor.size < self.erofs_blob_bytes_min;
+        let form = if self.store.mounts_erofs && !small { Form::Erofs } else { Form::Directory };
+        let (store, limits, diff_id) = (self.store.clone(), self.limits, diff_id.to_owned());
+        let (sender, reader) = blob::pipe();
+        let work = tokio::task::spawn_blocking(move || unpack_layer(&store, reader, form, &diff_id, limits));
+        // Waits for both, so that nothing is left half-done when this returns. What was wrong with the transfer
+        // explains what was wrong with the content.
+        let downloaded = session.blob(descriptor, sender, progress).await;
+        let unpacked = work.await.map_err(|_| stopped())?;
+        downloaded.and(unpacked)
     }
 
     /// Sees to it that the layer survives a power failure, without anybody waiting for it.
@@ -112,20 +113,13 @@ impl Layers {
     }
 }
 
-fn unpack_layer(store: &Store, digest: &str, diff_id: &str, limits: Limits) -> Result<(), Failure> {
-    let failed = |error| Failure::io("create a directory", error);
-    let (blob, scratch) = (store.download(digest), store.scratch()?);
-    let (root, replaced) = (scratch.join("fs"), scratch.join("replaced"));
-    let unpacked = (|| {
-        std::fs::create_dir(&root).map_err(failed)?;
-        std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
-        std::fs::create_dir(&replaced).map_err(failed)?;
-        let layer = unpack::unpack(&blob, &root, &replaced, diff_id, limits)?;
-        store.trash.discard(&replaced).map_err(failed)?;
+fn unpack_layer(store: &Store, blob: BlobReader, form: Form, diff_id: &str, limits: Limits) -> Result<(), Failure> {
+    let failed = |error| Failure::io("remove a directory", error);
+    let scratch = store.scratch()?;
+    let unpacked = unpack::unpack(blob, &scratch, form, diff_id, limits).and_then(|layer| {
+        store.trash.discard(&scratch.join("replaced")).map_err(failed)?;
         store.adopt_layer(diff_id, &scratch, &layer)
-    })();
-    // Needed no longer, whether it was good or not.
-    let _ = std::fs::remove_file(&blob);
+    });
     if unpacked.is_err() {
         store.trash.discard(&scratch).map_err(failed)?;
     }
@@ -133,15 +127,6 @@ fn unpack_layer(store: &Store, digest: &str, diff_id: &str, limits: Limits) -> R
         tracing::warn!(%error, "cannot empty the trash");
     }
     unpacked
-}
-
-/// Deletes an unfinished download when a pull is abandoned.
-struct Scratch(std::path::PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 fn stopped() -> Failure {

@@ -36,13 +36,22 @@ pub struct ImageOptions {
     pub layer_entries_max: u64,
     /// Layers downloaded and unpacked at once, over all pulls.
     pub concurrency: usize,
+    /// A layer whose blob is at least this long is kept as one EROFS image, where the kernel mounts such; a smaller
+    /// one is unpacked as quickly and needs no mount. `u64::MAX`: all are unpacked.
+    pub erofs_blob_bytes_min: u64,
     /// How requests to registries are repeated.
     pub retry: Retry,
 }
 
 impl Default for ImageOptions {
     fn default() -> Self {
-        Self { layer_bytes_max: 64 << 30, layer_entries_max: 1_000_000, concurrency: 4, retry: Retry::default() }
+        Self {
+            layer_bytes_max: 64 << 30,
+            layer_entries_max: 1_000_000,
+            concurrency: 4,
+            erofs_blob_bytes_min: 256 << 10,
+            retry: Retry::default(),
+        }
     }
 }
 
@@ -72,10 +81,24 @@ impl LocalImages {
                 }
             });
             let limits = Limits { bytes_max: options.layer_bytes_max, entries_max: options.layer_entries_max };
-            let layers = Layers::new(store.clone(), limits, options.concurrency);
+            let layers = Layers::new(store.clone(), limits, options.erofs_blob_bytes_min, options.concurrency);
             Ok(Self { store, client: Client::new(options.retry)?, layers, pins: Pins::default() })
         };
         open().map_err(|failure: Failure| failure.about("", ""))
+    }
+
+    /// Ends the mounts of the layers below the image directory `root`, for a host that runs no containers any more.
+    /// They come back when they are needed.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn unmount_all(root: &Path) -> std::io::Result<()> {
+        Store::unmount_all(root)
+    }
+
+    /// Whether layers are kept as EROFS images here; else they are unpacked.
+    pub fn mounts_erofs(&self) -> bool {
+        self.store.mounts_erofs
     }
 
     async fn pull_image(

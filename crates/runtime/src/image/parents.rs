@@ -29,6 +29,7 @@ pub(super) fn make_extra_layer(store: &Store, diff_ids: &[String]) -> Result<(),
     if store.has_layer(&id) {
         return Ok(());
     }
+    diff_ids.iter().try_for_each(|diff_id| store.mount_layer(diff_id))?;
     // Topmost first from here on.
     let stack: Vec<(PathBuf, Layer)> = diff_ids
         .iter()

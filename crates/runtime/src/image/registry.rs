@@ -1,9 +1,9 @@
-//! Talks to one registry about one repository: authentication, manifests, and blobs streamed to a file.
+//! Talks to one registry about one repository: authentication, manifests, and blobs streamed to a reader.
 //!
 //! A request is repeated when the network or the registry had a moment (see [`Retry`]); a blob continues where it
 //! broke off. What arrives is compared with its digest before anybody sees it.
 
-mod blob;
+pub(super) mod blob;
 
 use std::{error::Error, sync::OnceLock, time::Duration};
 

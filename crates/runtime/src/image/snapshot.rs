@@ -40,7 +40,10 @@ fn directory(store: &Store, container_id: &str) -> Result<PathBuf, Failure> {
 pub(super) fn prepare(store: &Store, container_id: &str, image: &Image) -> Result<Rootfs, Failure> {
     let directory = directory(store, container_id)?;
     match store.read_record::<Snapshot>(&directory.join("rootfs.json")) {
-        Some(found) if found.image == image.digest => return Ok(found.rootfs),
+        Some(found) if found.image == image.digest => {
+            found.layers.iter().try_for_each(|layer| store.mount_layer(layer))?;
+            return Ok(found.rootfs);
+        }
         _ => store.trash.discard(&directory).map_err(|error| Failure::io("replace a writable layer", error))?,
     }
     let layers = layer_names(store, image)?;
@@ -85,7 +88,8 @@ pub(super) fn all(store: &Store) -> io::Result<Vec<Snapshot>> {
     Ok(snapshots)
 }
 
-/// Names of the layers that `image` is mounted from, topmost first.
+/// Names of the layers that `image` is mounted from, topmost first. They can be used when this returns: those that
+/// are images are mounted.
 pub(super) fn layer_names(store: &Store, image: &Image) -> Result<Vec<String>, Failure> {
     let mut names = Vec::with_capacity(image.layers.len() + 1);
     let extra = extra_layer_id(&image.layers);
@@ -98,7 +102,10 @@ pub(super) fn layer_names(store: &Store, image: &Image) -> Result<Vec<String>, F
     for diff_id in image.layers.iter().rev().filter(|diff_id| seen.insert(*diff_id)) {
         match store.layer(diff_id) {
             Some(layer) if layer.entries == 0 => {}
-            Some(_) => names.push(diff_id.clone()),
+            Some(_) => {
+                store.mount_layer(diff_id)?;
+                names.push(diff_id.clone());
+            }
             None => return Err(Failure::io(format!("layer {diff_id}"), io::ErrorKind::NotFound)),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! blobs/DIGITS            manifests, indexes, configurations; checked against their digest whenever they are read
-//! downloads/DIGITS        compressed layers, complete and checked, until they are unpacked
-//! layers/DIGITS/fs        an unpacked layer, named by its diff id
+//! layers/DIGITS/fs        an unpacked layer, named by its diff id, or where its image is mounted
+//! layers/DIGITS/image.erofs
 //! layers/DIGITS/layer.json
 //! layers/DIGITS/synced    present once the layer is known to be on the disk
 //! references/DIGITS.json  what a reference resolved to, named by the reference's own hash
@@ -14,21 +14,26 @@
 //!
 //! A directory under `layers` is complete: it is renamed there when it is verified. After a crash of the process the
 //! page cache still holds all of it, so nobody has to wait for the disk. After a crash of the *machine* files may be
-//! empty; then every layer without `synced` is dropped, as is everything in `downloads`.
+//! empty; then every layer without `synced` is dropped. Mounts end with the machine; an image is mounted (again) when
+//! somebody is about to use its layer, and stays mounted as long as the layer is here: containers that use the same
+//! layer then share what the kernel caches of it.
 
 use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     digest::{digits, matches},
+    erofs,
     failure::Failure,
     trash::Trash,
-    unpack::Layer,
+    unpack::{IMAGE, Layer},
 };
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -37,6 +42,10 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub(super) struct Store {
     root: PathBuf,
     pub(super) trash: Trash,
+    /// Held while looking whether a layer is mounted and mounting it.
+    mounting: Arc<Mutex<()>>,
+    /// This kernel mounts EROFS images from files, also below overlayfs.
+    pub(super) mounts_erofs: bool,
 }
 
 impl Store {
@@ -47,10 +56,23 @@ impl Store {
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         fs::set_permissions(&root, private).map_err(failed)?;
         let trash = Trash::open(root.join("trash")).map_err(failed)?;
-        let store = Self { root, trash };
-        store.trash.discard(&store.path("tmp")).map_err(failed)?;
-        for name in ["blobs", "downloads", "layers", "references", "snapshots", "tmp"] {
+        let mut store = Self { root, trash, mounting: Arc::default(), mounts_erofs: false };
+        // `downloads` was needed by earlier versions.
+        for name in ["tmp", "downloads"] {
+            store.trash.discard(&store.path(name)).map_err(failed)?;
+        }
+        for name in ["blobs", "layers", "references", "snapshots", "tmp"] {
             fs::create_dir_all(store.path(name)).map_err(failed)?;
+        }
+        let scratch = store.scratch()?;
+        let probed = erofs::probe(&scratch);
+        store.trash.discard(&scratch).map_err(failed)?;
+        match probed {
+            Ok(()) => store.mounts_erofs = true,
+            Err(error) => {
+                tracing::info!(%error, "the kernel mounts no EROFS images from files here; layers are unpacked");
+                store.drop_images().map_err(failed)?;
+            }
         }
         store.drop_unsynced_after_boot(&fs::read_to_string(BOOT_ID).unwrap_or_default()).map_err(failed)?;
         Ok(store)
@@ -60,16 +82,56 @@ impl Store {
         self.root.join(name)
     }
 
-    pub(super) fn download(&self, digest: &str) -> PathBuf {
-        self.path("downloads").join(digits(digest))
-    }
-
     pub(super) fn layer_directory(&self, diff_id: &str) -> PathBuf {
         self.path("layers").join(digits(diff_id))
     }
 
     pub(super) fn layer_root(&self, diff_id: &str) -> PathBuf {
         self.layer_directory(diff_id).join("fs")
+    }
+
+    /// Mounts the layer's image when it has one that is not mounted.
+    pub(super) fn mount_layer(&self, diff_id: &str) -> Result<(), Failure> {
+        let directory = self.layer_directory(diff_id);
+        let image = directory.join(IMAGE);
+        if !image.exists() {
+            return Ok(());
+        }
+        let _guard = self.mounting.lock();
+        erofs::mount(&image, &directory.join("fs"))
+            .map_err(|error| Failure::io(format!("mount the image of layer {diff_id}"), error))
+    }
+
+    /// Moves a layer into the trash, unmounted.
+    pub(super) fn discard_layer(&self, directory: &Path) -> io::Result<()> {
+        {
+            let _guard = self.mounting.lock();
+            erofs::unmount(&directory.join("fs"))?;
+        }
+        self.trash.discard(directory)
+    }
+
+    /// Ends every mount. Containers that run keep theirs.
+    pub(super) fn unmount_all(root: &Path) -> io::Result<()> {
+        let layers = match fs::read_dir(root.join("layers")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for layer in layers {
+            erofs::unmount(&layer?.path().join("fs"))?;
+        }
+        Ok(())
+    }
+
+    /// Drops layers that another kernel could mount and this one cannot.
+    fn drop_images(&self) -> io::Result<()> {
+        for layer in fs::read_dir(self.path("layers"))? {
+            let path = layer?.path();
+            if path.join(IMAGE).exists() {
+                self.discard_layer(&path)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn has_layer(&self, diff_id: &str) -> bool {
@@ -156,11 +218,8 @@ impl Store {
             let path = layer?.path();
             if !path.join("synced").exists() {
                 tracing::info!(layer = %path.display(), "dropping a layer that may not be whole after the reboot");
-                self.trash.discard(&path)?;
+                self.discard_layer(&path)?;
             }
-        }
-        for download in fs::read_dir(self.path("downloads"))? {
-            self.trash.discard(&download?.path())?;
         }
         let mut file = File::create(&record)?;
         file.write_all(boot_id.as_bytes())?;
@@ -187,16 +246,14 @@ mod tests {
         let store = Store::open(root.clone()).unwrap();
         add_layer(&store, "sha256:aa");
         add_layer(&store, "sha256:bb");
-        fs::write(store.download("sha256:cc"), "x").unwrap();
         store.sync(&["sha256:aa".to_owned(), "sha256:gone".to_owned()]).unwrap();
 
         let store = Store::open(root).unwrap();
         assert!(store.has_layer("sha256:aa") && store.has_layer("sha256:bb"), "the process alone died");
-        assert!(store.download("sha256:cc").exists());
 
         store.drop_unsynced_after_boot("another boot").unwrap();
         assert!(store.has_layer("sha256:aa"));
-        assert!(!store.has_layer("sha256:bb") && !store.download("sha256:cc").exists());
+        assert!(!store.has_layer("sha256:bb"));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use rustix::{
     io::Errno,
 };
 
+use super::erofs;
+
 /// Levels descended at once: a few descriptors and frames.
 const DEPTH_MAX: usize = 64;
 
@@ -88,7 +90,13 @@ fn remove_directory(
         *again = true;
         return sys::renameat(directory, name, trash, uuid::Uuid::new_v4().simple().to_string());
     }
-    let child = open_directory(directory, name)?;
+    let mut child = open_directory(directory, name)?;
+    // A layer's image that is still mounted: nothing in it is ours to delete.
+    if sys::fstat(&child)?.st_dev != sys::fstat(trash)?.st_dev {
+        drop(child);
+        erofs::unmount_in(directory, name)?;
+        child = open_directory(directory, name)?;
+    }
     *again |= clear(trash, &child, depth + 1)?;
     match sys::unlinkat(directory, name, AtFlags::REMOVEDIR) {
         Err(Errno::NOTEMPTY) => {

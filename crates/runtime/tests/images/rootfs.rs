@@ -3,9 +3,10 @@
 use std::{
     fs,
     os::unix::fs::{FileTypeExt, MetadataExt},
+    path::{Path, PathBuf},
 };
 
-use gantry_runtime::image::Images;
+use gantry_runtime::image::{Images, LocalImages};
 use serde_json::json;
 
 use super::{Host, Layer, Registry, mounted};
@@ -210,4 +211,64 @@ async fn what_a_crash_left_half_done_is_cleared() {
     assert_eq!(host.entries("tmp"), 0);
     host.images.collect_garbage(&[]).await.unwrap();
     assert_eq!(host.entries("references"), 0);
+}
+
+/// What is mounted below the image directory.
+fn mounts(host: &Host) -> Vec<PathBuf> {
+    let images = host.directory.path().join("images");
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    points.filter(|point| point.starts_with(&images)).collect()
+}
+
+#[tokio::test]
+async fn images_of_layers_are_mounted_once_and_unmounted_when_collected() {
+    let (registry, mut host) = (Registry::start().await, Host::new());
+    if !host.images.mounts_erofs() {
+        return;
+    }
+    let base = Layer::default().directory("d", 0o750).file("d/base", "b").gzip();
+    let top = Layer::default().file("d/.wh.base", "").file("d/top", "t").gzip();
+    registry.image("v1", &[base, top], json!({}));
+    let image = host.pull(&registry.reference("app:v1")).await.unwrap();
+    let check = |root: &Path| {
+        assert_eq!(fs::read_to_string(root.join("d/top")).unwrap(), "t");
+        assert!(!root.join("d/base").exists());
+        fs::write(root.join("d/new"), "n").unwrap();
+    };
+    mounted(&host.rootfs("a", &image).await, check);
+    mounted(&host.rootfs("b", &image).await, check);
+    assert_eq!(mounts(&host).len(), 2, "one for each layer");
+
+    // The agent was killed: the next one finds the mounts.
+    host.reopen();
+    mounted(&host.rootfs("c", &image).await, check);
+    assert_eq!(mounts(&host).len(), 2);
+
+    // The host was started again: nothing is mounted. The agent prepares containers as before.
+    LocalImages::unmount_all(&host.directory.path().join("images")).unwrap();
+    host.reopen();
+    assert_eq!(host.images.cached(&registry.reference("app:v1")).await.as_ref(), Some(&image));
+    mounted(&host.rootfs("a", &image).await, check);
+    assert_eq!(mounts(&host).len(), 2);
+
+    for id in ["a", "b", "c"] {
+        host.images.remove_rootfs(id).await.unwrap();
+    }
+    let freed = host.images.collect_garbage(&[]).await.unwrap();
+    assert!(freed > 0);
+    assert_eq!((host.entries("layers"), mounts(&host).len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_container_keeps_its_layers_when_they_are_unmounted() {
+    let (registry, host) = (Registry::start().await, Host::new());
+    registry.image("v1", &[Layer::default().file("f", "content").gzip()], json!({}));
+    let image = host.pull(&registry.reference("app:v1")).await.unwrap();
+    let images = host.directory.path().join("images");
+    mounted(&host.rootfs("a", &image).await, |root| {
+        // In every namespace, as when the layer is collected.
+        std::thread::scope(|scope| scope.spawn(|| LocalImages::unmount_all(&images).unwrap()).join().unwrap());
+        assert_eq!(fs::read_to_string(root.join("f")).unwrap(), "content");
+    });
 }

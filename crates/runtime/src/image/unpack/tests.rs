@@ -11,8 +11,10 @@ use std::{
 use proptest::prelude::*;
 use tar::{EntryType, Header};
 
-use super::{Layer, Limits, unpack};
+use super::{Form, IMAGE, Layer, Limits, unpack};
 use crate::image::{digest::sha256, failure::Failure};
+
+mod same;
 
 const LIMITS: Limits = Limits { bytes_max: 1 << 20, entries_max: 1000 };
 
@@ -62,7 +64,8 @@ impl Tar {
         let mut content = Vec::new();
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
-            let length = if rest + 2 < 100 { rest + 2 } else { rest + 3 };
+            // The length counts its own digits.
+            let length = (1..6).map(|digits| rest + digits).find(|l| l.to_string().len() + rest == *l).unwrap();
             content.extend_from_slice(format!("{length} {key}=").as_bytes());
             content.extend_from_slice(value);
             content.push(b'\n');
@@ -82,15 +85,25 @@ struct Unpacked {
     result: Result<Layer, Failure>,
 }
 
+/// Unpacks into directories, after checking that the EROFS image of the same blob is the same.
 fn unpack_blob(blob: &[u8], diff_id: &str, limits: Limits) -> Unpacked {
     let directory = tempfile::tempdir().unwrap();
-    let (root, replaced, file) =
-        (directory.path().join("fs"), directory.path().join("replaced"), directory.path().join("blob"));
-    fs::create_dir(&root).unwrap();
-    fs::create_dir(&replaced).unwrap();
-    fs::write(&file, blob).unwrap();
-    let result = unpack(&file, &root, &replaced, diff_id, limits);
-    Unpacked { _directory: directory, root, result }
+    let unpack = |name: &str, form| {
+        let scratch = directory.path().join(name);
+        fs::create_dir(&scratch).unwrap();
+        (unpack(blob, &scratch, form, diff_id, limits), scratch)
+    };
+    let (result, unpacked) = unpack("unpacked", Form::Directory);
+    let (image, written) = unpack("written", Form::Erofs);
+    match (&result, &image) {
+        (Ok(layer), Ok(same)) => {
+            assert_eq!(layer, same);
+            same::check(&unpacked.join("fs"), &written.join(IMAGE), &written.join("fs"));
+        }
+        (Err(Failure::Corrupt(_)), Err(Failure::Corrupt(_))) => {}
+        other => panic!("unpacked and written differ: {other:?}"),
+    }
+    Unpacked { root: unpacked.join("fs"), _directory: directory, result }
 }
 
 fn unpack_tar(tar: Tar) -> Unpacked {
@@ -402,16 +415,57 @@ proptest! {
         }
         let bytes = tar.end();
         let inside = directory.path().join("inside");
-        let (root, replaced, blob) = (inside.join("fs"), inside.join("replaced"), inside.join("blob"));
-        fs::create_dir_all(&root).unwrap();
-        fs::create_dir(&replaced).unwrap();
-        fs::write(&blob, &bytes).unwrap();
-        let result = unpack(&blob, &root, &replaced, &sha256(&bytes), LIMITS);
+        fs::create_dir(&inside).unwrap();
+        let result = unpack(&bytes[..], &inside, Form::Directory, &sha256(&bytes), LIMITS);
 
         prop_assert!(!matches!(result, Err(Failure::Io { .. })), "{result:?}");
         prop_assert_eq!(snapshot(&victim), before);
         let mut beside: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         beside.sort();
         prop_assert_eq!(beside, ["inside", "victim"]);
+        // The same archive as an image.
+        unpack_blob(&bytes, &sha256(&bytes), LIMITS);
     }
+}
+
+#[test]
+fn large_directories_links_and_attributes_are_the_same_in_an_image() {
+    let long = "n".repeat(200);
+    let mut tar = Tar::default().directory("many", 0o755);
+    // Names of all lengths, so that directory blocks end at all places; more than one block of each.
+    for number in 0..400usize {
+        let name = format!("many/{number}{}", &long[..number % 180]);
+        tar = tar.pax(&[("path", name.as_bytes())]).file("x", &"c".repeat(number * 13));
+    }
+    for length in [1, 59, 60, 4000, 4031, 4032, 4033, 4095] {
+        let target = "t".repeat(length);
+        tar = tar.pax(&[("linkpath", target.as_bytes())]).link(EntryType::Symlink, &format!("l{length}"), "");
+    }
+    for length in [0, 1, 2, 3, 1000, 3300, 3500] {
+        let value = vec![b'v'; length];
+        tar = tar
+            .pax(&[
+                ("SCHILY.xattr.user.value", &value),
+                ("SCHILY.xattr.trusted.other", b"1"),
+                ("SCHILY.xattr.bad", b""),
+            ])
+            .file(&format!("a{length}"), "content")
+            .pax(&[("SCHILY.xattr.user.directory", &value)])
+            .directory(&format!("d{length}"), 0o2711)
+            .file(&format!("d{length}/f"), "x");
+    }
+    for (size, name) in [(4095, "b"), (4096, "c"), (4097, "e"), (70_000, "f")] {
+        tar = tar.file(name, &"z".repeat(size)).link(EntryType::Link, &format!("{name}2"), name);
+    }
+    let entry = |kind: u8, permissions: u8, id: u32| [&[kind, 0, permissions, 0][..], &id.to_le_bytes()].concat();
+    let none = u32::MAX;
+    let entries = [entry(1, 6, none), entry(2, 4, 1000), entry(4, 4, none), entry(16, 4, none), entry(32, 4, none)];
+    let acl = [vec![2, 0, 0, 0], entries.concat()].concat();
+    let mut device = Tar::header(EntryType::Block);
+    device.set_device_major(259).unwrap();
+    device.set_device_minor(70_000).unwrap();
+    tar = tar.pax(&[("SCHILY.xattr.system.posix_acl_access", &acl[..])]).file("acl", "").push(device, "disk", b"");
+    let bytes = tar.end();
+    let unpacked = unpack_blob(&bytes, &sha256(&bytes), Limits { bytes_max: 8 << 20, entries_max: 2000 });
+    unpacked.result.unwrap();
 }

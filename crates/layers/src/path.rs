@@ -1,6 +1,6 @@
 //! What a path inside a layer means: cleaned components, and the whiteout names of the OCI image format. Pure.
 
-use crate::image::failure::Failure;
+use crate::LayerError;
 
 /// Same as PATH_MAX: nothing longer can be opened, and real nesting stays below half of it.
 const PATH_BYTES_MAX: usize = 4095;
@@ -9,11 +9,11 @@ const WHITEOUT: &[u8] = b".wh.";
 
 /// A path relative to the layer's root, `a/b/c`: no empty, `.` or `..` component. Empty is the root itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LayerPath(Vec<u8>);
+pub struct LayerPath(Vec<u8>);
 
 /// What an entry's name asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub enum Meaning {
     /// An ordinary entry.
     Entry(LayerPath),
     /// Hides this path of lower layers.
@@ -27,7 +27,10 @@ pub(super) enum Meaning {
 impl LayerPath {
     /// Cleans `raw`. A leading slash is dropped, as tar does; a component `..` is refused, because no builder writes
     /// one and every use of one is an attack.
-    pub(super) fn parse(raw: &[u8]) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// [`LayerError::Corrupt`] for a path that no layer may have.
+    pub fn parse(raw: &[u8]) -> Result<Self, LayerError> {
         let mut clean = Vec::with_capacity(raw.len());
         for component in raw.split(|byte| *byte == b'/') {
             match component {
@@ -52,16 +55,18 @@ impl LayerPath {
         Ok(Self(clean))
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    /// The cleaned path.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    pub(super) fn is_root(&self) -> bool {
+    /// Whether it is the layer's root.
+    pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The directory part and the last component; the root has neither.
-    pub(super) fn split(&self) -> Option<(&[u8], &[u8])> {
+    pub fn split(&self) -> Option<(&[u8], &[u8])> {
         match self.0.iter().rposition(|byte| *byte == b'/') {
             Some(slash) => Some((&self.0[..slash], &self.0[slash + 1..])),
             None if self.0.is_empty() => None,
@@ -79,7 +84,11 @@ impl LayerPath {
     }
 }
 
-pub(super) fn meaning(raw: &[u8]) -> Result<Meaning, Failure> {
+/// What an entry named `raw` asks for.
+///
+/// # Errors
+/// [`LayerError::Corrupt`] for a path that no layer may have.
+pub fn meaning(raw: &[u8]) -> Result<Meaning, LayerError> {
     let path = LayerPath::parse(raw)?;
     let Some((parent, name)) = path.split() else { return Ok(Meaning::Entry(path)) };
     if parent.split(|byte| *byte == b'/').any(|component| component.starts_with(b".wh..wh.")) {
@@ -94,9 +103,9 @@ pub(super) fn meaning(raw: &[u8]) -> Result<Meaning, Failure> {
     }
 }
 
-fn refused(raw: &[u8], why: &str) -> Failure {
+fn refused(raw: &[u8], why: &str) -> LayerError {
     let shown = &raw[..raw.len().min(200)];
-    Failure::corrupt(format!("path {:?} {why}", String::from_utf8_lossy(shown)))
+    LayerError::corrupt(format!("path {:?} {why}", String::from_utf8_lossy(shown)))
 }
 
 #[cfg(test)]
@@ -135,7 +144,7 @@ mod tests {
         let long_path = "abc/".repeat(1100);
         for raw in ["..", "../x", "a/../b", "/../x", "a/..", ".wh...", ".wh..", ".wh.", "a\0b", &long_name, &long_path]
         {
-            assert!(matches!(meaning(raw.as_bytes()), Err(Failure::Corrupt(_))), "{raw:?}");
+            assert!(matches!(meaning(raw.as_bytes()), Err(LayerError::Corrupt(_))), "{raw:?}");
         }
     }
 }

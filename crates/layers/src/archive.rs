@@ -7,39 +7,52 @@ use std::io::{self, BufRead};
 
 use tar::{EntryType, Header};
 
-use crate::image::failure::Failure;
+use crate::LayerError;
 
 const BLOCK: u64 = 512;
 /// Longest PAX header or GNU long name; Go's reader has the same bound.
 const EXTENSION_BYTES_MAX: u64 = 1 << 20;
 
+/// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// A regular file, the only kind with content.
     File,
+    /// A directory.
     Directory,
+    /// A symbolic link.
     Symlink,
+    /// Another name of an earlier entry.
     Hardlink,
+    /// A character device.
     Character,
+    /// A block device.
     Block,
+    /// A named pipe.
     Fifo,
 }
 
 /// One entry, PAX and GNU extensions applied.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) path: Vec<u8>,
-    pub(super) kind: Kind,
+pub struct Entry {
+    /// As in the archive, not cleaned.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
     /// Target of a symbolic or hard link.
-    pub(super) link: Vec<u8>,
+    pub link: Vec<u8>,
     /// Permission, setuid, setgid and sticky bits.
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
     /// Seconds and nanoseconds since the epoch.
-    pub(super) mtime: (i64, u32),
-    pub(super) device: (u32, u32),
+    pub mtime: (i64, u32),
+    /// Major and minor number of a device.
+    pub device: (u32, u32),
     /// Extended attributes by full name.
-    pub(super) xattrs: Vec<(String, Vec<u8>)>,
+    pub xattrs: Vec<(String, Vec<u8>)>,
 }
 
 /// Extensions that apply to the next entry.
@@ -54,7 +67,7 @@ struct Extensions {
     xattrs: Vec<(String, Vec<u8>)>,
 }
 
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     reader: R,
     /// Content of the current entry that was not read yet, and the padding after it.
     content: u64,
@@ -64,17 +77,17 @@ pub(super) struct Archive<R> {
 }
 
 impl<R: BufRead> Archive<R> {
-    pub(super) fn new(reader: R, headers_max: u64) -> Self {
+    pub(crate) fn new(reader: R, headers_max: u64) -> Self {
         Self { reader, content: 0, padding: 0, headers: 0, headers_max }
     }
 
     /// Entries seen so far, extension headers included.
-    pub(super) fn headers(&self) -> u64 {
+    pub(crate) fn headers(&self) -> u64 {
         self.headers
     }
 
     /// Moves to the next entry, past what was not read of the current one. `None` at the end of the archive.
-    pub(super) fn next_entry(&mut self) -> Result<Option<Entry>, Failure> {
+    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, LayerError> {
         let mut extensions = Extensions::default();
         loop {
             self.skip_rest()?;
@@ -89,7 +102,7 @@ impl<R: BufRead> Archive<R> {
                 EntryType::GNULongName => extensions.path = Some(until_nul(self.read_extension(size)?)),
                 EntryType::GNULongLink => extensions.link = Some(until_nul(self.read_extension(size)?)),
                 EntryType::XGlobalHeader => drop(self.read_extension(size)?),
-                EntryType::GNUSparse => return Err(Failure::corrupt("sparse files are not supported in layers")),
+                EntryType::GNUSparse => return Err(LayerError::corrupt("sparse files are not supported in layers")),
                 _ => {
                     let size = extensions.size.unwrap_or(size);
                     if let Some(entry) = self.entry(&header, kind, size, &mut extensions)? {
@@ -102,7 +115,10 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// Hands the content of the current entry to `sink`, piece by piece.
-    pub(super) fn read_content(&mut self, mut sink: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+    pub(crate) fn read_content(
+        &mut self,
+        mut sink: impl FnMut(&[u8]) -> Result<(), LayerError>,
+    ) -> Result<(), LayerError> {
         while self.content > 0 {
             let piece = self.reader.fill_buf().map_err(broken_stream)?;
             if piece.is_empty() {
@@ -117,7 +133,7 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// Reads to the end of the stream, so that its digest covers what follows the archive too.
-    pub(super) fn drain(mut self) -> Result<(), Failure> {
+    pub(crate) fn drain(mut self) -> Result<(), LayerError> {
         loop {
             let length = self.reader.fill_buf().map_err(broken_stream)?.len();
             if length == 0 {
@@ -133,7 +149,7 @@ impl<R: BufRead> Archive<R> {
         kind: EntryType,
         size: u64,
         extensions: &mut Extensions,
-    ) -> Result<Option<Entry>, Failure> {
+    ) -> Result<Option<Entry>, LayerError> {
         let path = extensions.path.take().unwrap_or_else(|| header.path_bytes().into_owned());
         let kind = match kind {
             // Archives older than POSIX mark directories by a slash only.
@@ -152,7 +168,7 @@ impl<R: BufRead> Archive<R> {
             self.start_content(size);
         }
         let Some(kind) = kind else { return Ok(None) };
-        let id = |wide: u64| u32::try_from(wide).map_err(|_| Failure::corrupt(format!("user or group id {wide}")));
+        let id = |wide: u64| u32::try_from(wide).map_err(|_| LayerError::corrupt(format!("user or group id {wide}")));
         let device = match (kind, header.as_ustar(), header.as_gnu()) {
             (Kind::Character | Kind::Block, Some(ustar), _) => (&ustar.dev_major, &ustar.dev_minor),
             (Kind::Character | Kind::Block, _, Some(gnu)) => (&gnu.dev_major, &gnu.dev_minor),
@@ -184,15 +200,15 @@ impl<R: BufRead> Archive<R> {
         self.padding = (BLOCK - size % BLOCK) % BLOCK;
     }
 
-    fn skip_rest(&mut self) -> Result<(), Failure> {
+    fn skip_rest(&mut self) -> Result<(), LayerError> {
         self.read_content(|_| Ok(()))?;
         self.content = std::mem::take(&mut self.padding);
         self.read_content(|_| Ok(()))
     }
 
-    fn read_extension(&mut self, size: u64) -> Result<Vec<u8>, Failure> {
+    fn read_extension(&mut self, size: u64) -> Result<Vec<u8>, LayerError> {
         if size > EXTENSION_BYTES_MAX {
-            return Err(Failure::corrupt(format!("extended header of {size} bytes")));
+            return Err(LayerError::corrupt(format!("extended header of {size} bytes")));
         }
         self.start_content(size);
         let mut bytes = Vec::new();
@@ -203,7 +219,7 @@ impl<R: BufRead> Archive<R> {
         Ok(bytes)
     }
 
-    fn read_header(&mut self) -> Result<Option<Header>, Failure> {
+    fn read_header(&mut self) -> Result<Option<Header>, LayerError> {
         // A stream that ends here without the two zero blocks is accepted, as Go's reader does.
         if self.reader.fill_buf().map_err(broken_stream)?.is_empty() {
             return Ok(None);
@@ -215,7 +231,7 @@ impl<R: BufRead> Archive<R> {
         }
         self.headers += 1;
         if self.headers > self.headers_max {
-            return Err(Failure::corrupt(format!("more than {} entries in a layer", self.headers_max)));
+            return Err(LayerError::corrupt(format!("more than {} entries in a layer", self.headers_max)));
         }
         let sum = header
             .as_bytes()
@@ -223,7 +239,7 @@ impl<R: BufRead> Archive<R> {
             .enumerate()
             .fold(0u32, |sum, (at, byte)| sum + if (148..156).contains(&at) { 32 } else { u32::from(*byte) });
         if number(&header.as_old().cksum)? != u64::from(sum) {
-            return Err(Failure::corrupt("tar header checksum does not match"));
+            return Err(LayerError::corrupt("tar header checksum does not match"));
         }
         Ok(Some(header))
     }
@@ -231,8 +247,8 @@ impl<R: BufRead> Archive<R> {
 
 /// A numeric field: octal digits between blanks, or binary when the first bit is set. An empty field is zero, which the
 /// `tar` crate's own accessors refuse but which writers of minimal headers produce.
-fn number(field: &[u8]) -> Result<u64, Failure> {
-    let bad = || Failure::corrupt("tar header: a numeric field is not a number");
+fn number(field: &[u8]) -> Result<u64, LayerError> {
+    let bad = || LayerError::corrupt("tar header: a numeric field is not a number");
     if let Some((first, rest)) = field.split_first()
         && first & 0x80 != 0
     {
@@ -251,14 +267,14 @@ fn number(field: &[u8]) -> Result<u64, Failure> {
         .ok_or_else(bad)
 }
 
-fn truncated() -> Failure {
-    Failure::corrupt("archive ends in the middle of an entry")
+fn truncated() -> LayerError {
+    LayerError::corrupt("archive ends in the middle of an entry")
 }
 
-fn broken_stream(error: io::Error) -> Failure {
+fn broken_stream(error: io::Error) -> LayerError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => truncated(),
-        _ => Failure::corrupt(error.to_string()),
+        _ => LayerError::corrupt(error.to_string()),
     }
 }
 
@@ -269,8 +285,8 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// PAX records: `LENGTH KEY=VALUE\n`, where the length counts the whole record and the value may be binary.
-fn apply_pax(mut records: &[u8], extensions: &mut Extensions) -> Result<(), Failure> {
-    let bad = || Failure::corrupt("malformed PAX record");
+fn apply_pax(mut records: &[u8], extensions: &mut Extensions) -> Result<(), LayerError> {
+    let bad = || LayerError::corrupt("malformed PAX record");
     while !records.is_empty() {
         let space = records.iter().take(20).position(|byte| *byte == b' ').ok_or_else(bad)?;
         let length: usize =
@@ -281,7 +297,7 @@ fn apply_pax(mut records: &[u8], extensions: &mut Extensions) -> Result<(), Fail
         let (key, value) = (&record[..equals], &record[equals + 1..]);
         apply_record(std::str::from_utf8(key).map_err(|_| bad())?, value, extensions).ok_or_else(bad)?;
         if key.starts_with(b"GNU.sparse.") {
-            return Err(Failure::corrupt("sparse files are not supported in layers"));
+            return Err(LayerError::corrupt("sparse files are not supported in layers"));
         }
         records = &records[length..];
     }
@@ -415,13 +431,13 @@ mod tests {
         let mut archive = Archive::new(&bytes[..], 2);
         assert!(archive.next_entry().unwrap().is_some());
         assert!(archive.next_entry().unwrap().is_some());
-        assert!(matches!(archive.next_entry(), Err(Failure::Corrupt(_))));
+        assert!(matches!(archive.next_entry(), Err(LayerError::Corrupt(_))));
 
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::GNULongName);
         header.set_size(1 << 40);
         header.set_cksum();
         let mut archive = Archive::new(&header.as_bytes()[..], 2);
-        assert!(matches!(archive.next_entry(), Err(Failure::Corrupt(detail)) if detail.contains("extended header")));
+        assert!(matches!(archive.next_entry(), Err(LayerError::Corrupt(detail)) if detail.contains("extended header")));
     }
 }

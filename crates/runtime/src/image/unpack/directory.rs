@@ -20,11 +20,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
+use gantry_layers::{
+    LayerError, Tree,
     archive::{Entry, Kind},
     path::LayerPath,
 };
-use crate::image::failure::Failure;
 
 /// Paths of directories are remembered until the end, for their times. This bounds the memory of a hostile archive.
 const REMEMBERED_BYTES_MAX: usize = 128 << 20;
@@ -41,6 +41,8 @@ pub(super) struct Writer {
     implied: BTreeSet<Vec<u8>>,
     remembered_bytes: usize,
     root_explicit: bool,
+    /// The file that is being written.
+    file: Option<OwnedFd>,
 }
 
 /// What was learned while writing.
@@ -53,10 +55,10 @@ pub(super) struct Written {
 
 impl Writer {
     /// `root` and `replaced` are existing empty directories on one filesystem.
-    pub(super) fn open(root: &Path, replaced: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(root: &Path, replaced: &Path) -> Result<Self, LayerError> {
         let open = |path: &Path| {
             sys::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|error| Failure::io(format!("open {}", path.display()), error))
+                .map_err(|error| LayerError::io(format!("open {}", path.display()), error))
         };
         Ok(Self {
             root: open(root)?,
@@ -67,96 +69,34 @@ impl Writer {
             implied: BTreeSet::new(),
             remembered_bytes: 0,
             root_explicit: false,
+            file: None,
         })
     }
 
-    /// Creates one entry. For a file, returns the descriptor that [`Writer::seal_file`] wants back after the content.
-    pub(super) fn create(&mut self, path: &LayerPath, entry: &Entry) -> Result<Option<OwnedFd>, Failure> {
-        let Some((parent, name)) = path.split() else {
-            return self.describe_root(entry).map(|()| None);
-        };
-        self.enter(parent)?;
-        let result = match entry.kind {
-            Kind::File => self.create_file(name).map(Some),
-            Kind::Directory => self.create_directory(path, name, entry).map(|()| None),
-            Kind::Hardlink => self.create_hardlink(parent, name, entry).map(|()| None),
-            Kind::Symlink | Kind::Character | Kind::Block | Kind::Fifo => {
-                self.create_special(name, entry).map(|()| None)
-            }
-        };
-        result.map_err(|error| refused(path, error))
-    }
-
-    /// Sets owner, mode, attributes and times of a file whose content is written, in this order: a change of owner
-    /// clears the setuid bit and file capabilities.
-    pub(super) fn seal_file(&self, path: &LayerPath, file: &OwnedFd, entry: &Entry) -> Result<(), Failure> {
-        let seal = || -> Result<(), Errno> {
-            sys::fchown(file, Some(owner(entry)), Some(group(entry)))?;
-            sys::fchmod(file, Mode::from_raw_mode(entry.mode))?;
-            for (name, value) in wanted_xattrs(entry) {
-                tolerate(sys::fsetxattr(file, name, value, XattrFlags::empty()))?;
-            }
-            sys::futimens(file, &times(entry.mtime))
-        };
-        seal().map_err(|error| refused(path, error))
-    }
-
-    /// Hides `path` of lower layers: overlayfs reads a character device 0:0 as "nothing here".
-    pub(super) fn whiteout(&mut self, path: &LayerPath) -> Result<(), Failure> {
-        let Some((parent, name)) = path.split() else { return Err(Failure::corrupt("whiteout of the root")) };
-        self.enter(parent)?;
-        let parent = self.parent_fd();
-        match sys::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0) {
-            Ok(()) => Ok(()),
-            // The layer itself has the name. A whiteout speaks of lower layers only, whichever comes first in the
-            // archive, so what is here stays, and a directory must not show what lies below it.
-            Err(Errno::EXIST) => match stat(parent, name) {
-                Ok(found) if is_directory(&found) => set_opaque(parent, name),
-                Ok(_) => Ok(()),
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
-        }
-        .map_err(|error| refused(path, error))
-    }
-
-    /// Hides everything that lower layers have in the directory `path`.
-    pub(super) fn opaque(&mut self, path: &LayerPath) -> Result<(), Failure> {
-        if path.is_root() {
-            let fd = proc_path(&self.root, b"");
-            return sys::setxattr(fd.as_c_str(), OPAQUE, b"y", XattrFlags::empty())
-                .map_err(|error| refused(path, error));
-        }
-        // Entering it creates it when only its content is in the archive.
-        self.enter(path.as_bytes())?;
-        let fd = proc_path(self.parent_fd(), b"");
-        sys::setxattr(fd.as_c_str(), OPAQUE, b"y", XattrFlags::empty()).map_err(|error| refused(path, error))
-    }
-
     /// Sets the times of directories, which every later entry inside them had changed.
-    pub(super) fn finish(mut self) -> Result<Written, Failure> {
+    pub(super) fn finish(mut self) -> Result<Written, LayerError> {
         self.parent = None;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for (path, mtime) in &self.directory_times {
             let path: &[u8] = if path.is_empty() { b"." } else { path };
             match sys::openat2(&self.root, path, flags, Mode::empty(), resolve()) {
                 Ok(directory) => sys::futimens(&directory, &times(*mtime))
-                    .map_err(|error| Failure::io("set directory times", error))?,
+                    .map_err(|error| LayerError::io("set directory times", error))?,
                 // A later entry replaced it by something else.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                Err(error) => return Err(Failure::io("set directory times", error)),
+                Err(error) => return Err(LayerError::io("set directory times", error)),
             }
         }
         Ok(Written { implied: self.implied.into_iter().collect(), root_explicit: self.root_explicit })
     }
 
-    fn describe_root(&mut self, entry: &Entry) -> Result<(), Failure> {
+    fn describe_root(&mut self, entry: &Entry) -> Result<(), LayerError> {
         if entry.kind != Kind::Directory {
-            return Err(Failure::corrupt("the layer's root is not a directory"));
+            return Err(LayerError::corrupt("the layer's root is not a directory"));
         }
         self.root_explicit = true;
         self.remember(b"", entry.mtime)?;
-        describe(&self.root, b".", entry).map_err(|error| Failure::io("set the root directory's owner", error))
+        describe(&self.root, b".", entry).map_err(|error| LayerError::io("set the root directory's owner", error))
     }
 
     fn create_file(&mut self, name: &[u8]) -> Result<OwnedFd, Errno> {
@@ -241,7 +181,7 @@ impl Writer {
     }
 
     /// Makes the directory `path` the current parent, creating what is missing of it.
-    fn enter(&mut self, path: &[u8]) -> Result<(), Failure> {
+    fn enter(&mut self, path: &[u8]) -> Result<(), LayerError> {
         match &self.parent {
             None if path.is_empty() => return Ok(()),
             // It is still the same directory: whatever replaces one is an entry of another parent, which came here.
@@ -274,7 +214,7 @@ impl Writer {
         Ok(fd)
     }
 
-    fn make_directories(&mut self, path: &[u8]) -> Result<OwnedFd, Failure> {
+    fn make_directories(&mut self, path: &[u8]) -> Result<OwnedFd, LayerError> {
         let mut parent = self.open_inside(b"").map_err(|error| refused_bytes(path, error))?;
         let mut end = 0;
         while end < path.len() {
@@ -313,13 +253,88 @@ impl Writer {
         self.open_inside(prefix)
     }
 
-    fn remember(&mut self, path: &[u8], mtime: (i64, u32)) -> Result<(), Failure> {
+    fn remember(&mut self, path: &[u8], mtime: (i64, u32)) -> Result<(), LayerError> {
         self.remembered_bytes += path.len() + 48;
         if self.remembered_bytes > REMEMBERED_BYTES_MAX {
-            return Err(Failure::corrupt("too many directories in a layer"));
+            return Err(LayerError::corrupt("too many directories in a layer"));
         }
         self.directory_times.push((path.to_vec(), mtime));
         Ok(())
+    }
+}
+
+impl Tree for Writer {
+    fn create(&mut self, path: &LayerPath, entry: &Entry) -> Result<bool, LayerError> {
+        let Some((parent, name)) = path.split() else {
+            return self.describe_root(entry).map(|()| false);
+        };
+        self.enter(parent)?;
+        match entry.kind {
+            Kind::File => self.create_file(name).map(|file| self.file = Some(file)),
+            Kind::Directory => self.create_directory(path, name, entry),
+            Kind::Hardlink => self.create_hardlink(parent, name, entry),
+            Kind::Symlink | Kind::Character | Kind::Block | Kind::Fifo => self.create_special(name, entry),
+        }
+        .map_err(|error| refused(path, error))?;
+        Ok(entry.kind == Kind::File)
+    }
+
+    fn content(&mut self, mut piece: &[u8]) -> Result<(), LayerError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        while !piece.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(file, piece))
+                .map_err(|error| LayerError::io("write a file of a layer", error))?;
+            piece = &piece[written..];
+        }
+        Ok(())
+    }
+
+    /// Sets owner, mode, attributes and times in this order: a change of owner clears the setuid bit and file
+    /// capabilities.
+    fn seal(&mut self, path: &LayerPath, entry: &Entry) -> Result<(), LayerError> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let file = &file;
+        let seal = || -> Result<(), Errno> {
+            sys::fchown(file, Some(owner(entry)), Some(group(entry)))?;
+            sys::fchmod(file, Mode::from_raw_mode(entry.mode))?;
+            for (name, value) in wanted_xattrs(entry) {
+                tolerate(sys::fsetxattr(file, name, value, XattrFlags::empty()))?;
+            }
+            sys::futimens(file, &times(entry.mtime))
+        };
+        seal().map_err(|error| refused(path, error))
+    }
+
+    /// Hides `path` of lower layers: overlayfs reads a character device 0:0 as "nothing here".
+    fn whiteout(&mut self, path: &LayerPath) -> Result<(), LayerError> {
+        let Some((parent, name)) = path.split() else { return Err(LayerError::corrupt("whiteout of the root")) };
+        self.enter(parent)?;
+        let parent = self.parent_fd();
+        match sys::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0) {
+            Ok(()) => Ok(()),
+            // The layer itself has the name. A whiteout speaks of lower layers only, whichever comes first in the
+            // archive, so what is here stays, and a directory must not show what lies below it.
+            Err(Errno::EXIST) => match stat(parent, name) {
+                Ok(found) if is_directory(&found) => set_opaque(parent, name),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+        .map_err(|error| refused(path, error))
+    }
+
+    /// Hides everything that lower layers have in the directory `path`.
+    fn opaque(&mut self, path: &LayerPath) -> Result<(), LayerError> {
+        if path.is_root() {
+            let fd = proc_path(&self.root, b"");
+            return sys::setxattr(fd.as_c_str(), OPAQUE, b"y", XattrFlags::empty())
+                .map_err(|error| refused(path, error));
+        }
+        // Entering it creates it when only its content is in the archive.
+        self.enter(path.as_bytes())?;
+        let fd = proc_path(self.parent_fd(), b"");
+        sys::setxattr(fd.as_c_str(), OPAQUE, b"y", XattrFlags::empty()).map_err(|error| refused(path, error))
     }
 }
 
@@ -393,12 +408,12 @@ fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-fn refused(path: &LayerPath, error: Errno) -> Failure {
+fn refused(path: &LayerPath, error: Errno) -> LayerError {
     refused_bytes(path.as_bytes(), error)
 }
 
 /// Tells what the archive's content made impossible from what this host could not do.
-fn refused_bytes(path: &[u8], error: Errno) -> Failure {
+fn refused_bytes(path: &[u8], error: Errno) -> LayerError {
     let shown = Path::new(std::ffi::OsStr::from_bytes(path)).display();
     match error {
         Errno::EXIST
@@ -411,7 +426,7 @@ fn refused_bytes(path: &[u8], error: Errno) -> Failure {
         | Errno::MLINK
         | Errno::RANGE
         | Errno::TOOBIG
-        | Errno::NAMETOOLONG => Failure::corrupt(format!("cannot unpack {shown}: {}", io::Error::from(error))),
-        _ => Failure::io(format!("unpack {shown}"), error),
+        | Errno::NAMETOOLONG => LayerError::corrupt(format!("cannot unpack {shown}: {}", io::Error::from(error))),
+        _ => LayerError::io(format!("unpack {shown}"), error),
     }
 }
