@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gantry_api::Caller;
 use gantry_domain::arn::Scope;
 use gantry_registry::metadata::{RepositoryKeys, RepositoryRow};
-use gantry_registry::{Registry, RegistryConfig, http, system_clock};
+use gantry_registry::{Registry, RegistryConfig, SendfileStream, http, system_clock};
 use gantry_store::{Embedded, EmbeddedOptions};
 
 #[tokio::main]
@@ -30,6 +30,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let (password, _) = registry.issue_password(&Caller::root("000000000000", "us-east-1"));
     eprintln!("{} {password}", listener.local_addr()?);
-    axum::serve(listener, http::router(registry)).await?;
+    axum::serve(Sendfile(listener), http::router(registry)).await?;
     Ok(())
+}
+
+/// Accepts connections that send blobs straight from their files.
+struct Sendfile(tokio::net::TcpListener);
+
+impl axum::serve::Listener for Sendfile {
+    type Io = SendfileStream;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (SendfileStream, Self::Addr) {
+        loop {
+            if let Ok((stream, address)) = self.0.accept().await {
+                let _ = stream.set_nodelay(true);
+                return (SendfileStream::new(stream), address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
 }

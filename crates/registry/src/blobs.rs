@@ -11,10 +11,12 @@
 //! belongs to an opaque *scope* (one per repository), so an id is useless outside the repository it was made for.
 
 mod cache;
+mod hashing;
 mod local;
 mod read;
 mod session;
 mod sync;
+mod window;
 
 #[cfg(test)]
 mod suite;
@@ -29,6 +31,9 @@ use crate::digest::{Algorithm, Digest};
 pub use cache::BlobCache;
 pub use local::{LocalBlobs, LocalLimits};
 pub use read::BlobStream;
+pub(crate) use window::file_behind;
+#[cfg(test)]
+pub(crate) use window::open as open_window;
 
 /// What is known of a blob without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,8 +25,10 @@ pub mod push;
 pub mod push_image;
 mod registry;
 mod repositories;
+mod sendfile;
 pub mod templates;
 pub mod token;
 mod verified;
 
 pub use registry::{Clock, OpenError, Registry, RegistryConfig, system_clock};
+pub use sendfile::SendfileStream;

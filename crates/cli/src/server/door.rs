@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Result;
+use gantry_registry::SendfileStream;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -102,7 +103,8 @@ async fn connection(
 ) -> Result<(), String> {
     let _ = stream.set_nodelay(true);
     match tls {
-        None => speak(stream, site, watcher).await,
+        // Blobs go out straight from their files; TLS must see the bytes.
+        None => speak(SendfileStream::new(stream), site, watcher).await,
         Some(acceptor) => match tokio::time::timeout(HEAD_TIME_MAX, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => speak(stream, site, watcher).await,
             Ok(Err(error)) => Err(error.to_string()),
@@ -116,7 +118,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX).pipeline_flush(true);
+    // Without `pipeline_flush`: with it hyper takes a body as fast as it comes, however slowly the client reads.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
     let service = service_fn(move |request| Arc::clone(&site).handle(request));
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);

@@ -26,7 +26,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::read::BufferPool;
 use super::session::{ActiveSession, Session, hash_file};
 use super::sync::DirectorySync;
 use super::{BlobCache, BlobError, BlobStat, BlobStore, BlobStream, Upload, WriteMode};
@@ -78,7 +77,6 @@ struct Inner {
     directory_sync: DirectorySync,
     rename_locks: [Mutex<()>; RENAME_LOCKS],
     cache: BlobCache,
-    buffers: BufferPool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -114,7 +112,6 @@ impl LocalBlobs {
             open_uploads: AtomicUsize::new(open_uploads),
             directory_sync: DirectorySync::default(),
             rename_locks: std::array::from_fn(|_| Mutex::new(())),
-            buffers: BufferPool::default(),
         })))
     }
 
@@ -159,7 +156,7 @@ impl BlobStore for LocalBlobs {
             }
             // Only a hint; a file system that does not know it serves the bytes all the same.
             let _ = rustix::fs::fadvise(&file, range.start, None, rustix::fs::Advice::Sequential);
-            Ok(BlobStream::from_file(file, range, &inner.buffers))
+            Ok(BlobStream::from_file(file, range))
         })
         .await
     }

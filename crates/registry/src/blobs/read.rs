@@ -1,4 +1,4 @@
-//! Streaming a blob from its file: large reads on the blocking pool, the next one begun while the last is being sent.
+//! Streaming a blob from its file, window by window; the next one is opened while the last is being sent.
 
 use std::fs::File;
 use std::io;
@@ -10,16 +10,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
-/// Bytes read at once. Large enough that the hop to the blocking pool (some 10 µs) does not count, small enough that
-/// a hundred slow readers cost tens of megabytes and no more.
-const READ_SIZE: usize = 512 * 1024;
-/// Buffers kept for reuse; more are freed. Reuse saves zeroing and page faults on fresh memory.
-const SPARE_BUFFERS_MAX: usize = 8;
+use super::window;
 
-/// A blob's bytes, whole or from memory.
+/// Bytes of a window. Large enough that opening one (some 30 µs) does not count, small enough that a hundred slow
+/// readers hold 200 MiB of the page cache and no memory of ours. A multiple of every page size.
+const WINDOW_SIZE: u64 = 1024 * 1024;
+
+/// A blob's bytes.
 pub struct BlobStream {
     size: u64,
     source: Source,
@@ -27,7 +26,7 @@ pub struct BlobStream {
 
 enum Source {
     Memory(Option<Bytes>),
-    File { file: Arc<File>, rest: Range<u64>, next: Option<JoinHandle<io::Result<Bytes>>>, pool: BufferPool },
+    File { file: Arc<File>, rest: Range<u64>, next: Option<JoinHandle<io::Result<Bytes>>> },
 }
 
 impl BlobStream {
@@ -35,9 +34,9 @@ impl BlobStream {
         Self { size: bytes.len() as u64, source: Source::Memory(Some(bytes)) }
     }
 
-    pub(super) fn from_file(file: File, range: Range<u64>, pool: &BufferPool) -> Self {
+    pub(super) fn from_file(file: File, range: Range<u64>) -> Self {
         let size = range.end - range.start;
-        Self { size, source: Source::File { file: Arc::new(file), rest: range, next: None, pool: pool.clone() } }
+        Self { size, source: Source::File { file: Arc::new(file), rest: range, next: None } }
     }
 
     /// Bytes this stream will yield.
@@ -58,11 +57,11 @@ impl Stream for BlobStream {
     type Item = io::Result<Bytes>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let (file, rest, next, pool) = match &mut self.get_mut().source {
+        let (file, rest, next) = match &mut self.get_mut().source {
             Source::Memory(bytes) => return Poll::Ready(bytes.take().map(Ok)),
-            Source::File { file, rest, next, pool } => (file, rest, next, pool),
+            Source::File { file, rest, next } => (file, rest, next),
         };
-        let Some(mut reading) = next.take().or_else(|| read_next(file, rest, pool)) else { return Poll::Ready(None) };
+        let Some(mut reading) = next.take().or_else(|| read_next(file, rest)) else { return Poll::Ready(None) };
         let outcome = match Pin::new(&mut reading).poll(context) {
             Poll::Pending => {
                 *next = Some(reading);
@@ -72,7 +71,7 @@ impl Stream for BlobStream {
         };
         match outcome {
             Ok(bytes) => {
-                *next = read_next(file, rest, pool);
+                *next = read_next(file, rest);
                 Poll::Ready(Some(Ok(bytes)))
             }
             Err(error) => {
@@ -85,51 +84,26 @@ impl Stream for BlobStream {
 }
 
 /// Begins to read the next piece, if there is one.
-fn read_next(file: &Arc<File>, rest: &mut Range<u64>, pool: &BufferPool) -> Option<JoinHandle<io::Result<Bytes>>> {
+fn read_next(file: &Arc<File>, rest: &mut Range<u64>) -> Option<JoinHandle<io::Result<Bytes>>> {
     if rest.is_empty() {
         return None;
     }
-    let start = rest.start;
-    let length = (rest.end - start).min(READ_SIZE as u64) as usize;
-    rest.start += length as u64;
-    let (file, pool) = (Arc::clone(file), pool.clone());
+    // Windows begin at multiples of their size, whatever the range.
+    let aligned = rest.start - rest.start % WINDOW_SIZE;
+    let piece = rest.start..rest.end.min(aligned + WINDOW_SIZE);
+    rest.start = piece.end;
+    let file = Arc::clone(file);
     Some(tokio::task::spawn_blocking(move || {
-        let mut buffer = pool.take();
-        file.read_exact_at(&mut buffer.bytes[..length], start)?;
-        buffer.length = length;
-        Ok(Bytes::from_owner(buffer))
-    }))
-}
-
-/// Reusable read buffers.
-#[derive(Clone, Default)]
-pub(super) struct BufferPool(Arc<Mutex<Vec<Box<[u8]>>>>);
-
-impl BufferPool {
-    fn take(&self) -> PooledBuffer {
-        let bytes = self.0.lock().pop().unwrap_or_else(|| vec![0; READ_SIZE].into_boxed_slice());
-        PooledBuffer { bytes, length: 0, pool: self.clone() }
-    }
-}
-
-/// A buffer that goes back to its pool when the last reference to it is dropped.
-struct PooledBuffer {
-    bytes: Box<[u8]>,
-    length: usize,
-    pool: BufferPool,
-}
-
-impl AsRef<[u8]> for PooledBuffer {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-impl Drop for PooledBuffer {
-    fn drop(&mut self) {
-        let mut spare = self.pool.0.lock();
-        if spare.len() < SPARE_BUFFERS_MAX {
-            spare.push(std::mem::take(&mut self.bytes));
+        // Lossless: a window is a mebibyte at most.
+        let (skip, length) = ((piece.start - aligned) as usize, (piece.end - aligned) as usize);
+        match window::open(&file, aligned, length) {
+            Ok(bytes) => Ok(bytes.slice(skip..)),
+            // An old kernel or a file system that cannot map; reading always works, and tells real trouble apart.
+            Err(_) => {
+                let mut bytes = vec![0; length - skip];
+                file.read_exact_at(&mut bytes, piece.start)?;
+                Ok(bytes.into())
+            }
         }
-    }
+    }))
 }

@@ -6,19 +6,18 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{IoSlice, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{BlobError, Parts, WriteMode};
+use super::{BlobError, Parts, WriteMode, hashing};
 use crate::digest::{Algorithm, Digest, Hasher};
 
-/// How much may lie unsynced before a sync is begun beside the upload. It bounds both the dirty memory of a large
-/// layer and the time its commit takes.
-const SYNC_EVERY_BYTES: u64 = 64 * 1024 * 1024;
+/// How much is written before the kernel is told to begin putting it on the disk. The commit then waits for the last
+/// such part only, and a large layer does not fill the memory with what is still to be written.
+const WRITE_BACK_EVERY_BYTES: u64 = 8 * 1024 * 1024;
 const REHASH_BUFFER_SIZE: usize = 1024 * 1024;
 
 pub(super) struct Session {
@@ -67,14 +66,8 @@ pub(super) struct ActiveSession {
     pub(super) session: OwnedMutexGuard<Session>,
     mode: WriteMode,
     file: Option<File>,
-    unsynced: u64,
-    background: Arc<BackgroundSync>,
-}
-
-#[derive(Default)]
-struct BackgroundSync {
-    running: AtomicBool,
-    failed: AtomicBool,
+    /// Where the part begins that the kernel was not told of yet.
+    write_back_from: u64,
 }
 
 impl ActiveSession {
@@ -84,7 +77,8 @@ impl ActiveSession {
             session.written = session.acknowledged;
             session.hash = session.acknowledged_hash.clone();
         }
-        Self { session, mode, file: None, unsynced: 0, background: Arc::default() }
+        let write_back_from = session.written;
+        Self { session, mode, file: None, write_back_from }
     }
 
     /// Appends `chunks`. Blocking.
@@ -93,18 +87,17 @@ impl ActiveSession {
         if length == 0 {
             return Ok(());
         }
-        write_all(self.open()?, chunks).map_err(BlobError::io("writing to an upload"))?;
-        if let Some(hash) = &mut self.session.hash {
-            chunks.iter().for_each(|chunk| hash.update(chunk));
-        }
+        self.open()?;
+        let hashing = hashing::begin(self.session.hash.take(), chunks, length);
+        let written = write_all(self.open()?, chunks);
+        // After a failed write the hash stays unknown: it counts bytes that the file does not have.
+        self.session.hash = hashing.finish().filter(|_| written.is_ok());
+        written.map_err(BlobError::io("writing to an upload"))?;
         self.session.written += length;
         if self.mode == WriteMode::Streaming {
             self.session.acknowledge();
         }
-        self.unsynced += length;
-        if self.unsynced >= SYNC_EVERY_BYTES {
-            self.sync_in_background();
-        }
+        self.begin_write_back();
         Ok(())
     }
 
@@ -123,11 +116,8 @@ impl ActiveSession {
         if computed != *expected {
             return Err(BlobError::DigestMismatch { expected: expected.clone(), computed });
         }
-        let doing = "syncing an upload";
-        self.open()?.sync_data().map_err(BlobError::io(doing))?;
-        if self.background.failed.load(Ordering::Acquire) {
-            return Err(BlobError::io(doing)(std::io::Error::other("an earlier sync failed")));
-        }
+        // It also reports what went wrong with a write-back begun earlier.
+        self.open()?.sync_data().map_err(BlobError::io("syncing an upload"))?;
         Ok(self.session.written)
     }
 
@@ -152,20 +142,18 @@ impl ActiveSession {
         Ok(self.file.as_mut().expect("it was just opened"))
     }
 
-    fn sync_in_background(&mut self) {
-        let Some(Ok(file)) = self.file.as_ref().map(File::try_clone) else { return };
-        if self.background.running.swap(true, Ordering::AcqRel) {
+    /// Tells the kernel to begin writing back, once enough has come together.
+    fn begin_write_back(&mut self) {
+        let (from, length) = (self.write_back_from, self.session.written - self.write_back_from);
+        if length < WRITE_BACK_EVERY_BYTES {
             return;
         }
-        self.unsynced = 0;
-        let background = Arc::clone(&self.background);
-        // Not awaited: `seal` syncs again and waits for whatever is still being written.
-        tokio::task::spawn_blocking(move || {
-            if file.sync_data().is_err() {
-                background.failed.store(true, Ordering::Release);
-            }
-            background.running.store(false, Ordering::Release);
-        });
+        self.write_back_from = self.session.written;
+        let (Some(file), Ok(from), Ok(length)) = (&self.file, from.try_into(), length.try_into()) else { return };
+        // SAFETY: a system call on an open descriptor with three numbers; it reads and writes no memory of ours.
+        #[expect(unsafe_code, reason = "neither std nor rustix has sync_file_range")]
+        // Only a hint: whether it worked does not matter.
+        let _ = unsafe { libc::sync_file_range(file.as_raw_fd(), from, length, libc::SYNC_FILE_RANGE_WRITE) };
     }
 }
 
