@@ -47,11 +47,12 @@ def wait_until(condition, seconds=30, what="the condition"):
 class Gantry:
     """One Gantry with a data directory of its own: "up", or "server" and "agent" apart, or the server alone."""
 
-    def __init__(self, folder, apart=False, server_only=False, extra=()):
+    def __init__(self, folder, apart=False, server_only=False, config=None, extra=()):
         self.folder = Path(folder)
         self.port = free_port()
         self.apart = apart
         self.server_only = server_only
+        self.config = config
         self.extra = list(extra)
         self.processes = {}
 
@@ -65,6 +66,7 @@ class Gantry:
         arguments = [GANTRY, role, "--data-dir", str(self.folder), "--log-level", "info"]
         if role != "agent":
             arguments += ["--listen", f"127.0.0.1:{self.port}"]
+            arguments += ["--config", str(self.config)] if self.config else []
         arguments += self.extra if role in ("up", "agent") else []
         log = open(self.folder / f"{role}.log", "ab")
         self.processes[role] = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

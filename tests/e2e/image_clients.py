@@ -36,9 +36,10 @@ def run(*command, **options):
 
 
 class Image:
-    """A one-layer image whose file `/marker` holds `marker`: its blobs, and a tar and an OCI archive of it."""
+    """A one-layer image whose file `/marker` holds `marker`: its blobs, and a tar and an OCI archive of it. `filler` makes
+    it larger."""
 
-    def __init__(self, folder, marker):
+    def __init__(self, folder, marker, filler=b""):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
@@ -46,8 +47,12 @@ class Image:
             entry = tarfile.TarInfo("marker")
             entry.size = len(marker)
             tar.addfile(entry, io.BytesIO(marker.encode()))
+            if filler:
+                entry = tarfile.TarInfo("filler")
+                entry.size = len(filler)
+                tar.addfile(entry, io.BytesIO(filler))
         self.tar = buffer.getvalue()
-        self.layer = gzip.compress(self.tar, mtime=0)
+        self.layer = gzip.compress(self.tar, 1, mtime=0)
         self.config = json.dumps({
             "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/none"]},
             "rootfs": {"type": "layers", "diff_ids": [digest(self.tar)]},

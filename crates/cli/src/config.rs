@@ -2,18 +2,22 @@
 //!
 //! Every key stands in [`File`]; an unknown key is refused. All mistakes are reported together.
 
+mod upstreams;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
+use gantry_registry::pull_through::upstreams::UpstreamConfigs;
 use serde::Deserialize;
 
 use crate::{
     Hint,
     arguments::{LogFormat, ServerOptions},
 };
+use upstreams::RegistryFile;
 
 /// The default file; it need not exist.
 const DEFAULT_FILE: &str = "/etc/gantry/gantry.toml";
@@ -37,6 +41,7 @@ pub(crate) struct File {
     pub(crate) runtime: Option<String>,
     pub(crate) cluster: Option<String>,
     pub(crate) endpoint: Option<String>,
+    pub(crate) registry: RegistryFile,
 }
 
 impl File {
@@ -64,6 +69,7 @@ pub(crate) struct ServerConfig {
     pub(crate) region: String,
     pub(crate) account: String,
     pub(crate) registry_host: Option<String>,
+    pub(crate) upstreams: UpstreamConfigs,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) log_level: Option<String>,
     pub(crate) log_format: Option<LogFormat>,
@@ -113,6 +119,7 @@ impl ServerConfig {
                 None
             }
         };
+        let upstreams = upstreams::build(file.registry, &mut mistakes);
         let insecure = options.insecure || variable("GANTRY_INSECURE").is_some() || file.insecure.unwrap_or(false);
         if let Ok(listen) = listen
             && !listen.ip().is_loopback()
@@ -137,6 +144,7 @@ impl ServerConfig {
                 .clone()
                 .or_else(|| variable("GANTRY_REGISTRY_HOST"))
                 .or(file.registry_host),
+            upstreams,
             tls,
             log_level: options.log_level.clone().or_else(|| variable("GANTRY_LOG_LEVEL")).or(file.log_level),
             log_format: options.log_format.or(file.log_format),

@@ -13,6 +13,8 @@ use crate::blobs::BlobError;
 use crate::digest::Digest;
 use crate::manifest::ManifestError;
 use crate::name::{RepositoryName, Tag};
+use crate::pull_through::UpstreamError;
+use crate::pull_through::secrets::SecretError;
 
 /// Everything the registry refuses.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +76,34 @@ pub enum RegistryError {
         /// The account.
         registry: String,
     },
+    /// No such pull-through cache rule.
+    #[error("The pull through cache rule with prefix '{prefix}' does not exist in the registry with id '{registry}'")]
+    RuleNotFound {
+        /// The prefix asked for.
+        prefix: String,
+        /// The account.
+        registry: String,
+    },
+    /// There is one already.
+    #[error("The pull through cache rule with prefix '{prefix}' already exists in the registry with id '{registry}'")]
+    RuleAlreadyExists {
+        /// The prefix.
+        prefix: String,
+        /// The account.
+        registry: String,
+    },
+    /// Nobody said that this host may be an upstream.
+    #[error("The upstream registry with URL '{0}' is not supported; the operator can allow it in the configuration")]
+    UpstreamUnsupported(String),
+    /// An upstream did not give what was asked.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The secret with an upstream's credentials.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A well-formed request that the state of things does not permit.
+    #[error("{0}")]
+    Validation(String),
     /// Bad resource tags.
     #[error(transparent)]
     ResourceTag(#[from] gantry_domain::tags::TagError),
@@ -353,12 +383,21 @@ impl RegistryError {
             Self::TooManyRequests | Self::LimitExceeded(_) | Self::Contention => (429, "TOOMANYREQUESTS"),
             Self::Unauthorized => (401, "UNAUTHORIZED"),
             Self::TokenExpired | Self::Denied(_) => (403, "DENIED"),
+            Self::Upstream(UpstreamError::NotFound) => (404, "MANIFEST_UNKNOWN"),
+            Self::Upstream(UpstreamError::Denied(_)) => (403, "DENIED"),
+            Self::Upstream(UpstreamError::TooManyRequests) => (429, "TOOMANYREQUESTS"),
+            Self::Upstream(_) => (502, "UNAVAILABLE"),
             Self::DiskFull(_) => (507, "SIZE_INVALID"),
             // These belong to the ECR operations and do not come out of the OCI routes.
             Self::Parameter { .. }
             | Self::RepositoryAlreadyExists { .. }
             | Self::RepositoryNotEmpty { .. }
             | Self::TemplateNotFound { .. }
+            | Self::RuleNotFound { .. }
+            | Self::RuleAlreadyExists { .. }
+            | Self::UpstreamUnsupported(_)
+            | Self::Secret(_)
+            | Self::Validation(_)
             | Self::TemplateAlreadyExists { .. }
             | Self::ResourceTag(_)
             | Self::ImageAlreadyExists { .. }
@@ -393,6 +432,14 @@ impl RegistryError {
             Self::RepositoryNotEmpty { .. } => fault::repository_not_empty_exception(text),
             Self::TemplateNotFound { .. } => fault::template_not_found_exception(text),
             Self::TemplateAlreadyExists { .. } => fault::template_already_exists_exception(text),
+            Self::RuleNotFound { .. } => fault::pull_through_cache_rule_not_found_exception(text),
+            Self::RuleAlreadyExists { .. } => fault::pull_through_cache_rule_already_exists_exception(text),
+            Self::UpstreamUnsupported(_) => fault::unsupported_upstream_registry_exception(text),
+            Self::Upstream(_) => fault::unable_to_get_upstream_image_exception(text),
+            Self::Secret(SecretError::NotFound) => fault::secret_not_found_exception(text),
+            Self::Secret(SecretError::Inaccessible) => fault::unable_to_access_secret_exception(text),
+            Self::Secret(SecretError::Undecryptable) => fault::unable_to_decrypt_secret_value_exception(text),
+            Self::Validation(_) => fault::validation_exception(text),
             Self::ResourceTag(TagError::TooMany) => fault::too_many_tags_exception(
                 "The list of tags on the repository is over the limit. The maximum number of tags that can be applied to a repository is 50.",
             ),

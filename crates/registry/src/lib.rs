@@ -21,6 +21,7 @@ pub mod mutability;
 pub mod name;
 mod operations;
 pub mod prefix;
+pub mod pull_through;
 pub mod push;
 pub mod push_image;
 mod registry;

@@ -8,6 +8,8 @@
 //! /ecr/ACCOUNT/REGION/blobs/NAME:DIGEST              LinkRow: the repository holds this blob
 //! /ecr/ACCOUNT/REGION/uses/NAME:DIGEST/BY            the manifest BY refers to the blob or manifest DIGEST
 //! /ecr/ACCOUNT/REGION/referrers/NAME:SUBJECT/DIGEST  ReferrerRow: DIGEST says SUBJECT is its subject
+//! /ecr/ACCOUNT/REGION/upstream/NAME:TAG              CheckedRow: when the upstream was asked (see `pull_through`)
+//! /ecr/ACCOUNT/REGION/pull-through-rules/PREFIX       RuleRow (see `pull_through`)
 //! /ecr/ACCOUNT/REGION/templates/PREFIX                TemplateRow (see `templates`)
 //! /ecr/ACCOUNT/REGION/history/NAME:TAG/NUMBER        HistoryRow: where the tag pointed, see `history`
 //! /ecr/changes/ACCOUNT/REGION/NAME:ID                what the handlers of changes have not all seen, see `changes`
@@ -33,8 +35,8 @@ use serde::de::DeserializeOwned;
 
 pub use keys::RepositoryKeys;
 pub(crate) use keys::{
-    CHANGES_PREFIX, change_lane, holders_prefix, parse_change, parse_holder, planned_at, repositories_prefix,
-    template_key, templates_prefix,
+    CHANGES_PREFIX, change_lane, holders_prefix, parse_change, parse_holder, planned_at, repositories_prefix, rule_key,
+    rules_prefix, template_key, templates_prefix,
 };
 pub use rows::{ImageRow, LinkRow, ReferrerRow, RepositoryRow, TagRow};
 

@@ -7,12 +7,15 @@ mod batch_check_layer_availability;
 mod batch_delete_image;
 mod batch_get_image;
 mod complete_layer_upload;
+mod create_pull_through_cache_rule;
 mod create_repository;
 mod create_repository_creation_template;
 mod creation_template;
+mod delete_pull_through_cache_rule;
 mod delete_repository;
 mod delete_repository_creation_template;
 mod describe_images;
+mod describe_pull_through_cache_rules;
 mod describe_registry;
 mod describe_repositories;
 mod describe_repository_creation_templates;
@@ -21,13 +24,16 @@ mod get_download_url_for_layer;
 mod initiate_layer_upload;
 mod list_images;
 mod list_tags_for_resource;
+mod pull_through_cache_rule;
 mod put_image;
 mod put_image_scanning_configuration;
 mod put_image_tag_mutability;
 mod tag_resource;
 mod untag_resource;
+mod update_pull_through_cache_rule;
 mod update_repository_creation_template;
 mod upload_layer_part;
+mod validate_pull_through_cache_rule;
 mod wire;
 
 use gantry_api::ecr::*;
@@ -74,6 +80,15 @@ impl Ecr for Registry {
         Ok(complete_layer_upload::run(self, &Request { caller, action: "CompleteLayerUpload" }, input).await?)
     }
 
+    async fn create_pull_through_cache_rule(
+        &self,
+        caller: &Caller,
+        input: CreatePullThroughCacheRuleRequest,
+    ) -> Result<CreatePullThroughCacheRuleResponse, Fault> {
+        Ok(create_pull_through_cache_rule::run(self, &Request { caller, action: "CreatePullThroughCacheRule" }, input)
+            .await?)
+    }
+
     async fn create_repository(
         &self,
         caller: &Caller,
@@ -93,6 +108,15 @@ impl Ecr for Registry {
             input,
         )
         .await?)
+    }
+
+    async fn delete_pull_through_cache_rule(
+        &self,
+        caller: &Caller,
+        input: DeletePullThroughCacheRuleRequest,
+    ) -> Result<DeletePullThroughCacheRuleResponse, Fault> {
+        Ok(delete_pull_through_cache_rule::run(self, &Request { caller, action: "DeletePullThroughCacheRule" }, input)
+            .await?)
     }
 
     async fn delete_repository(
@@ -122,6 +146,19 @@ impl Ecr for Registry {
         input: DescribeImagesRequest,
     ) -> Result<DescribeImagesResponse, Fault> {
         Ok(describe_images::run(self, &Request { caller, action: "DescribeImages" }, input).await?)
+    }
+
+    async fn describe_pull_through_cache_rules(
+        &self,
+        caller: &Caller,
+        input: DescribePullThroughCacheRulesRequest,
+    ) -> Result<DescribePullThroughCacheRulesResponse, Fault> {
+        Ok(describe_pull_through_cache_rules::run(
+            self,
+            &Request { caller, action: "DescribePullThroughCacheRules" },
+            input,
+        )
+        .await?)
     }
 
     async fn describe_registry(
@@ -226,6 +263,15 @@ impl Ecr for Registry {
         Ok(untag_resource::run(self, &Request { caller, action: "UntagResource" }, input).await?)
     }
 
+    async fn update_pull_through_cache_rule(
+        &self,
+        caller: &Caller,
+        input: UpdatePullThroughCacheRuleRequest,
+    ) -> Result<UpdatePullThroughCacheRuleResponse, Fault> {
+        Ok(update_pull_through_cache_rule::run(self, &Request { caller, action: "UpdatePullThroughCacheRule" }, input)
+            .await?)
+    }
+
     async fn update_repository_creation_template(
         &self,
         caller: &Caller,
@@ -245,6 +291,19 @@ impl Ecr for Registry {
         input: UploadLayerPartRequest,
     ) -> Result<UploadLayerPartResponse, Fault> {
         Ok(upload_layer_part::run(self, &Request { caller, action: "UploadLayerPart" }, input).await?)
+    }
+
+    async fn validate_pull_through_cache_rule(
+        &self,
+        caller: &Caller,
+        input: ValidatePullThroughCacheRuleRequest,
+    ) -> Result<ValidatePullThroughCacheRuleResponse, Fault> {
+        Ok(validate_pull_through_cache_rule::run(
+            self,
+            &Request { caller, action: "ValidatePullThroughCacheRule" },
+            input,
+        )
+        .await?)
     }
 }
 

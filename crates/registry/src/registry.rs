@@ -1,7 +1,7 @@
 //! The registry itself: what both doors, `/v2/` and the ECR operations, work on.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use gantry_api::Caller;
@@ -16,6 +16,9 @@ use crate::blobs::{BlobError, BlobStore, LocalBlobs, LocalLimits};
 use crate::changes::ChangeNumbers;
 use crate::digest::Digest;
 use crate::metadata::Metadata;
+use crate::pull_through::secrets::{NoSecrets, Secrets};
+use crate::pull_through::upstreams::{UpstreamConfigs, trusted_hosts};
+use crate::pull_through::{Failures, Flights, ImportResult, RuleCache, UpstreamClient};
 use crate::token::TokenKey;
 use crate::verified::VerifiedTokens;
 
@@ -34,6 +37,8 @@ pub struct RegistryConfig {
     pub upload_idle: Duration,
     /// How long a download link is good for.
     pub download_link_lifetime: Duration,
+    /// Upstream registries besides those the API names, and how to reach them.
+    pub upstreams: UpstreamConfigs,
 }
 
 impl Default for RegistryConfig {
@@ -44,6 +49,7 @@ impl Default for RegistryConfig {
             grace: DAY,
             upload_idle: DAY,
             download_link_lifetime: Duration::from_secs(60 * 60),
+            upstreams: UpstreamConfigs::new(),
         }
     }
 }
@@ -77,6 +83,12 @@ pub struct Registry {
     pub(crate) principals: Arc<dyn Principals>,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) change_numbers: ChangeNumbers,
+    pub(crate) secrets: Arc<dyn Secrets>,
+    pub(crate) upstream_client: UpstreamClient,
+    pub(crate) upstream_failures: Failures,
+    pub(crate) rule_cache: RuleCache,
+    pub(crate) flights: Flights<ImportResult>,
+    pub(crate) this: Weak<Self>,
     clock: Clock,
 }
 
@@ -94,11 +106,17 @@ impl Registry {
             metadata: Metadata::new(store),
             blobs,
             tokens: VerifiedTokens::new(key),
+            upstream_client: UpstreamClient::new(trusted_hosts(&config.upstreams)),
             config,
             commits: CommitLocks::default(),
             principals: Arc::new(Fixed),
             events: Arc::new(NoEvents),
             change_numbers: ChangeNumbers::default(),
+            secrets: Arc::new(NoSecrets),
+            upstream_failures: Failures::default(),
+            rule_cache: RuleCache::default(),
+            flights: Flights::default(),
+            this: Weak::new(),
             clock,
         }
     }
@@ -115,6 +133,18 @@ impl Registry {
     pub fn with_principals(mut self, principals: Arc<dyn Principals>) -> Self {
         self.principals = principals;
         self
+    }
+
+    /// Reads the credentials of upstream registries from `secrets`.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// The registry, shared. Work that outlives the request that began it is only done by one made so.
+    pub fn into_shared(self) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self { this: this.clone(), ..self })
     }
 
     /// What the operator decided.

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 
-mod challenge;
 mod copy;
 mod erofs;
 mod failure;

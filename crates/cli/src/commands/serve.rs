@@ -118,7 +118,11 @@ impl Parts {
         let settings = Settings { endpoint: endpoint.to_string(), ..Settings::default() };
         let control = Control::open(store.clone(), Arc::new(SystemClock), settings).await?;
         let clock = gantry_registry::system_clock();
-        let registry_config = RegistryConfig { public_endpoint: public_endpoint(config, bound), ..Default::default() };
+        let registry_config = RegistryConfig {
+            public_endpoint: public_endpoint(config, bound),
+            upstreams: config.upstreams.clone(),
+            ..Default::default()
+        };
         let folder = config.data_dir.join("registry");
         // Who else listens to events stands here beside the log.
         let events = EventLog::start(store.clone(), EVENTS_KEPT);
@@ -131,7 +135,13 @@ impl Parts {
         let sealer = Sealer::open(&config.data_dir.join("encryption-key"))?;
         let iam = Iam::open(store.clone(), sealer, clock.clone()).await.context("could not open IAM")?;
         let logs = Logs::open(store.clone(), config.data_dir.join("logs"), clock).await;
-        Ok(Self { control, registry: Arc::new(registry), logs: logs.context("could not open the logs")?, events, iam })
+        Ok(Self {
+            control,
+            registry: registry.into_shared(),
+            logs: logs.context("could not open the logs")?,
+            events,
+            iam,
+        })
     }
 
     fn services(&self) -> Vec<Arc<dyn services::Service>> {

@@ -84,6 +84,10 @@ impl RepositoryKeys {
         format!("{}{digest}", self.referrers(subject))
     }
 
+    pub(crate) fn checked(&self, tag: &Tag) -> String {
+        format!("{}{tag}", self.prefix("upstream"))
+    }
+
     pub(crate) fn holder(&self, digest: &Digest) -> String {
         format!("{}{}/{}/{}", holders_prefix(digest), self.scope.account, self.scope.region, self.name)
     }
@@ -109,8 +113,8 @@ impl RepositoryKeys {
     }
 
     /// The prefixes of everything that goes with the repository.
-    pub(crate) fn all(&self) -> [String; 6] {
-        ["images", "tags", "blobs", "uses", "referrers", "history"].map(|kind| self.prefix(kind))
+    pub(crate) fn all(&self) -> [String; 7] {
+        ["images", "tags", "blobs", "uses", "referrers", "history", "upstream"].map(|kind| self.prefix(kind))
     }
 
     fn prefix(&self, kind: &str) -> String {
@@ -120,6 +124,14 @@ impl RepositoryKeys {
 
 pub(crate) fn repositories_prefix(scope: &Scope) -> String {
     format!("/ecr/{}/{}/repositories/", scope.account, scope.region)
+}
+
+pub(crate) fn rules_prefix(scope: &Scope) -> String {
+    format!("/ecr/{}/{}/pull-through-rules/", scope.account, scope.region)
+}
+
+pub(crate) fn rule_key(scope: &Scope, prefix: &RepositoryPrefix) -> String {
+    format!("{}{prefix}", rules_prefix(scope))
 }
 
 pub(crate) fn templates_prefix(scope: &Scope) -> String {

@@ -11,6 +11,7 @@ use crate::images::FoundImage;
 use crate::metadata::{ImageRow, RepositoryKeys, RepositoryRow};
 use crate::mutability::Mutability;
 use crate::name::{Reference, Tag as ImageTag};
+use crate::pull_through::UpstreamError;
 use crate::registry::Registry;
 
 /// Page size when the request gives none, for all operations here.
@@ -139,6 +140,7 @@ pub(super) enum ImageIdError {
     NotFound,
     TagDoesNotMatchDigest,
     ReferencedByManifestList(Vec<Digest>),
+    Upstream(UpstreamError),
 }
 
 impl ImageIdError {
@@ -166,6 +168,14 @@ impl ImageIdError {
                 let text = RegistryError::ReferencedByManifestList { parents }.to_string();
                 (ImageFailureCode::ImageReferencedByManifestList, text)
             }
+            Self::Upstream(UpstreamError::NotFound) => return Self::NotFound.failure(id),
+            Self::Upstream(error @ UpstreamError::Denied(_)) => {
+                (ImageFailureCode::UpstreamAccessDenied, error.to_string())
+            }
+            Self::Upstream(error @ UpstreamError::TooManyRequests) => {
+                (ImageFailureCode::UpstreamTooManyRequests, error.to_string())
+            }
+            Self::Upstream(error) => (ImageFailureCode::UpstreamUnavailable, error.to_string()),
         };
         ImageFailure { image_id: Some(id), failure_code: Some(code), failure_reason: Some(reason) }
     }
@@ -181,20 +191,28 @@ pub(super) async fn image_by_id(
         Ok(reference) => reference,
         Err(error) => return Ok(Err(error)),
     };
-    let Some(found) = registry.image_find(keys, &reference.by).await? else { return Ok(Err(ImageIdError::NotFound)) };
-    match reference.digest {
-        Some(digest) if digest != found.digest => Ok(Err(ImageIdError::TagDoesNotMatchDigest)),
-        _ => Ok(Ok(found)),
-    }
+    let found = registry.image_find(keys, &reference.by).await?;
+    Ok(reference.check(found))
 }
 
-struct ParsedImageId {
-    by: Reference,
+pub(super) struct ParsedImageId {
+    pub(super) by: Reference,
     /// The digest that the tag must point at.
     digest: Option<Digest>,
 }
 
-fn parse_image_id(id: &ImageIdentifier) -> Result<ParsedImageId, ImageIdError> {
+impl ParsedImageId {
+    /// What was found by tag must have the digest, if one was given.
+    pub(super) fn check(self, found: Option<FoundImage>) -> Result<FoundImage, ImageIdError> {
+        let found = found.ok_or(ImageIdError::NotFound)?;
+        match self.digest {
+            Some(digest) if digest != found.digest => Err(ImageIdError::TagDoesNotMatchDigest),
+            _ => Ok(found),
+        }
+    }
+}
+
+pub(super) fn parse_image_id(id: &ImageIdentifier) -> Result<ParsedImageId, ImageIdError> {
     let digest = match id.image_digest.as_deref() {
         None => None,
         // Digests of other algorithms are well-formed; no image has one.

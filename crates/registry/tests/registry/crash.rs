@@ -23,7 +23,7 @@ async fn registry_process() {
     let directory = std::path::PathBuf::from(directory);
     let store = Embedded::open(directory.join("store"), EmbeddedOptions::default()).await.unwrap();
     let registry = Registry::open(&directory.join("registry"), store, system_clock(), RegistryConfig::default());
-    let registry = Arc::new(registry.unwrap());
+    let registry = registry.unwrap().into_shared();
     let _ = registry.repository_create(&keys("app"), &Default::default()).await;
     let (password, _) = registry.issue_password(&gantry_api::Caller::root(ACCOUNT, REGION));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

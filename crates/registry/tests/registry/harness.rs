@@ -50,8 +50,19 @@ impl World {
         world
     }
 
+    /// One without repositories, configured as the test says.
+    pub(crate) fn with_config(config: RegistryConfig) -> Self {
+        Self::open_with(
+            Arc::new(tempfile::tempdir().unwrap()),
+            Memory::store(),
+            Arc::new(now()),
+            Arc::new(NoEvents),
+            config,
+        )
+    }
+
     fn open(directory: Arc<tempfile::TempDir>, store: Store, now_ms: Arc<AtomicI64>) -> Self {
-        Self::open_with(directory, store, now_ms, Arc::new(NoEvents))
+        Self::open_with(directory, store, now_ms, Arc::new(NoEvents), RegistryConfig::default())
     }
 
     fn open_with(
@@ -59,14 +70,14 @@ impl World {
         store: Store,
         now_ms: Arc<AtomicI64>,
         events: Arc<dyn EventSink>,
+        config: RegistryConfig,
     ) -> Self {
         let clock: Clock = Arc::new({
             let now_ms = Arc::clone(&now_ms);
             move || Timestamp::from_millis(now_ms.load(Ordering::SeqCst))
         });
-        let config = RegistryConfig::default();
         let registry = Registry::open(directory.path(), store.clone(), clock, config).unwrap();
-        let registry = Arc::new(registry.with_events(events));
+        let registry = registry.with_events(events).into_shared();
         let router = v2::router(Arc::clone(&registry));
         let authorization = authorization(&registry, &caller(PrincipalKind::Root));
         Self { registry, router, directory, store, now_ms, authorization }
@@ -79,7 +90,8 @@ impl World {
 
     /// The same data, with somebody who listens to events.
     pub(crate) fn with_events(&self, events: Arc<dyn EventSink>) -> Self {
-        Self::open_with(Arc::clone(&self.directory), self.store.clone(), Arc::clone(&self.now_ms), events)
+        let (directory, now_ms) = (Arc::clone(&self.directory), Arc::clone(&self.now_ms));
+        Self::open_with(directory, self.store.clone(), now_ms, events, RegistryConfig::default())
     }
 
     pub(crate) fn advance_hours(&self, hours: i64) {

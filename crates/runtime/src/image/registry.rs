@@ -8,15 +8,14 @@ pub(super) mod blob;
 use std::{error::Error, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
+use gantry_domain::challenge::{self, Challenge};
 use reqwest::{
     Method, Response, StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RANGE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use super::{
-    RegistryAccess,
-    challenge::{self, Challenge},
-    digest,
+    RegistryAccess, digest,
     failure::Failure,
     manifest::{self, MANIFEST_BYTES_MAX},
     reference::{Reference, is_digest},

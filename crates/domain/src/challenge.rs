@@ -1,20 +1,24 @@
-//! Reads `WWW-Authenticate` headers. Pure.
+//! Reads the `WWW-Authenticate` headers of image registries.
 
 /// What a registry asks for with a 401.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub enum Challenge {
+    /// User name and password with every request.
     Basic,
     /// A token from `realm`, for `service` and `scope` when given.
     Bearer {
+        /// Where the token comes from, a URL.
         realm: String,
+        /// Who the token is for.
         service: Option<String>,
+        /// What the token is for.
         scope: Option<String>,
     },
 }
 
 /// The strongest challenge in `header` that we can answer. Scheme and parameter names are case-insensitive, values
 /// quoted or not.
-pub(super) fn parse(header: &str) -> Option<Challenge> {
+pub fn parse(header: &str) -> Option<Challenge> {
     let (scheme, parameters) = header.trim().split_once([' ', '\t']).unwrap_or((header.trim(), ""));
     if scheme.eq_ignore_ascii_case("basic") {
         return Some(Challenge::Basic);
