@@ -106,6 +106,11 @@ pub fn service_not_active() -> Fault {
     wire::service_not_active_exception("Service was not ACTIVE.")
 }
 
+/// No task set of that id in the service.
+pub fn task_set_not_found() -> Fault {
+    wire::task_set_not_found_exception("The specified task set does not exist.")
+}
+
 /// A member that the real service honours and Gantry does not yet: refused by name, never ignored.
 pub fn unsupported(member: &str) -> Fault {
     wire::unsupported_feature_exception(format!("Gantry does not support {member} yet."))

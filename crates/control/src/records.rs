@@ -12,6 +12,7 @@ mod service_deployment;
 mod subnet;
 mod task;
 mod task_definition;
+mod task_set;
 pub(crate) mod text;
 
 use std::{ops::Deref, sync::Arc};
@@ -32,6 +33,7 @@ pub use task::{
     TaskRecord,
 };
 pub use task_definition::{FamilyRecord, StoredDocument, TaskDefinitionRecord, TaskDefinitionStatus};
+pub use task_set::{TaskSetRecord, TaskSetStatus};
 
 /// A record with the revision that last wrote it: what a transaction that changes it must compare with.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,4 +7,5 @@ pub(crate) mod find;
 pub(crate) mod observe;
 pub(crate) mod spec;
 pub(crate) mod start;
+pub(crate) mod task_sets;
 pub(crate) mod wire;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use gantry_api::Fault;
 use gantry_domain::{
     arn::{Arn, Name, Resource, Scope, TaskDefinitionKey},
+    deployment::DeploymentId,
     tags::{TagError, Tags},
 };
 use gantry_store::{Revision, Txn};
@@ -26,6 +27,7 @@ pub(crate) enum Taggable {
     Task(TaskKey),
     Instance(InstanceKey),
     TaskDefinition(TaskDefinitionKey),
+    TaskSet(ServiceKey, DeploymentId),
 }
 
 impl Taggable {
@@ -44,6 +46,10 @@ impl Taggable {
             Resource::ContainerInstance { cluster: Some(cluster), instance } => {
                 Ok(Self::Instance(InstanceKey { scope, cluster, id: instance }))
             }
+            Resource::TaskSet { cluster, service, id } => {
+                let id = DeploymentId::parse(&id).ok_or_else(fault::arn_invalid)?;
+                Ok(Self::TaskSet(ServiceKey { scope, cluster, service }, id))
+            }
             Resource::Service { cluster: None, .. }
             | Resource::Task { cluster: None, .. }
             | Resource::ContainerInstance { cluster: None, .. } => Err(fault::long_arn_required()),
@@ -60,6 +66,7 @@ impl Taggable {
             Self::Task(key) => look_at_task(view, key),
             Self::Instance(key) => look_at_instance(view, key),
             Self::TaskDefinition(key) => look_at_task_definition(view, scope, key),
+            Self::TaskSet(key, id) => look_at_task_set(view, key, *id),
         }
     }
 }
@@ -126,6 +133,24 @@ fn look_at_service(view: &EcsView, key: &ServiceKey) -> Result<Tagged, Fault> {
         revision: row.revision,
         with: Box::new(move |tags| {
             record.tags = tags;
+            encode(&record)
+        }),
+    })
+}
+
+fn look_at_task_set(view: &EcsView, key: &ServiceKey, id: DeploymentId) -> Result<Tagged, Fault> {
+    let (cluster, _) = active_cluster(view, &key.scope, &key.cluster)?;
+    let row = cluster.services().get(&key.service).ok_or_else(|| fault::resource_not_found("task-set"))?;
+    let set = row.task_set(id).ok_or_else(|| fault::resource_not_found("task-set"))?;
+    let mut record = row.record.clone();
+    Ok(Tagged {
+        tags: set.tags.clone(),
+        path: key.path(),
+        revision: row.revision,
+        with: Box::new(move |tags| {
+            if let Some(set) = record.task_set_mut(id) {
+                set.tags = tags;
+            }
             encode(&record)
         }),
     })

@@ -8,6 +8,7 @@ mod agent;
 mod monitor;
 mod script;
 mod show;
+mod task_sets;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -17,7 +17,7 @@ use crate::{
     control::Plan,
     fault,
     keys::{self, ServiceKey},
-    records::{ClientTokenRecord, Scheduling, ServiceRecord, ServiceStatus, encode},
+    records::{ClientTokenRecord, LaunchType, Scheduling, ServiceRecord, ServiceStatus, encode},
     services::{
         deploy::{self, NewIds},
         find, spec, wire,
@@ -84,6 +84,15 @@ impl Create {
                 "The maximum number of services per cluster was reached.",
             ));
         }
+        let txn = Txn::new()
+            .require(key.path(), before.map_or(0, |row| row.revision))
+            .require(keys::cluster(&key.scope, key.cluster.as_str()), cluster.revision);
+        if is_external(input) {
+            check_external(input)?;
+            let record = self.record(input, LaunchType::Ec2)?;
+            let txn = self.remember(txn, view);
+            return Ok(Plan::Commit(txn.put(key.path(), encode(&record)), key.clone()));
+        }
         let asked = spec::Asked {
             task_definition: input.task_definition.clone(),
             launch_type: input.launch_type.clone(),
@@ -93,28 +102,27 @@ impl Create {
         };
         let revision = spec::revision(view, &key.scope, cluster, &asked, self.now)?;
         let mut record = self.record(input, revision.launch_type)?;
-        let mut txn = Txn::new()
-            .require(key.path(), before.map_or(0, |row| row.revision))
-            .require(keys::cluster(&key.scope, key.cluster.as_str()), cluster.revision)
-            .require_exists(keys::task_definition(&key.scope, &revision.task_definition));
+        let mut txn = txn.require_exists(keys::task_definition(&key.scope, &revision.task_definition));
         txn = deploy::begin(txn, view, key, &mut record, &revision, &self.ids, self.now);
         txn = self.remember(txn, view);
         Ok(Plan::Commit(txn.put(key.path(), encode(&record)), key.clone()))
     }
 
-    fn record(
-        &self,
-        input: &CreateServiceRequest,
-        launch_type: crate::records::LaunchType,
-    ) -> Result<ServiceRecord, Fault> {
+    fn record(&self, input: &CreateServiceRequest, launch_type: LaunchType) -> Result<ServiceRecord, Fault> {
         let scheduling = match input.scheduling_strategy {
             Some(ecs::SchedulingStrategy::Daemon) => Scheduling::Daemon,
             _ => Scheduling::Replica,
         };
+        if scheduling == Scheduling::Daemon && is_external(input) {
+            return Err(fault::invalid(
+                "The DAEMON scheduling strategy is not supported with the EXTERNAL deployment controller.",
+            ));
+        }
         let desired_count = match (scheduling, input.desired_count) {
             // The number of instances, once the reconciler has counted them.
             (Scheduling::Daemon, _) => 0,
             (Scheduling::Replica, Some(count)) => spec::desired_count(count)?,
+            (Scheduling::Replica, None) if is_external(input) => 0,
             (Scheduling::Replica, None) => {
                 return Err(fault::invalid(
                     "desiredCount is required for services that use the REPLICA scheduling strategy.",
@@ -149,6 +157,8 @@ impl Create {
             propagate_tags: input.propagate_tags.clone().unwrap_or(ecs::PropagateTags::None),
             enable_ecs_managed_tags: input.enable_ecs_managed_tags == Some(true),
             deployments: Vec::new(),
+            external: is_external(input),
+            task_sets: Vec::new(),
             completed_revision: None,
             steady_since: None,
             placement_failed: false,
@@ -179,6 +189,29 @@ impl Create {
             expires_at: self.now.plus_seconds(lifetime),
         };
         txn.require(path.clone(), known.map_or(0, |row| row.revision)).put(path, encode(&record))
+    }
+}
+
+fn is_external(input: &CreateServiceRequest) -> bool {
+    let controller = input.deployment_controller.as_ref().and_then(|controller| controller.r#type.as_ref());
+    controller == Some(&ecs::DeploymentControllerType::External)
+}
+
+/// What belongs on the task sets of a service whose owner drives it.
+fn check_external(input: &CreateServiceRequest) -> Result<(), Fault> {
+    let of_task_sets = [
+        (input.task_definition.is_some(), "taskDefinition"),
+        (input.launch_type.is_some(), "launchType"),
+        (input.capacity_provider_strategy.is_some(), "capacityProviderStrategy"),
+        (input.platform_version.is_some(), "platformVersion"),
+        (input.network_configuration.is_some(), "networkConfiguration"),
+    ];
+    match of_task_sets.iter().find(|(given, _)| *given) {
+        Some((_, member)) => Err(fault::invalid(format!(
+            "{member} cannot be specified for a service that uses the EXTERNAL deployment controller. Specify it when \
+             you create a task set."
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -246,7 +279,6 @@ fn check_supported(input: &CreateServiceRequest) -> Result<(), Fault> {
     let connect = input.service_connect_configuration.as_ref().is_some_and(|connect| connect.enabled == Some(true));
     spec::refuse_first(&[
         (controller == Some(&ecs::DeploymentControllerType::CodeDeploy), "deploymentController 'CODE_DEPLOY'"),
-        (controller == Some(&ecs::DeploymentControllerType::External), "deploymentController 'EXTERNAL'"),
         (any(input.load_balancers.as_ref()), "loadBalancers"),
         (any(input.service_registries.as_ref()), "serviceRegistries"),
         (connect, "serviceConnectConfiguration"),

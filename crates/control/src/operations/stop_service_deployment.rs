@@ -79,6 +79,6 @@ fn plan(
     let txn = deploy::end(txn, view, key, &stopped, how, now);
     let txn = deploy::begin_at(txn, view, key, &mut record, target, ids, now);
     let event = ServiceEvent::RollingBack { deployment: ids.deployment.to_string() };
-    act::tell(&mut record, key, &event, random, now);
+    act::tell(&mut record, key.service.as_str(), &event, random, now);
     Ok(Plan::Commit(txn.put(key.path(), encode(&record)), ()))
 }

@@ -48,6 +48,12 @@ fn plan(
     let row = find::active(view, key)?;
     let mut record = row.record.clone();
     let mut txn = Txn::new().require(key.path(), row.revision);
+    if record.external {
+        check_external(input)?;
+        update_members(&mut record, input, LaunchType::Ec2)?;
+        let plan = (record != row.record).then(|| txn.put(key.path(), encode(&record)));
+        return Ok(plan.map_or(Plan::Done(()), |txn| Plan::Commit(txn, ())));
+    }
 
     let current = record.primary().and_then(|primary| wire::revision(view, key, primary.revision));
     // Written together with the service; without it nothing could be started.
@@ -63,6 +69,24 @@ fn plan(
         return Ok(Plan::Done(()));
     }
     Ok(Plan::Commit(txn.put(key.path(), encode(&record)), ()))
+}
+
+/// What belongs on the task sets of a service whose owner drives it.
+fn check_external(input: &UpdateServiceRequest) -> Result<(), Fault> {
+    let of_task_sets = [
+        (input.task_definition.is_some(), "taskDefinition"),
+        (input.capacity_provider_strategy.is_some(), "capacityProviderStrategy"),
+        (input.platform_version.is_some(), "platformVersion"),
+        (input.network_configuration.is_some(), "networkConfiguration"),
+        (input.deployment_configuration.is_some(), "deploymentConfiguration"),
+        (input.force_new_deployment == Some(true), "forceNewDeployment"),
+    ];
+    match of_task_sets.iter().find(|(given, _)| *given) {
+        Some((_, member)) => Err(fault::invalid(format!(
+            "Unable to update {member} on services with an EXTERNAL deployment controller. Use the task set operations."
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The new revision, when the request asks for a deployment.
@@ -166,7 +190,7 @@ fn check_supported(input: &UpdateServiceRequest) -> Result<(), Fault> {
     let connect = input.service_connect_configuration.as_ref().is_some_and(|connect| connect.enabled == Some(true));
     spec::refuse_first(&[
         (controller == Some(&ecs::DeploymentControllerType::CodeDeploy), "deploymentController 'CODE_DEPLOY'"),
-        (controller == Some(&ecs::DeploymentControllerType::External), "deploymentController 'EXTERNAL'"),
+        (controller == Some(&ecs::DeploymentControllerType::External), "a change of the deploymentController"),
         (any(input.load_balancers.as_ref()), "loadBalancers"),
         (any(input.service_registries.as_ref()), "serviceRegistries"),
         (connect, "serviceConnectConfiguration"),

@@ -17,9 +17,14 @@ use crate::{
     control::Plan,
     fault,
     keys::{self, ServiceKey},
-    launch::{LaunchError, Launched},
-    records::{Scheduling, ServiceRecord, ServiceStatus, encode},
-    services::{act::Act, find, observe, start},
+    launch::{Launch, LaunchError, Launched},
+    records::{Scheduling, ServiceRecord, ServiceStatus, SharedRow, encode},
+    services::{
+        act::{Act, deactivate},
+        find,
+        observe::{self, Unit},
+        start::{self, Starts},
+    },
     view::Change,
 };
 
@@ -74,11 +79,10 @@ impl Reconciler for Services {
 
     async fn reconcile(&self, key: &ServiceKey) -> Result<Wake, Fault> {
         let now = self.control.now();
-        let step = self.step(key, now);
-        match step {
+        match self.step(key, now) {
             Step::Nothing(wake) => Ok(wake),
             Step::Change(txn) => self.commit(txn).await,
-            Step::Start(launch, wake_at) => self.start(key, *launch, wake_at, now).await,
+            Step::Start(starts, wake_at) => self.start(key, starts, wake_at, now).await,
         }
     }
 }
@@ -87,7 +91,7 @@ impl Reconciler for Services {
 enum Step {
     Nothing(Wake),
     Change(Txn),
-    Start(Box<crate::launch::Launch>, Option<Timestamp>),
+    Start(Vec<(Unit, Launch)>, Option<Timestamp>),
 }
 
 impl Services {
@@ -108,30 +112,42 @@ impl Services {
         keys
     }
 
-    /// Observes and decides, on one picture.
+    /// Observes and decides, on one picture. The first unit that changes something is all that a run changes.
     fn step(&self, key: &ServiceKey, now: Timestamp) -> Step {
         let view = self.control.read();
-        let Some(observed) = observe::observe(&view, key, &self.control.settings, now) else {
-            return forget(find::row(&view, key).filter(|row| row.status == ServiceStatus::Inactive), key, now);
-        };
-        let mut plan = plan_service(now, &observed.view);
-        plan.wake_at = plan.wake_at.into_iter().chain(observed.protection_ends_at).min();
-        if let Some(waiting_on) = &plan.waiting_on {
-            tracing::debug!(cluster = %key.cluster, service = %key.service, ?waiting_on, "service is not steady");
+        let Some(row) = find::row(&view, key) else { return Step::Nothing(Wake::OnChange) };
+        match row.status {
+            ServiceStatus::Inactive => return forget(row, key, now),
+            ServiceStatus::Draining if row.external && row.task_sets.is_empty() => {
+                let mut record = row.record.clone();
+                deactivate(&mut record, now);
+                return Step::Change(Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record)));
+            }
+            _ => {}
         }
-        let act = Act::new(&view, key, &observed, &self.control.random, now);
-        if let Some(txn) = act.transaction(&plan.actions) {
-            return Step::Change(txn);
+        let (mut starts, mut wake_at) = (Vec::new(), None::<Timestamp>);
+        for unit in observe::units(row) {
+            let Some(observed) = observe::observe(&view, key, unit, (&self.control.settings, now)) else { continue };
+            let mut plan = plan_service(now, &observed.view);
+            plan.wake_at = plan.wake_at.into_iter().chain(observed.protection_ends_at).min();
+            if let Some(waiting_on) = &plan.waiting_on {
+                tracing::debug!(cluster = %key.cluster, service = %key.service, ?waiting_on, "service is not steady");
+            }
+            let act = Act::new(&view, key, &observed, &self.control.random, now);
+            if let Some(txn) = act.transaction(&plan.actions) {
+                return Step::Change(txn);
+            }
+            let start = plan.actions.iter().find_map(|action| match action {
+                Action::StartTasks { deployment, count } => Some((*deployment, Starts::Anywhere(*count))),
+                Action::StartTasksOn { deployment, instances } => Some((*deployment, Starts::On(instances))),
+                _ => None,
+            });
+            let launch =
+                start.and_then(|(deployment, starts)| start::launch(&view, key, &observed, deployment, starts));
+            starts.extend(launch.map(|launch| (unit, launch)));
+            wake_at = wake_at.into_iter().chain(plan.wake_at).min();
         }
-        let start = plan.actions.iter().find_map(|action| match action {
-            Action::StartTasks { deployment, count } => Some((*deployment, start::Starts::Anywhere(*count))),
-            Action::StartTasksOn { deployment, instances } => Some((*deployment, start::Starts::On(instances))),
-            _ => None,
-        });
-        match start.and_then(|(deployment, starts)| start::launch(&view, key, &observed, deployment, starts)) {
-            Some(launch) => Step::Start(Box::new(launch), plan.wake_at),
-            None => Step::Nothing(Wake::from(plan.wake_at)),
-        }
+        if starts.is_empty() { Step::Nothing(Wake::from(wake_at)) } else { Step::Start(starts, wake_at) }
     }
 
     async fn commit(&self, txn: Txn) -> Result<Wake, Fault> {
@@ -145,31 +161,35 @@ impl Services {
     async fn start(
         &self,
         key: &ServiceKey,
-        launch: crate::launch::Launch,
+        starts: Vec<(Unit, Launch)>,
         wake_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Wake, Fault> {
-        let launched = match self.control.launch(launch).await {
-            Ok(launched) => launched,
-            Err(LaunchError::Overtaken { .. }) => return Ok(Wake::Again),
-            Err(LaunchError::Fault(fault)) => return Err(fault),
-        };
-        self.tell(key, &launched, now).await?;
-        if launched.unplaced > 0 {
-            let retry = now.plus_seconds(PLACEMENT_RETRY_SECONDS);
-            return Ok(Wake::At(wake_at.map_or(retry, |at| at.min(retry))));
+        let mut wake = Wake::Again;
+        for (unit, launch) in starts {
+            let launched = match self.control.launch(launch).await {
+                Ok(launched) => launched,
+                // One launch of a service writes its row: the next one is planned on a newer picture.
+                Err(LaunchError::Overtaken { .. }) => return Ok(Wake::Again),
+                Err(LaunchError::Fault(fault)) => return Err(fault),
+            };
+            self.tell((key, unit), &launched, now).await?;
+            if launched.unplaced > 0 {
+                let retry = now.plus_seconds(PLACEMENT_RETRY_SECONDS);
+                wake = Wake::At(wake_at.map_or(retry, |at| at.min(retry)));
+            }
         }
-        Ok(Wake::Again)
+        Ok(wake)
     }
 
     /// Writes into the service what became of its launch. Lost in a crash, it costs an event and nothing else.
-    async fn tell(&self, key: &ServiceKey, launched: &Launched, now: Timestamp) -> Result<(), Fault> {
+    async fn tell(&self, (key, unit): (&ServiceKey, Unit), launched: &Launched, now: Timestamp) -> Result<(), Fault> {
         let random = &self.control.random;
         self.control
             .transact(|view| {
                 let Some(row) = find::row(view, key) else { return Ok(Plan::Done(())) };
                 let mut record = row.record.clone();
-                if !start::record_outcome(&mut record, key, launched, random, now) {
+                if !start::record_outcome(&mut record, (key, unit), launched, random, now) {
                     return Ok(Plan::Done(()));
                 }
                 let txn = Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record));
@@ -180,10 +200,8 @@ impl Services {
 }
 
 /// Deletes a service that has been INACTIVE for long enough, with its history.
-fn forget(row: Option<&crate::records::SharedRow<ServiceRecord>>, key: &ServiceKey, now: Timestamp) -> Step {
-    let Some((row, at)) = row.and_then(|row| Some((row, observe::forget_at(row)?))) else {
-        return Step::Nothing(Wake::OnChange);
-    };
+fn forget(row: &SharedRow<ServiceRecord>, key: &ServiceKey, now: Timestamp) -> Step {
+    let Some(at) = observe::forget_at(row) else { return Step::Nothing(Wake::OnChange) };
     if at > now {
         return Step::Nothing(Wake::At(at));
     }

@@ -10,7 +10,7 @@ use gantry_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{LaunchType, text};
+use super::{LaunchType, TaskSetRecord, TaskSetStatus, text};
 
 /// A service keeps this many events, newest first.
 pub const SERVICE_EVENTS_MAX: usize = 100;
@@ -88,8 +88,14 @@ pub struct ServiceRecord {
     pub enable_ecs_managed_tags: bool,
     /// As given.
     pub availability_zone_rebalancing: ecs::AvailabilityZoneRebalancing,
-    /// The primary deployment first.
+    /// The primary deployment first; none when the owner drives the service through task sets.
     pub deployments: Vec<DeploymentRecord>,
+    /// The deployment controller is EXTERNAL: there are task sets instead of deployments.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
+    /// The oldest first, at most five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub task_sets: Vec<TaskSetRecord>,
     /// Number of the service revision that was last brought to a steady state: where a rollback goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_revision: Option<u64>,
@@ -114,6 +120,21 @@ impl ServiceRecord {
     /// The newest deployment.
     pub fn primary(&self) -> Option<&DeploymentRecord> {
         self.deployments.first()
+    }
+
+    /// A task set by its id.
+    pub fn task_set(&self, id: DeploymentId) -> Option<&TaskSetRecord> {
+        self.task_sets.iter().find(|set| set.id == id)
+    }
+
+    /// A task set by its id.
+    pub fn task_set_mut(&mut self, id: DeploymentId) -> Option<&mut TaskSetRecord> {
+        self.task_sets.iter_mut().find(|set| set.id == id)
+    }
+
+    /// The task set that serves production traffic.
+    pub fn primary_task_set(&self) -> Option<&TaskSetRecord> {
+        self.task_sets.iter().find(|set| set.status == TaskSetStatus::Primary)
     }
 
     /// Adds a message, and drops the oldest one when there are too many.
@@ -177,17 +198,17 @@ pub struct EventRecord {
     pub message: String,
 }
 
-mod deployment_id {
+pub(super) mod deployment_id {
     use std::borrow::Cow;
 
     use gantry_domain::deployment::DeploymentId;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(id: &DeploymentId, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(id: &DeploymentId, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(id)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeploymentId, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeploymentId, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
         DeploymentId::parse(&text).ok_or_else(|| D::Error::custom("not a deployment id"))
     }
@@ -209,7 +230,7 @@ pub(super) mod rollout_state {
     }
 }
 
-mod failures {
+pub(super) mod failures {
     use gantry_domain::{Timestamp, deployment::Failures};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -221,13 +242,13 @@ mod failures {
         last_at: Option<i64>,
     }
 
-    pub(super) fn serialize<S: Serializer>(failures: &Failures, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(failures: &Failures, serializer: S) -> Result<S::Ok, S::Error> {
         let Failures { failed_tasks, start_failures, early_exits, last_at } = *failures;
         let last_at = last_at.map(Timestamp::as_millis);
         Row { failed_tasks, start_failures, early_exits, last_at }.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Failures, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Failures, D::Error> {
         let Row { failed_tasks, start_failures, early_exits, last_at } = Row::deserialize(deserializer)?;
         let last_at = last_at.map(Timestamp::from_millis);
         Ok(Failures { failed_tasks, start_failures, early_exits, last_at })

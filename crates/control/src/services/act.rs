@@ -14,7 +14,7 @@ use gantry_store::Txn;
 
 use super::{
     deploy::{self, End, NewIds},
-    observe::Observed,
+    observe::{Observed, Unit},
 };
 use crate::{
     Random,
@@ -87,6 +87,9 @@ impl<'a> Act<'a> {
             }
             Action::SetFailures { deployment, failures } => {
                 self.deployment(*deployment, |record| record.failures = *failures);
+                if let Some(set) = self.record.task_set_mut(*deployment) {
+                    set.failures = *failures;
+                }
             }
             Action::StopTask { task, reason } => {
                 let stop = Stop { code: StopCode::ServiceSchedulerInitiated, reason: reason.clone() };
@@ -97,12 +100,12 @@ impl<'a> Act<'a> {
             Action::RemoveDeployment { deployment } => {
                 self.record.deployments.retain(|record| record.id != *deployment);
             }
-            Action::SetSteady { since } => self.record.steady_since = *since,
+            Action::SetSteady { since } => self.set_steady(*since),
             Action::Announce(event) => self.announce(event),
-            Action::Deactivate => {
-                self.record.status = ServiceStatus::Inactive;
-                self.record.deleted_at = Some(self.now);
-            }
+            Action::Deactivate => match self.observed.unit {
+                Unit::Service => deactivate(&mut self.record, self.now),
+                Unit::TaskSet(id) => self.record.task_sets.retain(|set| set.id != id),
+            },
         }
     }
 
@@ -133,6 +136,20 @@ impl<'a> Act<'a> {
         let key = TaskKey { scope: self.key.scope.clone(), cluster: self.key.cluster.clone(), id: task.id };
         let txn = std::mem::take(&mut self.txn);
         self.txn = txn.require(key.path(), task.revision).put(key.path(), encode(record));
+    }
+
+    fn set_steady(&mut self, since: Option<Timestamp>) {
+        match self.observed.unit {
+            Unit::Service => self.record.steady_since = since,
+            Unit::TaskSet(id) => {
+                if let Some(set) = self.record.task_set_mut(id) {
+                    if set.steady_since.is_some() != since.is_some() {
+                        set.stability_at = self.now;
+                    }
+                    set.steady_since = since;
+                }
+            }
+        }
     }
 
     fn deployment(&mut self, id: DeploymentId, change: impl FnOnce(&mut DeploymentRecord)) {
@@ -183,7 +200,8 @@ impl<'a> Act<'a> {
             | ServiceEvent::ProtectedTasks { .. }
             | ServiceEvent::StartImpaired
             | ServiceEvent::NotPlaced(_) => {
-                complain(&mut self.record, self.key, event, self.random, self.now);
+                let name = self.name();
+                complain(&mut self.record, &name, event, self.random, self.now);
             }
             // Said when its stop is, and its stop may have to wait for the next transaction.
             ServiceEvent::FailedContainerHealthChecks { .. } if self.touched >= TASKS_MAX => {}
@@ -196,30 +214,37 @@ impl<'a> Act<'a> {
     }
 
     fn tell(&mut self, event: &ServiceEvent) {
-        tell(&mut self.record, self.key, event, self.random, self.now);
+        let name = self.name();
+        tell(&mut self.record, &name, event, self.random, self.now);
+    }
+
+    fn name(&self) -> String {
+        name_in_events(self.key, self.observed.unit)
     }
 }
 
-/// Adds a message to the service's events.
-pub(crate) fn tell(
-    record: &mut ServiceRecord,
-    key: &ServiceKey,
-    event: &ServiceEvent,
-    random: &Random,
-    now: Timestamp,
-) {
-    record.tell(EventRecord { id: random.uuid(), at: now, message: event.message(key.service.as_str()) });
+/// A deleted service with nothing left is INACTIVE.
+pub(crate) fn deactivate(record: &mut ServiceRecord, now: Timestamp) {
+    record.status = ServiceStatus::Inactive;
+    record.deleted_at = Some(now);
+}
+
+/// Who speaks in an event: the service, or a task set of it.
+pub(crate) fn name_in_events(key: &ServiceKey, unit: Unit) -> String {
+    match unit {
+        Unit::Service => key.service.to_string(),
+        Unit::TaskSet(id) => format!("{}, taskSet {id}", key.service),
+    }
+}
+
+/// Adds a message to the service's events; `name` says who speaks.
+pub(crate) fn tell(record: &mut ServiceRecord, name: &str, event: &ServiceEvent, random: &Random, now: Timestamp) {
+    record.tell(EventRecord { id: random.uuid(), at: now, message: event.message(name) });
 }
 
 /// Adds a message, unless the same was said last and not long ago.
-pub(crate) fn complain(
-    record: &mut ServiceRecord,
-    key: &ServiceKey,
-    event: &ServiceEvent,
-    random: &Random,
-    now: Timestamp,
-) {
-    let message = event.message(key.service.as_str());
+pub(crate) fn complain(record: &mut ServiceRecord, name: &str, event: &ServiceEvent, random: &Random, now: Timestamp) {
+    let message = event.message(name);
     let repeated = record
         .complaint
         .as_ref()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gantry_domain::{
     Timestamp,
-    deployment::DeploymentId,
+    deployment::{DeploymentId, RolloutState},
     reason::StoppedReason,
     service::{DaemonInstance, DeploymentView, End, ScaleInRule, ServiceView, TaskView},
     task::StopCode,
@@ -13,14 +13,33 @@ use gantry_domain::{
 use super::{daemon, deploy, find, wire};
 use crate::{
     keys::ServiceKey,
-    records::{InstanceStatus, LaunchType, Scheduling, ServiceRecord, ServiceStatus, SharedRow, TaskRecord},
+    records::{
+        DeploymentRecord, InstanceStatus, LaunchType, Scheduling, ServiceRecord, ServiceRevisionRecord, ServiceStatus,
+        SharedRow, TaskRecord, TaskSetRecord, TaskSetStatus,
+    },
     settings::Settings,
     view::{EcsView, Phase, TaskRow},
 };
 
+/// What a plan is made for: a service with its deployments, or one task set of a service whose owner drives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Service,
+    TaskSet(DeploymentId),
+}
+
+/// The units of a service.
+pub(crate) fn units(record: &ServiceRecord) -> Vec<Unit> {
+    if record.external {
+        return record.task_sets.iter().map(|set| Unit::TaskSet(set.id)).collect();
+    }
+    vec![Unit::Service]
+}
+
 /// A service with everything a plan is made from, and the rows that acting on the plan must compare with.
 #[derive(Debug)]
 pub(crate) struct Observed {
+    pub(crate) unit: Unit,
     pub(crate) row: SharedRow<ServiceRecord>,
     pub(crate) view: ServiceView,
     /// The rows behind [`ServiceView::tasks`].
@@ -32,74 +51,103 @@ pub(crate) struct Observed {
 }
 
 /// The service, unless it is INACTIVE or does not exist.
-pub(crate) fn observe(view: &EcsView, key: &ServiceKey, settings: &Settings, now: Timestamp) -> Option<Observed> {
+pub(crate) fn observe(
+    view: &EcsView,
+    key: &ServiceKey,
+    unit: Unit,
+    (settings, now): (&Settings, Timestamp),
+) -> Option<Observed> {
     let row = find::row(view, key).filter(|row| row.status != ServiceStatus::Inactive)?.clone();
     let cluster = view.cluster(&key.scope, &key.cluster)?;
     let name = key.service.as_str();
     let tasks = cluster.tasks();
     let alive =
         tasks.of_service(name).into_iter().flat_map(|group| tasks.walk(group, &[Phase::Wanted, Phase::Stopping], None));
-    let own = |task: &Arc<TaskRow>| deployment_of(&row, task).is_some();
-    let (ended, strays): (Vec<_>, Vec<_>) = tasks.uncounted_of_service(name).cloned().partition(own);
-    let tasks: Vec<Arc<TaskRow>> = alive.filter(|task| own(task)).cloned().chain(ended).collect();
-    let rules = Rules::of(&row);
-    let deployments = row.deployments.iter().map(|deployment| DeploymentView {
-        id: deployment.id,
-        has_health_check: has_health_check(view, key, deployment.revision),
-        rollout: deployment.rollout,
-        failures: deployment.failures,
-    });
-    let deployments: Vec<DeploymentView> = deployments.collect();
+    let deployments = deployments(view, key, &row, unit);
     if deployments.is_empty() {
         return None;
     }
+    let own = |task: &Arc<TaskRow>| {
+        deployment_of(task).is_some_and(|id| deployments.iter().any(|deployment| deployment.id == id))
+    };
+    let stray = |task: &&Arc<TaskRow>| {
+        deployment_of(task).is_none_or(|id| {
+            row.task_set(id).is_none() && !row.deployments.iter().any(|deployment| deployment.id == id)
+        })
+    };
+    let strays = tasks.uncounted_of_service(name).filter(stray).cloned().collect();
+    let ended = tasks.uncounted_of_service(name).filter(|task| own(task)).cloned();
+    let tasks: Vec<Arc<TaskRow>> = alive.filter(|task| own(task)).cloned().chain(ended).collect();
+    let rules = Rules::of(&row);
+    let set = match unit {
+        Unit::Service => None,
+        Unit::TaskSet(id) => Some(row.task_set(id)?),
+    };
+    let draining =
+        row.status == ServiceStatus::Draining || set.is_some_and(|set| set.status == TaskSetStatus::Draining);
     let daemon = (row.scheduling == Scheduling::Daemon).then(|| daemon::instances(view, key, &row));
     let active = |instances: &Vec<DaemonInstance>| instances.iter().filter(|instance| instance.active).count();
     let service = ServiceView {
-        desired_count: daemon
-            .as_ref()
-            .map_or(row.desired_count, |daemon| u32::try_from(active(daemon)).unwrap_or(u32::MAX)),
+        desired_count: match (&daemon, set) {
+            (Some(daemon), _) => u32::try_from(active(daemon)).unwrap_or(u32::MAX),
+            (None, Some(set)) => set.computed_desired_count(row.desired_count),
+            (None, None) => row.desired_count,
+        },
         daemon,
-        draining: row.status == ServiceStatus::Draining,
+        draining,
         limits: deploy::limits(&row.deployment_configuration),
-        circuit_breaker: deploy::circuit_breaker(&row.deployment_configuration),
+        circuit_breaker: deploy::circuit_breaker(&row.deployment_configuration).filter(|_| set.is_none()),
         health_check_grace_period_seconds: row.health_check_grace_period_seconds.into(),
         healthy_after_running_ms: i64::try_from(settings.healthy_after_running.as_millis()).unwrap_or(i64::MAX),
-        placement_failed: row.placement_failed,
-        steady_since: row.steady_since,
+        placement_failed: set.map_or(row.placement_failed, |set| set.placement_failed),
+        steady_since: set.map_or(row.steady_since, |set| set.steady_since),
         scale_in: rules.scale_in(),
-        tasks: tasks.iter().filter_map(|task| task_view(view, &row, &rules, task, now)).collect(),
+        tasks: tasks.iter().filter_map(|task| task_view(view, &rules, task, now)).collect(),
         deployments,
     };
     let protection_ends_at = tasks.iter().filter_map(|task| task.protection_at(now)).min();
-    Some(Observed { row, view: service, tasks, strays, protection_ends_at })
+    Some(Observed { unit, row, view: service, tasks, strays, protection_ends_at })
 }
 
-fn deployment_of(service: &ServiceRecord, task: &TaskRecord) -> Option<DeploymentId> {
-    let id = DeploymentId::parse(task.started_by.as_deref()?)?;
-    service.deployments.iter().any(|deployment| deployment.id == id).then_some(id)
+fn deployments(view: &EcsView, key: &ServiceKey, row: &ServiceRecord, unit: Unit) -> Vec<DeploymentView> {
+    let deployment = |deployment: &DeploymentRecord| DeploymentView {
+        id: deployment.id,
+        has_health_check: has_health_check(view, key, wire::revision(view, key, deployment.revision)),
+        rollout: deployment.rollout,
+        failures: deployment.failures,
+    };
+    // A task set is its own only deployment. Nobody waits for it to complete: its owner looks at its stability.
+    let of_set = |set: &TaskSetRecord| DeploymentView {
+        id: set.id,
+        has_health_check: has_health_check(view, key, Some(&set.revision)),
+        rollout: RolloutState::Completed,
+        failures: set.failures,
+    };
+    match unit {
+        Unit::Service => row.deployments.iter().map(deployment).collect(),
+        Unit::TaskSet(id) => row.task_set(id).map(of_set).into_iter().collect(),
+    }
 }
 
-fn has_health_check(view: &EcsView, key: &ServiceKey, revision: u64) -> bool {
-    let definition = wire::revision(view, key, revision)
-        .and_then(|revision| view.namespace(&key.scope)?.task_definition(&revision.task_definition));
+/// The deployment or task set that started a task.
+fn deployment_of(task: &TaskRecord) -> Option<DeploymentId> {
+    DeploymentId::parse(task.started_by.as_deref()?)
+}
+
+fn has_health_check(view: &EcsView, key: &ServiceKey, revision: Option<&ServiceRevisionRecord>) -> bool {
+    let definition =
+        revision.and_then(|revision| view.namespace(&key.scope)?.task_definition(&revision.task_definition));
     let containers = definition.and_then(|row| row.document.container_definitions.as_deref()).unwrap_or_default();
     containers.iter().any(|container| container.essential != Some(false) && container.health_check.is_some())
 }
 
-fn task_view(
-    view: &EcsView,
-    service: &ServiceRecord,
-    rules: &Rules,
-    task: &TaskRow,
-    now: Timestamp,
-) -> Option<TaskView> {
+fn task_view(view: &EcsView, rules: &Rules, task: &TaskRow, now: Timestamp) -> Option<TaskView> {
     let host = task.host.as_ref().and_then(|host| view.host(host));
     let status = host.and_then(|host| host.row.as_ref()).map(|row| row.status);
     let times = &task.life.times;
     Some(TaskView {
         id: task.id.to_string(),
-        deployment: deployment_of(service, task)?,
+        deployment: deployment_of(task)?,
         last_status: task.life.last_status,
         desired_status: task.life.desired_status,
         health: task.health,

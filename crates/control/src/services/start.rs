@@ -10,7 +10,11 @@ use gantry_domain::{
 };
 use gantry_store::Txn;
 
-use super::{act, observe::Observed, wire};
+use super::{
+    act,
+    observe::{Observed, Unit},
+    wire,
+};
 use crate::{
     Random,
     keys::{ClusterKey, ServiceKey},
@@ -38,8 +42,13 @@ pub(crate) fn launch(
     starts: Starts<'_>,
 ) -> Option<Launch> {
     let record = &observed.row.record;
-    let number = record.deployments.iter().find(|other| other.id == deployment)?.revision;
-    let revision = wire::revision(view, key, number)?;
+    let revision = match record.task_set(deployment) {
+        Some(set) => &set.revision,
+        None => {
+            let number = record.deployments.iter().find(|other| other.id == deployment)?.revision;
+            wire::revision(view, key, number)?
+        }
+    };
     let definition = view.namespace(&key.scope)?.task_definition(&revision.task_definition)?;
     let requirements = task_definition::requirements(&definition.document);
     let (target, count) = match starts {
@@ -183,20 +192,32 @@ fn providers(view: &EcsView, key: &ServiceKey, revision: &ServiceRevisionRecord,
 /// Writes what became of a launch into the service. Returns whether that changed anything.
 pub(crate) fn record_outcome(
     record: &mut ServiceRecord,
-    key: &ServiceKey,
+    (key, unit): (&ServiceKey, Unit),
     launched: &Launched,
     random: &Random,
     now: Timestamp,
 ) -> bool {
     let before = record.clone();
+    let name = act::name_in_events(key, unit);
     if !launched.tasks.is_empty() {
         let tasks = launched.tasks.iter().map(ToString::to_string).collect();
-        act::tell(record, key, &ServiceEvent::Started { tasks }, random, now);
+        act::tell(record, &name, &ServiceEvent::Started { tasks }, random, now);
     }
-    record.placement_failed = launched.unplaced > 0;
-    if launched.unplaced > 0 {
-        let trouble = trouble(record.launch_type, launched);
-        act::complain(record, key, &ServiceEvent::NotPlaced(trouble), random, now);
+    let failed = launched.unplaced > 0;
+    let launch_type = match unit {
+        Unit::Service => {
+            record.placement_failed = failed;
+            record.launch_type
+        }
+        Unit::TaskSet(id) => {
+            let Some(set) = record.task_set_mut(id) else { return *record != before };
+            set.placement_failed = failed;
+            set.revision.launch_type
+        }
+    };
+    if failed {
+        let trouble = trouble(launch_type, launched);
+        act::complain(record, &name, &ServiceEvent::NotPlaced(trouble), random, now);
     } else {
         record.complaint = record.complaint.take().filter(|last| !last.message.contains("unable to place a task"));
     }

@@ -1,7 +1,7 @@
 //! How services, their deployments and revisions look on the wire.
 
 use gantry_api::{Timestamp, ecs};
-use gantry_domain::arn::Scope;
+use gantry_domain::{arn::Scope, deployment::DeploymentId};
 
 use crate::{
     keys::ServiceKey,
@@ -53,6 +53,9 @@ pub(crate) fn service(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, 
     let counts = counts.unwrap_or_default();
     let primary = record.primary();
     let current = primary.and_then(|primary| revision(view, key, primary.revision));
+    let current = current.or(record.primary_task_set().map(|set| &set.revision));
+    let controller =
+        if record.external { ecs::DeploymentControllerType::External } else { ecs::DeploymentControllerType::Ecs };
     let launch = current.map(Launch::of).unwrap_or_default();
     let inactive = record.status == ServiceStatus::Inactive;
     let deployments = if inactive { &[] } else { record.deployments.as_slice() };
@@ -65,7 +68,7 @@ pub(crate) fn service(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, 
         current_service_deployment: primary.map(|primary| deployment_arn(key, &primary.service_deployment)),
         current_service_revisions: Some(current_revisions(cluster, key, record, deployments)),
         deployment_configuration: Some(record.deployment_configuration.clone()),
-        deployment_controller: Some(ecs::DeploymentController { r#type: Some(ecs::DeploymentControllerType::Ecs) }),
+        deployment_controller: Some(ecs::DeploymentController { r#type: Some(controller) }),
         deployments: Some(
             deployments.iter().map(|deployment| self::deployment(view, cluster, key, record, deployment)).collect(),
         ),
@@ -93,7 +96,9 @@ pub(crate) fn service(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, 
         status: Some(record.status.as_str().to_owned()),
         tags: with_tags.then(|| tags::wire(&record.tags)),
         task_definition: current.map(|current| key.scope.task_definition_arn(&current.task_definition)),
-        task_sets: Some(Vec::new()),
+        task_sets: Some(
+            record.task_sets.iter().map(|set| super::task_sets::wire(view, key, record, set, false)).collect(),
+        ),
     }
 }
 
@@ -123,14 +128,14 @@ fn events(record: &ServiceRecord) -> Vec<ecs::ServiceEvent> {
 
 /// How a revision's tasks are launched, as services and deployments show it: a strategy hides the launch type.
 #[derive(Default)]
-struct Launch {
-    launch_type: Option<ecs::LaunchType>,
-    strategy: Option<Vec<ecs::CapacityProviderStrategyItem>>,
-    platform_family: Option<String>,
+pub(super) struct Launch {
+    pub(super) launch_type: Option<ecs::LaunchType>,
+    pub(super) strategy: Option<Vec<ecs::CapacityProviderStrategyItem>>,
+    pub(super) platform_family: Option<String>,
 }
 
 impl Launch {
-    fn of(revision: &ServiceRevisionRecord) -> Self {
+    pub(super) fn of(revision: &ServiceRevisionRecord) -> Self {
         let strategy = &revision.capacity_provider_strategy;
         let fargate = revision.launch_type == LaunchType::Fargate;
         Self {
@@ -141,8 +146,8 @@ impl Launch {
     }
 }
 
-fn task_counts(cluster: Option<&ClusterView>, deployment: &DeploymentRecord) -> (Counts, usize) {
-    let group = cluster.and_then(|cluster| cluster.tasks().started_by(&deployment.id.to_string()));
+pub(super) fn task_counts(cluster: Option<&ClusterView>, id: DeploymentId) -> (Counts, usize) {
+    let group = cluster.and_then(|cluster| cluster.tasks().started_by(&id.to_string()));
     group.map(|group| (*group.counts(), group.in_phase(Phase::Wanted).len())).unwrap_or_default()
 }
 
@@ -161,7 +166,7 @@ fn deployment(
 ) -> ecs::Deployment {
     let revision = revision(view, key, deployment.revision);
     let launch = revision.map(Launch::of).unwrap_or_default();
-    let (counts, wanted) = task_counts(cluster, deployment);
+    let (counts, wanted) = task_counts(cluster, deployment.id);
     let primary = record.primary().is_some_and(|primary| primary.id == deployment.id);
     ecs::Deployment {
         id: Some(deployment.id.to_string()),
@@ -191,7 +196,7 @@ fn current_revisions(
     deployments: &[DeploymentRecord],
 ) -> Vec<ecs::ServiceCurrentRevisionSummary> {
     let summary = |deployment: &DeploymentRecord| {
-        let (counts, wanted) = task_counts(cluster, deployment);
+        let (counts, wanted) = task_counts(cluster, deployment.id);
         ecs::ServiceCurrentRevisionSummary {
             arn: Some(revision_arn(key, deployment.revision)),
             requested_task_count: share(record, deployment, wanted),
@@ -286,7 +291,7 @@ fn revision_summary(view: &EcsView, key: &ServiceKey, number: u64) -> ecs::Servi
         if deployment.revision != number {
             continue;
         }
-        let (counts, wanted) = task_counts(cluster, deployment);
+        let (counts, wanted) = task_counts(cluster, deployment.id);
         running += counts.running();
         pending += counts.pending();
         requested = requested.or(service.and_then(|row| share(row, deployment, wanted)));

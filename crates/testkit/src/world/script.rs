@@ -14,9 +14,9 @@ use gantry_domain::{
 use super::{Behaviour, World, agent::FakeAgent, refusal};
 
 /// The words of a command: plain ones, and `name=value`.
-struct Words<'a> {
+pub(super) struct Words<'a> {
     plain: Vec<&'a str>,
-    named: BTreeMap<&'a str, &'a str>,
+    pub(super) named: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Words<'a> {
@@ -33,7 +33,7 @@ impl<'a> Words<'a> {
         Self { plain, named }
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+    pub(super) fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
         self.named.get(name).map(|text| match text.parse() {
             Ok(number) => number,
             Err(_) => panic!("{name}={text} is not a number"),
@@ -44,7 +44,7 @@ impl<'a> Words<'a> {
         self.named.get(name).map(|text| i64::try_from(duration(text).as_millis()).expect("a short time"))
     }
 
-    fn has(&self, word: &str) -> bool {
+    pub(super) fn has(&self, word: &str) -> bool {
         self.plain.contains(&word)
     }
 }
@@ -99,6 +99,10 @@ impl World {
             "service" => self.create_service(argument(1), &words).await,
             "update" => self.update_service(argument(1), &words).await,
             "delete" => self.delete_service(argument(1), &words).await,
+            "task-set" => self.create_task_set(argument(1), argument(2), &words).await,
+            "scale-set" => self.scale_task_set(argument(1), argument(2), &words).await,
+            "primary-set" => self.promote_task_set(argument(1), argument(2)).await,
+            "delete-set" => self.delete_task_set(argument(1), argument(2), &words).await,
             "crash" => {
                 self.crash_after(argument(2).parse().expect("a number of transactions"));
                 String::new()
@@ -241,6 +245,9 @@ impl World {
             cluster: Some(self.cluster.to_string()),
             service_name: Some(name.to_owned()),
             task_definition: words.named.get("task-definition").map(|text| (*text).to_owned()),
+            deployment_controller: words
+                .has("external")
+                .then_some(ecs::DeploymentController { r#type: Some(ecs::DeploymentControllerType::External) }),
             scheduling_strategy: words.has("daemon").then_some(ecs::SchedulingStrategy::Daemon),
             desired_count: words.number("desired").or(Some(1)),
             deployment_configuration: deployment_configuration(words),

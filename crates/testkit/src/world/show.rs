@@ -87,7 +87,7 @@ impl World {
         rows.into_iter().map(|(_, row)| row + "\n").collect()
     }
 
-    fn record(&self, service: &Name) -> Option<ServiceRecord> {
+    pub(super) fn record(&self, service: &Name) -> Option<ServiceRecord> {
         let view = self.control().read();
         view.cluster(&self.scope, &self.cluster)?.services().get(service).map(|row| row.record.clone())
     }
@@ -122,7 +122,7 @@ impl World {
                 self.shorten(&deployment.rollout_reason)
             );
         }
-        shown
+        shown + &self.show_task_sets(&record)
     }
 
     fn show_events(&self, service: &Name) -> String {
