@@ -4,6 +4,10 @@ use gantry_api::{Codec, Fault, OperationInfo, ServiceInfo};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+mod objects;
+
+use objects::Objects;
+
 /// Content type of answers.
 pub const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
@@ -15,11 +19,13 @@ impl Codec for Json<'_> {
     fn decode<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         let body = if self.0.iter().all(u8::is_ascii_whitespace) { b"{}" } else { self.0 };
         let refused = |text: String| Fault::new("SerializationException", 400, text);
-        // serde reads a struct from an array too; the wire knows objects only.
         if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return Err(refused("Start of structure or map found where not expected.".into()));
         }
-        serde_json::from_slice(body).map_err(|error| refused(error.to_string()))
+        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let input = T::deserialize(Objects(&mut deserializer)).map_err(|error| refused(error.to_string()))?;
+        deserializer.end().map_err(|error| refused(error.to_string()))?;
+        Ok(input)
     }
 
     fn encode<T: Serialize>(&self, _: &ServiceInfo, _: &OperationInfo, output: &T) -> Result<Vec<u8>, Fault> {
@@ -56,6 +62,25 @@ mod tests {
         for body in [&b"{"[..], b"[]", b"\xff\xfe", b"{\"maxResults\":\"many\"}", b"{\"maxResults\":1e99}"] {
             let fault = Json(body).decode::<gantry_api::ecs::ListClustersRequest>().expect_err("refused");
             assert_eq!((fault.code, fault.status), ("SerializationException", 400));
+        }
+    }
+
+    #[test]
+    fn a_structure_is_an_object_at_every_depth() {
+        use gantry_api::ecs::RegisterTaskDefinitionRequest as Request;
+        let decode = |body: &str| Json(body.as_bytes()).decode::<Request>();
+        let container = r#"{"name":"a","image":"b","portMappings":[{"containerPort":80}],"dockerLabels":{"k":"v"}}"#;
+        let good = decode(&format!(r#"{{"family":"f","containerDefinitions":[{container}]}}"#)).expect("decodes");
+        let container = &good.container_definitions.expect("has containers")[0];
+        assert_eq!(container.port_mappings.as_ref().expect("has ports")[0].container_port, Some(80));
+        for body in [
+            r#"{"containerDefinitions":[["command"]]}"#,
+            r#"{"containerDefinitions":[[]]}"#,
+            r#"{"containerDefinitions":[{"portMappings":[[80]]}]}"#,
+            r#"{"runtimePlatform":[]}"#,
+            r#"{"family":"f"} x"#,
+        ] {
+            assert_eq!(decode(body).expect_err(body).code, "SerializationException");
         }
     }
 
