@@ -20,6 +20,7 @@ mod health;
 mod host;
 mod images_cleanup;
 mod logs;
+mod memory;
 mod outbox;
 mod ports;
 mod reason;

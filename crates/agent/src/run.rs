@@ -17,6 +17,7 @@ use crate::{
     host::{Dirs, Host, HostParts},
     images_cleanup,
     logs::{LogSink, Logs},
+    memory,
     reason::chain,
     register::{self, Machine},
     registry_access::{OwnRegistry, RegistryAccesses},
@@ -54,6 +55,9 @@ const RETRY_MAX: Duration = Duration::from_secs(15);
 /// How long `stop_tasks_on_shutdown` waits: the longest stop time-out and a little.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(150);
 
+/// By then an agent has registered and connected.
+const STARTUP_TIME: Duration = Duration::from_secs(2);
+
 /// Runs the agent until `shutdown` completes. Tasks are left running, unless the configuration says otherwise.
 ///
 /// # Errors
@@ -90,6 +94,11 @@ pub async fn run(
     let engine = drive(supervisor, inbox);
     let connection = stay_connected(&host, &client, &machine, &orders);
     let cleanup = images_cleanup::run(&host);
+    let release = async {
+        sleep(STARTUP_TIME).await;
+        memory::release_startup_pages();
+        std::future::pending::<()>().await;
+    };
     let leave = async {
         shutdown.await;
         if stop_tasks {
@@ -100,6 +109,7 @@ pub async fn run(
         () = engine => {}
         () = connection => {}
         () = cleanup => {}
+        () = release => {}
         () = leave => info!("agent leaves; containers go on"),
     }
     Ok(())
