@@ -108,8 +108,7 @@ fn programs(root: &Path) -> Result<Vec<(String, PathBuf)>> {
         let name = message["target"]["name"].as_str().unwrap_or_default();
         let kind = message["target"]["kind"][0].as_str().unwrap_or_default();
         match kind {
-            // Networks do not depend on the control groups, and their tests want a machine that has one.
-            "test" if name != "networks" => programs.push((format!("test-{name}"), executable.into())),
+            "test" => programs.push((format!("test-{name}"), executable.into())),
             "example" if name == "shim" => programs.push(("shim".to_string(), executable.into())),
             _ => {}
         }

@@ -104,12 +104,12 @@ async fn removal_leaves_nothing() {
     let instance = Instance::new().await;
     let namespace = instance.bridge("a").await;
     let port = instance.publish("a", &[tcp(0, 80), udp(0, 53)]).await[0];
-    assert!(instance.table().unwrap().contains(&format!("tcp . {port} : {} . 80", v4(&namespace))));
+    assert!(instance.table().unwrap().contains(&format!("6 . {port} : {} . 80", v4(&namespace))));
     let ours: Vec<_> = ports_of(&instance).collect();
     assert_eq!(ours.len(), 1);
     instance.networks().remove("a").await.unwrap();
     instance.networks().remove("a").await.unwrap();
-    assert!(!instance.table().unwrap().contains("tcp . "));
+    assert!(!instance.table().unwrap().contains("6 . "));
     assert!(!namespace.path.exists());
     assert!(TcpListener::bind(("0.0.0.0", port)).is_ok());
     assert!(instance.networks().list().await.unwrap().is_empty());

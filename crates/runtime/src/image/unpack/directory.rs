@@ -149,12 +149,12 @@ impl Writer {
     fn create_hardlink(&mut self, parent: &[u8], name: &[u8], entry: &Entry) -> Result<(), Errno> {
         let target = LayerPath::parse(&entry.link).map_err(|_| Errno::XDEV)?;
         let (target_parent, target_name) = target.split().ok_or(Errno::ISDIR)?;
-        if (target_parent, target_name) == (parent, name) {
-            return Ok(());
-        }
         let from = self.open_inside(target_parent)?;
         if is_directory(&stat(&from, target_name)?) {
             return Err(Errno::ISDIR);
+        }
+        if (target_parent, target_name) == (parent, name) {
+            return Ok(());
         }
         self.replacing(name, |parent| sys::linkat(&from, target_name, parent, name, AtFlags::empty()))
     }

@@ -310,6 +310,13 @@ fn hostile_archives_are_corrupt() {
 }
 
 #[test]
+fn a_link_to_itself_needs_something_to_link_to() {
+    assert!(is_corrupt(&unpack_tar(Tar::default().link(EntryType::Link, "a/b", "a/b"))));
+    let twice = unpack_tar(Tar::default().file("a", "content").link(EntryType::Link, "a", "a"));
+    assert_eq!(fs::read_to_string(twice.root.join("a")).unwrap(), "content");
+}
+
+#[test]
 fn every_compression_is_told_by_its_first_bytes() {
     let tar = Tar::default().file("a", &"text ".repeat(1000)).end();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -368,6 +375,14 @@ fn any_entry() -> impl Strategy<Value = (u8, String, String)> {
     )
 }
 
+/// Makes the header at `start` (if it is one) valid again, so that what was changed in it is read.
+fn repair_checksum(archive: &mut [u8], start: usize) {
+    let Some(block) = archive.get_mut(start..start + 512) else { return };
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
 /// Mode, links, time and content.
 type Seen = (u32, u64, i64, Option<Vec<u8>>);
 
@@ -424,6 +439,34 @@ proptest! {
         beside.sort();
         prop_assert_eq!(beside, ["inside", "victim"]);
         // The same archive as an image.
+        unpack_blob(&bytes, &sha256(&bytes), LIMITS);
+    }
+
+    #[test]
+    fn damaged_archives_are_unpacked_and_written_alike_or_refused(
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>(), any::<bool>()), 1..6),
+        end in any::<proptest::sample::Index>(),
+        cut in proptest::bool::weighted(0.2),
+    ) {
+        let mut bytes = Tar::default()
+            .directory("d/", 0o755)
+            .pax(&[("path", b"d/long"), ("mtime", b"1.5"), ("SCHILY.xattr.user.a", b"b")])
+            .file("short", "content")
+            .link(EntryType::Symlink, "d/link", "../short")
+            .link(EntryType::Link, "hard", "d/long")
+            .file("d/.wh.gone", "")
+            .end();
+        for (place, value, repair) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+            if repair {
+                repair_checksum(&mut bytes, place / 512 * 512);
+            }
+        }
+        if cut {
+            bytes.truncate(end.index(bytes.len()));
+        }
+        // Compares both forms, and panics on anything but "done" and "corrupt".
         unpack_blob(&bytes, &sha256(&bytes), LIMITS);
     }
 }
