@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use gantry_api::Caller;
+use gantry_api::{Caller, PrincipalKind};
 use gantry_domain::arn::Scope;
 use gantry_domain::policy::{Decision, Document, Policies, Request, evaluate};
 use gantry_protocol::principals;
@@ -37,7 +37,7 @@ pub(crate) enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn scope(&self) -> &'a Scope {
+    pub(crate) fn scope(&self) -> &'a Scope {
         match self {
             Self::Registry(scope) | Self::Repositories(scope) => scope,
             Self::Repository(keys) => keys.scope(),
@@ -77,25 +77,23 @@ impl Registry {
         target: Target<'_>,
     ) -> Result<(), RegistryError> {
         let documents = self.resource_policies(target).await?;
-        self.authorize_under(caller, permission, target, &documents).await
+        let root = caller.kind == PrincipalKind::Root && caller.account == target.scope().account;
+        // Nothing but a policy of the resource can deny a root anything.
+        if root && (documents.is_empty() || ALWAYS_OF_ROOT.contains(&permission.action)) {
+            return Ok(());
+        }
+        self.decide(caller, permission, target, &documents).await
     }
 
-    /// The same, were these the policies of the resource.
-    pub(crate) async fn authorize_under(
+    /// The decision, were these the policies of the resource.
+    pub(crate) async fn decide(
         &self,
         caller: &Caller,
         permission: Permission<'_>,
         target: Target<'_>,
         documents: &[Arc<Document>],
     ) -> Result<(), RegistryError> {
-        let scope = target.scope();
         let authority = self.principals.authority(caller);
-        if authority.principal.is_root() && caller.account == scope.account {
-            // Nothing but a policy of the resource can deny a root anything.
-            if documents.is_empty() || ALWAYS_OF_ROOT.contains(&permission.action) {
-                return Ok(());
-            }
-        }
         let mut context = principals::context(caller);
         for (key, value) in permission.keys {
             context.add(key, value.clone());
@@ -112,7 +110,7 @@ impl Registry {
             principal: &authority.principal,
             action: &format!("ecr:{}", permission.action),
             resource: &target.arn(),
-            account: &scope.account,
+            account: &target.scope().account,
             now: self.now(),
             context: &context,
         };
@@ -120,10 +118,5 @@ impl Registry {
             Decision::Allow => Ok(()),
             Decision::Deny(denial) => Err(RegistryError::Denied(denial.sentence(&request))),
         }
-    }
-
-    /// The policies that take part besides the caller's.
-    async fn resource_policies(&self, _target: Target<'_>) -> Result<Vec<Arc<Document>>, RegistryError> {
-        Ok(Vec::new())
     }
 }

@@ -311,6 +311,22 @@ pub enum RegistryError {
     /// Known, but not allowed.
     #[error("{0}")]
     Denied(String),
+    /// No policy is set.
+    #[error(
+        "Repository policy does not exist for the repository with name '{name}' in the registry with id '{registry}'"
+    )]
+    RepositoryPolicyNotFound {
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// No policy is set.
+    #[error("Registry policy does not exist in the registry with id '{registry}'")]
+    RegistryPolicyNotFound {
+        /// The account.
+        registry: String,
+    },
     /// Not an operation of ours.
     #[error("The operation is unsupported.")]
     Unsupported,
@@ -398,6 +414,8 @@ impl RegistryError {
             | Self::UpstreamUnsupported(_)
             | Self::Secret(_)
             | Self::Validation(_)
+            | Self::RepositoryPolicyNotFound { .. }
+            | Self::RegistryPolicyNotFound { .. }
             | Self::TemplateAlreadyExists { .. }
             | Self::ResourceTag(_)
             | Self::ImageAlreadyExists { .. }
@@ -430,6 +448,8 @@ impl RegistryError {
             Self::RepositoryNotFound { .. } => fault::repository_not_found_exception(text),
             Self::RepositoryAlreadyExists { .. } => fault::repository_already_exists_exception(text),
             Self::RepositoryNotEmpty { .. } => fault::repository_not_empty_exception(text),
+            Self::RepositoryPolicyNotFound { .. } => fault::repository_policy_not_found_exception(text),
+            Self::RegistryPolicyNotFound { .. } => fault::registry_policy_not_found_exception(text),
             Self::TemplateNotFound { .. } => fault::template_not_found_exception(text),
             Self::TemplateAlreadyExists { .. } => fault::template_already_exists_exception(text),
             Self::RuleNotFound { .. } => fault::pull_through_cache_rule_not_found_exception(text),

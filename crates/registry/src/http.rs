@@ -68,6 +68,19 @@ impl Call {
         Ok(keys)
     }
 
+    /// The same when either of two permissions will do; a refusal speaks of the first.
+    async fn allow_either(
+        &self,
+        name: &RepositoryName,
+        first: Action,
+        second: Action,
+    ) -> Result<RepositoryKeys, RegistryError> {
+        match self.allow(name, first).await {
+            Err(refused @ RegistryError::Denied(_)) => self.allow(name, second).await.map_err(|_| refused),
+            allowed => allowed,
+        }
+    }
+
     /// The same for a push, which makes the repository when it is missing and a creation template says so.
     async fn allow_push(&self, name: &RepositoryName, action: Action) -> Result<RepositoryKeys, RegistryError> {
         let keys = self.allow(name, action).await?;

@@ -20,6 +20,7 @@ pub mod metadata;
 pub mod mutability;
 pub mod name;
 mod operations;
+pub mod policies;
 pub mod prefix;
 pub mod pull_through;
 pub mod push;

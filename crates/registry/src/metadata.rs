@@ -11,6 +11,8 @@
 //! /ecr/ACCOUNT/REGION/upstream/NAME:TAG              CheckedRow: when the upstream was asked (see `pull_through`)
 //! /ecr/ACCOUNT/REGION/pull-through-rules/PREFIX       RuleRow (see `pull_through`)
 //! /ecr/ACCOUNT/REGION/templates/PREFIX                TemplateRow (see `templates`)
+//! /ecr/ACCOUNT/REGION/policies/NAME:                 PolicyRow: of the repository (see `policies`)
+//! /ecr/ACCOUNT/REGION/registry-policy                PolicyRow: of the registry
 //! /ecr/ACCOUNT/REGION/history/NAME:TAG/NUMBER        HistoryRow: where the tag pointed, see `history`
 //! /ecr/changes/ACCOUNT/REGION/NAME:ID                what the handlers of changes have not all seen, see `changes`
 //! /ecr/holders/DIGEST/ACCOUNT/REGION/NAME            a hint for the collector: this repository may hold DIGEST
@@ -35,8 +37,8 @@ use serde::de::DeserializeOwned;
 
 pub use keys::RepositoryKeys;
 pub(crate) use keys::{
-    CHANGES_PREFIX, change_lane, holders_prefix, parse_change, parse_holder, planned_at, repositories_prefix, rule_key,
-    rules_prefix, template_key, templates_prefix,
+    CHANGES_PREFIX, change_lane, holders_prefix, parse_change, parse_holder, planned_at, registry_policy_key,
+    repositories_prefix, rule_key, rules_prefix, template_key, templates_prefix,
 };
 pub use rows::{ImageRow, LinkRow, ReferrerRow, RepositoryRow, TagRow};
 

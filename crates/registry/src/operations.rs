@@ -12,8 +12,10 @@ mod create_repository;
 mod create_repository_creation_template;
 mod creation_template;
 mod delete_pull_through_cache_rule;
+mod delete_registry_policy;
 mod delete_repository;
 mod delete_repository_creation_template;
+mod delete_repository_policy;
 mod describe_images;
 mod describe_pull_through_cache_rules;
 mod describe_registry;
@@ -21,6 +23,8 @@ mod describe_repositories;
 mod describe_repository_creation_templates;
 mod get_authorization_token;
 mod get_download_url_for_layer;
+mod get_registry_policy;
+mod get_repository_policy;
 mod initiate_layer_upload;
 mod list_images;
 mod list_tags_for_resource;
@@ -28,6 +32,8 @@ mod pull_through_cache_rule;
 mod put_image;
 mod put_image_scanning_configuration;
 mod put_image_tag_mutability;
+mod put_registry_policy;
+mod set_repository_policy;
 mod tag_resource;
 mod untag_resource;
 mod update_pull_through_cache_rule;
@@ -119,6 +125,14 @@ impl Ecr for Registry {
             .await?)
     }
 
+    async fn delete_registry_policy(
+        &self,
+        caller: &Caller,
+        input: DeleteRegistryPolicyRequest,
+    ) -> Result<DeleteRegistryPolicyResponse, Fault> {
+        Ok(delete_registry_policy::run(self, &Request { caller, action: "DeleteRegistryPolicy" }, input).await?)
+    }
+
     async fn delete_repository(
         &self,
         caller: &Caller,
@@ -138,6 +152,14 @@ impl Ecr for Registry {
             input,
         )
         .await?)
+    }
+
+    async fn delete_repository_policy(
+        &self,
+        caller: &Caller,
+        input: DeleteRepositoryPolicyRequest,
+    ) -> Result<DeleteRepositoryPolicyResponse, Fault> {
+        Ok(delete_repository_policy::run(self, &Request { caller, action: "DeleteRepositoryPolicy" }, input).await?)
     }
 
     async fn describe_images(
@@ -206,6 +228,22 @@ impl Ecr for Registry {
         Ok(get_download_url_for_layer::run(self, &Request { caller, action: "GetDownloadUrlForLayer" }, input).await?)
     }
 
+    async fn get_registry_policy(
+        &self,
+        caller: &Caller,
+        input: GetRegistryPolicyRequest,
+    ) -> Result<GetRegistryPolicyResponse, Fault> {
+        Ok(get_registry_policy::run(self, &Request { caller, action: "GetRegistryPolicy" }, input).await?)
+    }
+
+    async fn get_repository_policy(
+        &self,
+        caller: &Caller,
+        input: GetRepositoryPolicyRequest,
+    ) -> Result<GetRepositoryPolicyResponse, Fault> {
+        Ok(get_repository_policy::run(self, &Request { caller, action: "GetRepositoryPolicy" }, input).await?)
+    }
+
     async fn initiate_layer_upload(
         &self,
         caller: &Caller,
@@ -249,6 +287,22 @@ impl Ecr for Registry {
         input: PutImageTagMutabilityRequest,
     ) -> Result<PutImageTagMutabilityResponse, Fault> {
         Ok(put_image_tag_mutability::run(self, &Request { caller, action: "PutImageTagMutability" }, input).await?)
+    }
+
+    async fn put_registry_policy(
+        &self,
+        caller: &Caller,
+        input: PutRegistryPolicyRequest,
+    ) -> Result<PutRegistryPolicyResponse, Fault> {
+        Ok(put_registry_policy::run(self, &Request { caller, action: "PutRegistryPolicy" }, input).await?)
+    }
+
+    async fn set_repository_policy(
+        &self,
+        caller: &Caller,
+        input: SetRepositoryPolicyRequest,
+    ) -> Result<SetRepositoryPolicyResponse, Fault> {
+        Ok(set_repository_policy::run(self, &Request { caller, action: "SetRepositoryPolicy" }, input).await?)
     }
 
     async fn tag_resource(&self, caller: &Caller, input: TagResourceRequest) -> Result<TagResourceResponse, Fault> {

@@ -16,6 +16,7 @@ use crate::blobs::{BlobError, BlobStore, LocalBlobs, LocalLimits};
 use crate::changes::ChangeNumbers;
 use crate::digest::Digest;
 use crate::metadata::Metadata;
+use crate::policies::ReadPolicies;
 use crate::pull_through::secrets::{NoSecrets, Secrets};
 use crate::pull_through::upstreams::{UpstreamConfigs, trusted_hosts};
 use crate::pull_through::{Failures, Flights, ImportResult, RuleCache, UpstreamClient};
@@ -81,6 +82,7 @@ pub struct Registry {
     pub(crate) config: RegistryConfig,
     pub(crate) commits: CommitLocks,
     pub(crate) principals: Arc<dyn Principals>,
+    pub(crate) policies: ReadPolicies,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) change_numbers: ChangeNumbers,
     pub(crate) secrets: Arc<dyn Secrets>,
@@ -110,6 +112,7 @@ impl Registry {
             config,
             commits: CommitLocks::default(),
             principals: Arc::new(Fixed),
+            policies: ReadPolicies::default(),
             events: Arc::new(NoEvents),
             change_numbers: ChangeNumbers::default(),
             secrets: Arc::new(NoSecrets),

@@ -7,13 +7,27 @@ use crate::changes::{Actor, ChangeKind};
 use crate::fault::RegistryError;
 use crate::metadata::{ATTEMPTS_MAX, Read, RepositoryKeys, RepositoryRow, encode};
 use crate::name::RepositoryName;
+use crate::policies::PolicyRow;
 use crate::registry::Registry;
 
 impl Registry {
     /// Makes a repository.
     pub async fn repository_create(&self, keys: &RepositoryKeys, row: &RepositoryRow) -> Result<(), RegistryError> {
+        self.repository_create_with(keys, row, None).await
+    }
+
+    /// The same with a policy, which has been checked.
+    pub(crate) async fn repository_create_with(
+        &self,
+        keys: &RepositoryKeys,
+        row: &RepositoryRow,
+        policy: Option<&str>,
+    ) -> Result<(), RegistryError> {
         let key = keys.repository();
-        let txn = Txn::new().require_absent(&key).put(&key, encode(row));
+        let mut txn = Txn::new().require_absent(&key).put(&key, encode(row));
+        if let Some(text) = policy {
+            txn = txn.put(keys.policy(), encode(&PolicyRow { text: text.to_owned() }));
+        }
         match self.metadata.store.txn(txn).await {
             Ok(_) => Ok(()),
             Err(TxnError::Conflict { .. }) => Err(RegistryError::RepositoryAlreadyExists {

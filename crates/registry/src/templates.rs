@@ -201,7 +201,8 @@ impl Registry {
             Some(template) => template.repository(now_ms),
             None => RepositoryRow { created_at_ms: now_ms, ..RepositoryRow::default() },
         };
-        match self.repository_create(keys, &row).await {
+        let policy = template.and_then(|template| template.repository_policy.as_deref());
+        match self.repository_create_with(keys, &row, policy).await {
             Ok(()) => {
                 tracing::info!(repository = %keys.arn(), template = template.map(|row| &row.prefix), "repository created");
                 Ok(())

@@ -19,7 +19,7 @@ use crate::registry::Registry;
 
 pub(super) async fn get(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<Response, RegistryError> {
     if call.is_head() {
-        let keys = call.allow(name, Action::BatchCheckLayerAvailability).await?;
+        let keys = call.allow_either(name, Action::BatchCheckLayerAvailability, Action::GetDownloadUrlForLayer).await?;
         let size = call.registry.blob_size(&keys, digest).await?;
         let mut response = answer::empty(StatusCode::OK);
         describe(&mut response, digest, size);

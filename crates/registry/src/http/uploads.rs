@@ -114,6 +114,9 @@ pub(super) async fn finish(
     name: &RepositoryName,
     id: &str,
 ) -> Result<Response, RegistryError> {
+    if has_body(&call.head.headers) {
+        call.allow(name, Action::UploadLayerPart).await?;
+    }
     let keys = call.allow(name, Action::CompleteLayerUpload).await?;
     let digest = call.query.get("digest").ok_or_else(|| RegistryError::DigestInvalid(String::new()))?;
     let digest = parse_digest(digest)?;
@@ -190,6 +193,14 @@ async fn receive(mut body: Body, upload: &mut dyn Upload) -> Result<u64, Registr
     }
     metrics::counter!("gantry_registry_blob_bytes_received_total").increment(received);
     Ok(received)
+}
+
+/// Whether the request brings bytes, or may.
+fn has_body(headers: &HeaderMap) -> bool {
+    match answer::content_length(headers) {
+        Some(length) => length > 0,
+        None => headers.contains_key(http::header::TRANSFER_ENCODING),
+    }
 }
 
 /// What `Content-Length` says, if it is there. More than a layer may have is refused before any of it is read.

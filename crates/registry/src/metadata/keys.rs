@@ -44,6 +44,11 @@ impl RepositoryKeys {
         format!("{}{}", repositories_prefix(&self.scope), self.name)
     }
 
+    /// The repository's policy, alone under its prefix.
+    pub(crate) fn policy(&self) -> String {
+        self.prefix("policies")
+    }
+
     pub(crate) fn images(&self) -> String {
         self.prefix("images")
     }
@@ -113,8 +118,9 @@ impl RepositoryKeys {
     }
 
     /// The prefixes of everything that goes with the repository.
-    pub(crate) fn all(&self) -> [String; 7] {
-        ["images", "tags", "blobs", "uses", "referrers", "history", "upstream"].map(|kind| self.prefix(kind))
+    pub(crate) fn all(&self) -> [String; 8] {
+        ["images", "tags", "blobs", "uses", "referrers", "history", "upstream", "policies"]
+            .map(|kind| self.prefix(kind))
     }
 
     fn prefix(&self, kind: &str) -> String {
@@ -132,6 +138,10 @@ pub(crate) fn rules_prefix(scope: &Scope) -> String {
 
 pub(crate) fn rule_key(scope: &Scope, prefix: &RepositoryPrefix) -> String {
     format!("{}{prefix}", rules_prefix(scope))
+}
+
+pub(crate) fn registry_policy_key(scope: &Scope) -> String {
+    format!("/ecr/{}/{}/registry-policy", scope.account, scope.region)
 }
 
 pub(crate) fn templates_prefix(scope: &Scope) -> String {

@@ -39,6 +39,10 @@ pub(super) fn encryption_in(
 /// The text of a policy; an empty one stands for none.
 pub(super) fn policy_in(member: &'static str, text: Option<String>) -> Result<Option<String>, RegistryError> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    if member == "repositoryPolicy" {
+        crate::policies::repository_policy(member, &text)?;
+        return Ok(Some(text));
+    }
     match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text) {
         Ok(_) => Ok(Some(text)),
         Err(_) => Err(RegistryError::Parameter { member, constraint: "Invalid JSON syntax".to_owned() }),

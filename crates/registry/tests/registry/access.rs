@@ -105,7 +105,10 @@ async fn the_services_own_host_name_reaches_its_registry_and_no_other() {
         ("000000000000.dkr.ecr.us-east-1.amazonaws.com", 200),
         ("000000000000.dkr.ecr.us-east-1.amazonaws.com:443", 200),
         ("000000000000.dkr.ecr.eu-west-1.amazonaws.com", 401),
+        ("000000000000.dkr.ecr.us-east-1.localhost:4566", 200),
+        ("000000000000.localhost:4566", 200),
         ("111111111111.dkr.ecr.us-east-1.amazonaws.com", 403),
+        ("111111111111.localhost:4566", 403),
         ("registry.internal:5000", 200),
     ] {
         let answer = world.call("GET", "/v2/app/manifests/v1").header("host", host).send().await;

@@ -519,10 +519,8 @@ async fn parts_but_the_last_have_a_minimum_and_content_its_digest() {
 }
 
 #[tokio::test]
-async fn the_registry_and_what_is_not_there_yet() {
+async fn a_registry_describes_itself() {
     let world = World::new().await;
     let described = call(&world, "DescribeRegistry", json!({})).await;
     assert_eq!(described, json!({"registryId": ACCOUNT, "replicationConfiguration": {"rules": []}}));
-    let policy = json!({"repositoryName": "app", "policyText": "{}"});
-    assert_eq!(refusal(&world, "SetRepositoryPolicy", policy).await.0, "UnsupportedOperationException");
 }

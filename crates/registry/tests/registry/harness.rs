@@ -1,7 +1,8 @@
 //! A registry in a temporary directory, with a clock that tests turn, spoken to through its router.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -12,6 +13,9 @@ use gantry_api::event::{EventSink, NoEvents};
 use gantry_api::{Caller, PrincipalKind};
 use gantry_domain::Timestamp;
 use gantry_domain::arn::Scope;
+use gantry_domain::policy::{Document, Kind};
+use gantry_protocol::fixed::Fixed;
+use gantry_protocol::principals::{Authority, Principals};
 use gantry_registry::digest::Digest;
 use gantry_registry::metadata::{RepositoryKeys, RepositoryRow};
 use gantry_registry::{Clock, Registry, RegistryConfig, http as v2};
@@ -33,6 +37,27 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) now_ms: Arc<AtomicI64>,
     pub(crate) authorization: String,
+    pub(crate) principals: Arc<Known>,
+}
+
+/// Principals of the test's making, beside roots and instances.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<BTreeMap<String, Arc<Document>>>);
+
+impl Known {
+    /// Gives the principal this identity policy and no other.
+    pub(crate) fn grant(&self, arn: &str, policy: &Value) {
+        let document = Document::parse(&policy.to_string(), Kind::Identity).unwrap();
+        self.0.lock().unwrap().insert(arn.to_owned(), Arc::new(document));
+    }
+}
+
+impl Principals for Known {
+    fn authority(&self, caller: &Caller) -> Arc<Authority> {
+        let mut authority = (*Fixed.authority(caller)).clone();
+        authority.policies.identity.extend(self.0.lock().unwrap().get(&caller.principal_arn).cloned());
+        Arc::new(authority)
+    }
 }
 
 impl World {
@@ -76,11 +101,12 @@ impl World {
             let now_ms = Arc::clone(&now_ms);
             move || Timestamp::from_millis(now_ms.load(Ordering::SeqCst))
         });
+        let principals = Arc::new(Known::default());
         let registry = Registry::open(directory.path(), store.clone(), clock, config).unwrap();
-        let registry = registry.with_events(events).into_shared();
+        let registry = registry.with_events(events).with_principals(principals.clone()).into_shared();
         let router = v2::router(Arc::clone(&registry));
         let authorization = authorization(&registry, &caller(PrincipalKind::Root));
-        Self { registry, router, directory, store, now_ms, authorization }
+        Self { registry, router, directory, store, now_ms, authorization, principals }
     }
 
     /// The same data in a new process.
@@ -109,6 +135,11 @@ impl World {
     /// A token for somebody else.
     pub(crate) fn token(&self, account: &str, region: &str, kind: PrincipalKind) -> String {
         authorization(&self.registry, &caller_of(account, region, kind))
+    }
+
+    /// A token of this caller.
+    pub(crate) fn token_of(&self, caller: &Caller) -> String {
+        authorization(&self.registry, caller)
     }
 
     /// A new token for ourselves, after time has passed.

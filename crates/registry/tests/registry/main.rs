@@ -16,6 +16,7 @@ mod interleaved;
 mod lists;
 mod manifests;
 mod memory;
+mod policies;
 mod pull_through;
 mod races;
 mod server;
