@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Push(PushOptions),
     /// Print the logs of a task or of a log group.
     Logs(LogsOptions),
+    /// The advisories that images are scanned against.
+    ScanDb(ScanDbOptions),
     /// Print what happened: pushes, deletions and what else is told as an event.
     Events(EventsOptions),
     /// Images in the registry.
@@ -174,6 +176,38 @@ pub(crate) struct PushOptions {
     pub(crate) entrypoint: Option<String>,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ScanDbOptions {
+    #[command(subcommand)]
+    pub(crate) command: ScanDbCommand,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ScanDbCommand {
+    /// Replace the advisories by those in files; a running Gantry takes notice within seconds
+    Import(ScanDbImportOptions),
+    /// Show what is there
+    Status(ScanDbStatusOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ScanDbImportOptions {
+    /// Advisories in the OSV format: zip archives or JSON files, or directories of both
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(crate) sources: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) status: ScanDbStatusOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ScanDbStatusOptions {
+    /// Data directory of the Gantry [default: /var/lib/gantry]
+    #[arg(long, value_name = "DIR", env = "GANTRY_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
 }
 
 #[derive(Debug, Clone, Args)]

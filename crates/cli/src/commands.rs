@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod image;
 pub(crate) mod logs;
 pub(crate) mod push;
+pub(crate) mod scan_db;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod teardown;

@@ -146,6 +146,31 @@ pub enum RegistryError {
         /// The account.
         registry: String,
     },
+    /// The image was never scanned.
+    #[error(
+        "Image scan does not exist for the image with '{{imageDigest:'{digest}', imageTag:'{tag}'}}' in the repository with name '{name}' in the registry with id '{registry}'"
+    )]
+    ScanNotFound {
+        /// The digest asked for, or `null`.
+        digest: String,
+        /// The tag asked for, or `null`.
+        tag: String,
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// Not the image of a container.
+    #[error("The image with digest '{digest}' has a type that cannot be scanned: '{media_type}'")]
+    UnsupportedImageType {
+        /// The image.
+        digest: Digest,
+        /// What it is.
+        media_type: String,
+    },
+    /// The registry scans by itself.
+    #[error("This feature is disabled")]
+    FeatureDisabled,
     /// The push would change nothing.
     #[error(
         "Image with digest '{digest}' and tag '{tag}' already exists in the repository with name '{name}' in registry with id '{registry}'"
@@ -419,6 +444,9 @@ impl RegistryError {
             | Self::TemplateAlreadyExists { .. }
             | Self::ResourceTag(_)
             | Self::ImageAlreadyExists { .. }
+            | Self::ScanNotFound { .. }
+            | Self::UnsupportedImageType { .. }
+            | Self::FeatureDisabled
             | Self::LayerAlreadyExists { .. } => (400, "UNSUPPORTED"),
             Self::Blobs(_) | Self::Store(_) | Self::Row { .. } => (500, "UNKNOWN"),
         }
@@ -468,6 +496,9 @@ impl RegistryError {
             Self::ManifestUnknown | Self::ImageNotFound { .. } | Self::ReferencedByManifestList { .. } => {
                 fault::image_not_found_exception(text)
             }
+            Self::ScanNotFound { .. } => fault::scan_not_found_exception(text),
+            Self::UnsupportedImageType { .. } => fault::unsupported_image_type_exception(text),
+            Self::FeatureDisabled => fault::validation_exception(text),
             Self::ImageAlreadyExists { .. } => fault::image_already_exists_exception(text),
             Self::TagImmutable { .. } => fault::image_tag_already_exists_exception(text),
             Self::LayersNotFound { .. } | Self::LayerNotFound { .. } | Self::BlobUnknown(_) => {

@@ -27,6 +27,7 @@ pub mod push;
 pub mod push_image;
 mod registry;
 mod repositories;
+pub mod scanning;
 mod sendfile;
 pub mod templates;
 pub mod token;

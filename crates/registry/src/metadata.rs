@@ -15,6 +15,11 @@
 //! /ecr/ACCOUNT/REGION/registry-policy                PolicyRow: of the registry
 //! /ecr/ACCOUNT/REGION/history/NAME:TAG/NUMBER        HistoryRow: where the tag pointed, see `history`
 //! /ecr/changes/ACCOUNT/REGION/NAME:ID                what the handlers of changes have not all seen, see `changes`
+//! /ecr/ACCOUNT/REGION/settings/NAME                 what was configured for the registry, by what it is about
+//! /ecr/scans/ACCOUNT/REGION/NAME:DIGEST              ScanRow: how the scan of an image went
+//! /ecr/scan-queue/ACCOUNT/REGION/NAME:DIGEST         a scan that has not ended
+//! /ecr/findings/…/NAME:DIGEST/ROUND/LAST             findings of a scan, a page at a time, compressed
+//! /ecr/inventories/…/NAME:DIGEST/ROUND/NUMBER        what is installed in an image, in pieces, compressed
 //! /ecr/holders/DIGEST/ACCOUNT/REGION/NAME            a hint for the collector: this repository may hold DIGEST
 //! ```
 //!
@@ -37,8 +42,9 @@ use serde::de::DeserializeOwned;
 
 pub use keys::RepositoryKeys;
 pub(crate) use keys::{
-    CHANGES_PREFIX, change_lane, holders_prefix, parse_change, parse_holder, planned_at, registry_policy_key,
-    repositories_prefix, rule_key, rules_prefix, template_key, templates_prefix,
+    CHANGES_PREFIX, SCAN_QUEUE_PREFIX, SCANS_PREFIX, change_lane, holders_prefix, parse_change, parse_holder,
+    parse_scanned, planned_at, registry_policy_key, repositories_prefix, rule_key, rules_prefix, setting_key,
+    template_key, templates_prefix,
 };
 pub use rows::{ImageRow, LinkRow, ReferrerRow, RepositoryRow, TagRow};
 
@@ -223,7 +229,7 @@ impl Metadata {
     }
 }
 
-fn decode<T: DeserializeOwned>(kv: &KeyValue) -> Result<T, RegistryError> {
+pub(crate) fn decode<T: DeserializeOwned>(kv: &KeyValue) -> Result<T, RegistryError> {
     serde_json::from_slice(&kv.value).map_err(|source| RegistryError::Row { key: kv.key.to_string(), source })
 }
 

@@ -23,7 +23,7 @@ impl Mutability {
 
     /// Whether `tag`, once set, may be moved to another image.
     pub fn allows_moving(self, filters: &[String], tag: &str) -> bool {
-        let matches = || filters.iter().any(|filter| filter_matches(filter, tag));
+        let matches = || filters.iter().any(|filter| wildcard_matches(filter, tag));
         match self {
             Self::Mutable => true,
             Self::Immutable => false,
@@ -34,7 +34,7 @@ impl Mutability {
 }
 
 /// Whether the whole tag matches: `*` stands for any characters, everything else for itself.
-fn filter_matches(filter: &str, tag: &str) -> bool {
+pub(crate) fn wildcard_matches(filter: &str, tag: &str) -> bool {
     let mut pieces = filter.split('*');
     let Some(rest) = tag.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
     let mut rest = rest;
@@ -81,7 +81,7 @@ mod tests {
             ("", "x", false),
         ];
         for (filter, tag, expected) in cases {
-            assert_eq!(filter_matches(filter, tag), expected, "{filter} against {tag}");
+            assert_eq!(wildcard_matches(filter, tag), expected, "{filter} against {tag}");
         }
     }
 

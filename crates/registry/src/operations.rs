@@ -6,6 +6,7 @@
 mod batch_check_layer_availability;
 mod batch_delete_image;
 mod batch_get_image;
+mod batch_get_repository_scanning_configuration;
 mod complete_layer_upload;
 mod create_pull_through_cache_rule;
 mod create_repository;
@@ -16,6 +17,7 @@ mod delete_registry_policy;
 mod delete_repository;
 mod delete_repository_creation_template;
 mod delete_repository_policy;
+mod describe_image_scan_findings;
 mod describe_images;
 mod describe_pull_through_cache_rules;
 mod describe_registry;
@@ -24,6 +26,7 @@ mod describe_repository_creation_templates;
 mod get_authorization_token;
 mod get_download_url_for_layer;
 mod get_registry_policy;
+mod get_registry_scanning_configuration;
 mod get_repository_policy;
 mod initiate_layer_upload;
 mod list_images;
@@ -33,7 +36,9 @@ mod put_image;
 mod put_image_scanning_configuration;
 mod put_image_tag_mutability;
 mod put_registry_policy;
+mod put_registry_scanning_configuration;
 mod set_repository_policy;
+mod start_image_scan;
 mod tag_resource;
 mod untag_resource;
 mod update_pull_through_cache_rule;
@@ -76,6 +81,19 @@ impl Ecr for Registry {
         input: BatchGetImageRequest,
     ) -> Result<BatchGetImageResponse, Fault> {
         Ok(batch_get_image::run(self, &Request { caller, action: "BatchGetImage" }, input).await?)
+    }
+
+    async fn batch_get_repository_scanning_configuration(
+        &self,
+        caller: &Caller,
+        input: BatchGetRepositoryScanningConfigurationRequest,
+    ) -> Result<BatchGetRepositoryScanningConfigurationResponse, Fault> {
+        Ok(batch_get_repository_scanning_configuration::run(
+            self,
+            &Request { caller, action: "BatchGetRepositoryScanningConfiguration" },
+            input,
+        )
+        .await?)
     }
 
     async fn complete_layer_upload(
@@ -162,6 +180,15 @@ impl Ecr for Registry {
         Ok(delete_repository_policy::run(self, &Request { caller, action: "DeleteRepositoryPolicy" }, input).await?)
     }
 
+    async fn describe_image_scan_findings(
+        &self,
+        caller: &Caller,
+        input: DescribeImageScanFindingsRequest,
+    ) -> Result<DescribeImageScanFindingsResponse, Fault> {
+        Ok(describe_image_scan_findings::run(self, &Request { caller, action: "DescribeImageScanFindings" }, input)
+            .await?)
+    }
+
     async fn describe_images(
         &self,
         caller: &Caller,
@@ -236,6 +263,19 @@ impl Ecr for Registry {
         Ok(get_registry_policy::run(self, &Request { caller, action: "GetRegistryPolicy" }, input).await?)
     }
 
+    async fn get_registry_scanning_configuration(
+        &self,
+        caller: &Caller,
+        input: GetRegistryScanningConfigurationRequest,
+    ) -> Result<GetRegistryScanningConfigurationResponse, Fault> {
+        Ok(get_registry_scanning_configuration::run(
+            self,
+            &Request { caller, action: "GetRegistryScanningConfiguration" },
+            input,
+        )
+        .await?)
+    }
+
     async fn get_repository_policy(
         &self,
         caller: &Caller,
@@ -297,12 +337,33 @@ impl Ecr for Registry {
         Ok(put_registry_policy::run(self, &Request { caller, action: "PutRegistryPolicy" }, input).await?)
     }
 
+    async fn put_registry_scanning_configuration(
+        &self,
+        caller: &Caller,
+        input: PutRegistryScanningConfigurationRequest,
+    ) -> Result<PutRegistryScanningConfigurationResponse, Fault> {
+        Ok(put_registry_scanning_configuration::run(
+            self,
+            &Request { caller, action: "PutRegistryScanningConfiguration" },
+            input,
+        )
+        .await?)
+    }
+
     async fn set_repository_policy(
         &self,
         caller: &Caller,
         input: SetRepositoryPolicyRequest,
     ) -> Result<SetRepositoryPolicyResponse, Fault> {
         Ok(set_repository_policy::run(self, &Request { caller, action: "SetRepositoryPolicy" }, input).await?)
+    }
+
+    async fn start_image_scan(
+        &self,
+        caller: &Caller,
+        input: StartImageScanRequest,
+    ) -> Result<StartImageScanResponse, Fault> {
+        Ok(start_image_scan::run(self, &Request { caller, action: "StartImageScan" }, input).await?)
     }
 
     async fn tag_resource(&self, caller: &Caller, input: TagResourceRequest) -> Result<TagResourceResponse, Fault> {

@@ -20,6 +20,7 @@ use crate::policies::ReadPolicies;
 use crate::pull_through::secrets::{NoSecrets, Secrets};
 use crate::pull_through::upstreams::{UpstreamConfigs, trusted_hosts};
 use crate::pull_through::{Failures, Flights, ImportResult, RuleCache, UpstreamClient};
+use crate::scanning::{ScanConfig, Scans};
 use crate::token::TokenKey;
 use crate::verified::VerifiedTokens;
 
@@ -40,6 +41,8 @@ pub struct RegistryConfig {
     pub download_link_lifetime: Duration,
     /// Upstream registries besides those the API names, and how to reach them.
     pub upstreams: UpstreamConfigs,
+    /// How images are scanned.
+    pub scan: ScanConfig,
 }
 
 impl Default for RegistryConfig {
@@ -51,6 +54,7 @@ impl Default for RegistryConfig {
             upload_idle: DAY,
             download_link_lifetime: Duration::from_secs(60 * 60),
             upstreams: UpstreamConfigs::new(),
+            scan: ScanConfig::default(),
         }
     }
 }
@@ -91,6 +95,7 @@ pub struct Registry {
     pub(crate) rule_cache: RuleCache,
     pub(crate) flights: Flights<ImportResult>,
     pub(crate) this: Weak<Self>,
+    pub(crate) scans: Scans,
     clock: Clock,
 }
 
@@ -120,6 +125,7 @@ impl Registry {
             rule_cache: RuleCache::default(),
             flights: Flights::default(),
             this: Weak::new(),
+            scans: Scans::default(),
             clock,
         }
     }

@@ -12,7 +12,7 @@ use gantry_companions::{
 };
 use gantry_control::{Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, reconcile::Reconcilers};
 use gantry_protocol::{endpoint::Endpoint, services};
-use gantry_registry::{Registry, RegistryConfig};
+use gantry_registry::{Registry, RegistryConfig, scanning::ScanConfig};
 use gantry_store::{Embedded, EmbeddedOptions, OpenError, Store};
 use tokio::{
     sync::watch,
@@ -121,6 +121,7 @@ impl Parts {
         let registry_config = RegistryConfig {
             public_endpoint: public_endpoint(config, bound),
             upstreams: config.upstreams.clone(),
+            scan: ScanConfig { database: Some(config.data_dir.join("scan-db")), ..Default::default() },
             ..Default::default()
         };
         let folder = config.data_dir.join("registry");
@@ -168,6 +169,7 @@ impl Background {
         let registry = Arc::clone(&parts.registry);
         tasks.spawn(async move { registry.housekeeping().await });
         tasks.spawn(Arc::clone(&parts.registry).deliver_changes());
+        tasks.spawn(Arc::clone(&parts.registry).scan_images());
         Self { _registry: tasks, _reconcilers: Reconcilers::start(&parts.control) }
     }
 }

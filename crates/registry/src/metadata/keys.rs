@@ -117,10 +117,42 @@ impl RepositoryKeys {
         format!("{CHANGES_PREFIX}{account}/{region}/{}:{revision:016x}{unique:016x}", self.name)
     }
 
+    /// Scans of the repository's images.
+    pub(crate) fn scans(&self) -> String {
+        self.scan_rows("scans")
+    }
+
+    /// The scan of one image.
+    pub(crate) fn scan(&self, digest: &Digest) -> String {
+        format!("{}{digest}", self.scans())
+    }
+
+    /// An image whose scan has not ended.
+    pub(crate) fn scan_queued(&self, digest: &Digest) -> String {
+        format!("{}{digest}", self.scan_rows("scan-queue"))
+    }
+
+    /// Findings, in pages named by the last of each; those of one round go together.
+    pub(crate) fn findings(&self, digest: &Digest, round: u64) -> String {
+        format!("{}{digest}/{round:010}/", self.scan_rows("findings"))
+    }
+
+    /// What is installed in an image, in pieces; those of one round go together.
+    pub(crate) fn inventory(&self, digest: &Digest, round: u64) -> String {
+        format!("{}{digest}/{round:010}/", self.scan_rows("inventories"))
+    }
+
     /// The prefixes of everything that goes with the repository.
-    pub(crate) fn all(&self) -> [String; 8] {
-        ["images", "tags", "blobs", "uses", "referrers", "history", "upstream", "policies"]
-            .map(|kind| self.prefix(kind))
+    pub(crate) fn all(&self) -> Vec<String> {
+        let own = ["images", "tags", "blobs", "uses", "referrers", "history", "upstream", "policies"]
+            .map(|kind| self.prefix(kind));
+        let scans = ["scans", "scan-queue", "findings", "inventories"].map(|kind| self.scan_rows(kind));
+        own.into_iter().chain(scans).collect()
+    }
+
+    /// Rows that are walked through for all registries together.
+    fn scan_rows(&self, kind: &str) -> String {
+        format!("/ecr/{kind}/{}/{}/{}:", self.scope.account, self.scope.region, self.name)
     }
 
     fn prefix(&self, kind: &str) -> String {
@@ -161,6 +193,23 @@ pub(crate) fn parse_holder(rest: &str) -> Option<RepositoryKeys> {
     let mut parts = rest.splitn(3, '/');
     let (account, region, name) = (parts.next()?, parts.next()?, parts.next()?);
     Some(RepositoryKeys::new(&Scope::new(account, region), &name.parse().ok()?))
+}
+
+/// All scans there are.
+pub(crate) const SCANS_PREFIX: &str = "/ecr/scans/";
+/// All scans that have not ended.
+pub(crate) const SCAN_QUEUE_PREFIX: &str = "/ecr/scan-queue/";
+
+/// The image that a row below one of these prefixes speaks of. `rest` is the key after the prefix.
+pub(crate) fn parse_scanned(rest: &str) -> Option<(RepositoryKeys, Digest)> {
+    // A name has no colon, a digest has one.
+    let (repository, digest) = rest.split_once(':')?;
+    Some((parse_holder(repository)?, digest.parse().ok()?))
+}
+
+/// A setting of a registry.
+pub(crate) fn setting_key(scope: &Scope, name: &str) -> String {
+    format!("/ecr/{}/{}/settings/{name}", scope.account, scope.region)
 }
 
 /// Where the changes of all repositories are. They do not go with their repository: its deletion is one of them.

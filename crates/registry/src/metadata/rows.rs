@@ -19,7 +19,7 @@ pub struct RepositoryRow {
     /// The filters of the two modes that take them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mutability_filters: Vec<String>,
-    /// `imageScanningConfiguration.scanOnPush`, kept and returned.
+    /// `imageScanningConfiguration.scanOnPush`: under BASIC, images are scanned when they come.
     #[serde(default)]
     pub scan_on_push: bool,
     /// Resource tags.

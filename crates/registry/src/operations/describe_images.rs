@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::digest::Digest;
 use crate::metadata::ImageRow;
+use crate::scanning::rows::{ScanRow, ScanStatus};
 
 const ROWS_AT_A_TIME: usize = 1000;
 
@@ -27,7 +28,7 @@ pub(super) async fn run(
     let after = pager.after(input.next_token.as_deref()).map_err(wire::bad_token)?;
     let rows = rows(registry, &keys, wanted, after, wire::page_limit(input.max_results)).await?;
     let page = pager.page(rows, |(digest, _)| digest.to_string());
-    let details = page.items.into_iter().map(|(digest, row)| detail(&keys, &digest, row)).collect();
+    let details = details(registry, &keys, page.items).await?;
     Ok(DescribeImagesResponse { image_details: Some(details), next_token: page.next_token })
 }
 
@@ -56,7 +57,7 @@ async fn by_id(
             }
         }
     }
-    Ok(found.into_iter().map(|(digest, row)| detail(keys, &digest, row)).collect())
+    details(registry, keys, found.into_iter().collect()).await
 }
 
 async fn rows(
@@ -78,7 +79,20 @@ async fn rows(
     }
 }
 
-fn detail(keys: &RepositoryKeys, digest: &Digest, row: ImageRow) -> ImageDetail {
+async fn details(
+    registry: &Registry,
+    keys: &RepositoryKeys,
+    images: Vec<(Digest, ImageRow)>,
+) -> Result<Vec<ImageDetail>, RegistryError> {
+    let mut details = Vec::with_capacity(images.len());
+    for (digest, row) in images {
+        let scan = registry.scan_get(keys, &digest).await?;
+        details.push(detail(keys, &digest, row, scan.map(|scan| scan.row)));
+    }
+    Ok(details)
+}
+
+fn detail(keys: &RepositoryKeys, digest: &Digest, row: ImageRow, scan: Option<ScanRow>) -> ImageDetail {
     let tags: Vec<String> = row.tags.into_iter().map(String::from).collect();
     ImageDetail {
         registry_id: Some(keys.scope().account.clone()),
@@ -92,6 +106,16 @@ fn detail(keys: &RepositoryKeys, digest: &Digest, row: ImageRow) -> ImageDetail 
         last_recorded_pull_time: row.pulled_at_ms.map(wire::timestamp),
         subject_manifest_digest: row.subject.map(String::from),
         image_status: Some(ImageStatus::Active),
+        image_scan_status: scan.as_ref().map(|scan| wire::scan_status(scan, false)),
+        image_scan_findings_summary: scan.filter(|scan| scan.completed_at_ms.is_some()).map(summary),
         ..ImageDetail::default()
+    }
+}
+
+fn summary(scan: ScanRow) -> ImageScanFindingsSummary {
+    ImageScanFindingsSummary {
+        image_scan_completed_at: scan.completed_at_ms.map(wire::timestamp),
+        vulnerability_source_updated_at: scan.source_updated_at_ms.map(wire::timestamp),
+        finding_severity_counts: (scan.status == ScanStatus::Complete).then_some(scan.counts),
     }
 }

@@ -1,4 +1,4 @@
-//! `PutImageScanningConfiguration`: kept and returned; there is no scanner yet.
+//! `PutImageScanningConfiguration`: the repository's own switch, which counts while the registry's scan type is BASIC.
 
 use super::*;
 

@@ -13,6 +13,8 @@ use crate::mutability::Mutability;
 use crate::name::{Reference, Tag as ImageTag};
 use crate::pull_through::UpstreamError;
 use crate::registry::Registry;
+use crate::scanning::rows::{self as scanning, ScanRow, ScanningRow, ScanningRule};
+use crate::scanning::rules::Frequency;
 
 /// Page size when the request gives none, for all operations here.
 const PAGE_SIZE_DEFAULT: i32 = 100;
@@ -238,6 +240,67 @@ pub(super) fn is_digest_shaped(text: &str) -> bool {
             && !hex.is_empty()
             && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
     })
+}
+
+/// The one image that an operation is about.
+pub(super) async fn image(
+    registry: &Registry,
+    keys: &RepositoryKeys,
+    id: &ImageIdentifier,
+) -> Result<FoundImage, RegistryError> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
+    match image_by_id(registry, keys, id).await? {
+        Ok(image) => Ok(image),
+        Err(ImageIdError::MissingDigestAndTag) => {
+            let constraint = "both tag and digest cannot be null".to_owned();
+            Err(RegistryError::Parameter { member: "imageId", constraint })
+        }
+        Err(_) => Err(RegistryError::ImageNotFound {
+            digest: text(&id.image_digest),
+            tag: text(&id.image_tag),
+            name: keys.name().to_string(),
+            registry: keys.scope().account.clone(),
+        }),
+    }
+}
+
+/// Where a scan is. A finished one of an image that is scanned on and on is `ACTIVE`.
+pub(super) fn scan_status(scan: &ScanRow, continuous: bool) -> ImageScanStatus {
+    let status = match scan.status {
+        scanning::ScanStatus::InProgress => ScanStatus::InProgress,
+        scanning::ScanStatus::Complete if continuous => ScanStatus::Active,
+        scanning::ScanStatus::Complete => ScanStatus::Complete,
+        scanning::ScanStatus::Failed => ScanStatus::Failed,
+        scanning::ScanStatus::UnsupportedImage => ScanStatus::UnsupportedImage,
+        scanning::ScanStatus::FindingsUnavailable => ScanStatus::FindingsUnavailable,
+        scanning::ScanStatus::ImageSizeExceeded => ScanStatus::ImageSizeExceeded,
+    };
+    let description = Some(scan.description.clone()).filter(|description| !description.is_empty());
+    ImageScanStatus { status: Some(status), description }
+}
+
+/// A registry's configuration, as the wire has it.
+pub(super) fn scanning_out(row: &ScanningRow) -> RegistryScanningConfiguration {
+    let rule = |rule: &ScanningRule| RegistryScanningRule {
+        scan_frequency: Some(scan_frequency(rule.frequency)),
+        repository_filters: Some(scan_filters(&rule.filters)),
+    };
+    RegistryScanningConfiguration {
+        scan_type: Some(if row.enhanced { ScanType::Enhanced } else { ScanType::Basic }),
+        rules: Some(row.rules.iter().map(rule).collect()),
+    }
+}
+
+pub(super) fn scan_frequency(frequency: Frequency) -> ScanFrequency {
+    ScanFrequency::from(frequency.as_str())
+}
+
+pub(super) fn scan_filters(filters: &[String]) -> Vec<ScanningRepositoryFilter> {
+    let filter = |filter: &String| ScanningRepositoryFilter {
+        filter: Some(filter.clone()),
+        filter_type: Some(ScanningRepositoryFilterType::Wildcard),
+    };
+    filters.iter().map(filter).collect()
 }
 
 /// The identifiers of a batch, each once.

@@ -18,7 +18,9 @@ use gantry_protocol::fixed::Fixed;
 use gantry_protocol::principals::{Authority, Principals};
 use gantry_registry::digest::Digest;
 use gantry_registry::metadata::{RepositoryKeys, RepositoryRow};
+use gantry_registry::scanning::ScanConfig;
 use gantry_registry::{Clock, Registry, RegistryConfig, http as v2};
+use gantry_scan::inventory::Limits;
 use gantry_store::{Memory, Store};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -102,6 +104,12 @@ impl World {
             move || Timestamp::from_millis(now_ms.load(Ordering::SeqCst))
         });
         let principals = Arc::new(Known::default());
+        let scan = ScanConfig {
+            database: Some(directory.path().join("scan-db")),
+            limits: Limits { inflated_bytes_max: 8 << 20, ..Limits::default() },
+            ..ScanConfig::default()
+        };
+        let config = RegistryConfig { scan, ..config };
         let registry = Registry::open(directory.path(), store.clone(), clock, config).unwrap();
         let registry = registry.with_events(events).with_principals(principals.clone()).into_shared();
         let router = v2::router(Arc::clone(&registry));

@@ -19,6 +19,7 @@ mod memory;
 mod policies;
 mod pull_through;
 mod races;
+mod scanning;
 mod server;
 mod templates;
 mod uploads;

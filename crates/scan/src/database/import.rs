@@ -257,7 +257,10 @@ impl Import<'_> {
                 advisories += 1;
             }
         }
-        let generation = format!("{now_ms:x}-{:x}", std::process::id());
+        // Two imports of one process can fall into the same millisecond.
+        static IMPORTS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = IMPORTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let generation = format!("{now_ms:x}-{:x}-{number:x}", std::process::id());
         let newest = std::mem::take(&mut self.newest);
         let summary = Summary { format: FORMAT, generation, imported_at_ms: now_ms, newest, advisories, ecosystems };
         let bytes = serde_json::to_vec(&summary).map_err(write)?;

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
+use std::cell::Cell;
+use std::io::{Read, Write};
 
 use super::rpm::tests::header as rpm_header;
 use super::*;
