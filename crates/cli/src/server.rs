@@ -1,12 +1,14 @@
 //! The server: everything behind the one port.
 
 mod door;
+mod facts;
 mod http;
 mod identities;
 pub(crate) mod own;
 mod tls;
 
 pub(crate) use door::{Door, Shutdown};
+pub(crate) use facts::World;
 pub(crate) use http::Site;
 pub(crate) use identities::Identities;
 pub(crate) use own::Own;

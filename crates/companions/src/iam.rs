@@ -15,6 +15,7 @@ mod fault;
 mod groups;
 mod holders;
 mod inline;
+mod instance_role;
 mod keyring;
 mod names;
 mod paging;
@@ -78,6 +79,8 @@ use authorize::Authorities;
 use keyring::Keyring;
 use picture::Picture;
 use sessions::Sessions;
+
+pub use instance_role::INSTANCE_ROLE;
 
 pub(crate) use authorize::AssumableRole;
 pub(crate) use sessions::{Credentials as NewCredentials, Owner};

@@ -6,7 +6,8 @@
 
 mod account_settings;
 mod attributes;
-pub mod clock;
+pub mod authorization;
+mod clock;
 mod clusters;
 mod control;
 pub mod door;

@@ -7,16 +7,21 @@ use std::{
 
 use bytes::Bytes;
 use gantry_api::{Caller, Fault, Origin, ServiceInfo};
-use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, USER_AGENT},
+    request::Parts,
+};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 use tracing::{debug, error};
 
 use crate::{
-    access,
+    access::{Access, Facts},
     identity::Keys,
     json,
+    principals::Principals,
     query::{self, Form},
     route::{self, Target},
     services::{Input, Service},
@@ -42,6 +47,8 @@ pub trait Observer: Send + Sync {
 pub struct Endpoint {
     services: Vec<Arc<dyn Service>>,
     keys: Arc<dyn Keys>,
+    principals: Arc<dyn Principals>,
+    facts: Arc<dyn Facts>,
     signing_keys: SigningKeys,
     observer: Arc<dyn Observer>,
 }
@@ -54,9 +61,35 @@ struct Routed<'a> {
 }
 
 impl Endpoint {
-    /// An endpoint for `services`, believing `keys`.
-    pub fn new(services: Vec<Arc<dyn Service>>, keys: Arc<dyn Keys>, observer: Arc<dyn Observer>) -> Self {
-        Self { services, keys, signing_keys: SigningKeys::default(), observer }
+    /// An endpoint for `services`, believing `keys`, allowing what the policies of `principals` allow.
+    pub fn new(
+        services: Vec<Arc<dyn Service>>,
+        keys: Arc<dyn Keys>,
+        principals: Arc<dyn Principals>,
+        facts: Arc<dyn Facts>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self { services, keys, principals, facts, signing_keys: SigningKeys::default(), observer }
+    }
+
+    fn access(&self) -> Access<'_> {
+        Access { principals: self.principals.as_ref(), facts: self.facts.as_ref() }
+    }
+
+    /// Proves who sent a request to a door of Gantry's own, and that they may do `action` (with its prefix) on the
+    /// resource that `resource` names for them.
+    pub fn admit(
+        &self,
+        parts: &Parts,
+        body: &[u8],
+        service: &ServiceInfo,
+        request_id: &str,
+        action: &str,
+        resource: impl FnOnce(&Caller) -> String,
+    ) -> Result<Caller, Fault> {
+        let caller = self.authenticate(parts, body, service, request_id)?;
+        self.access().authorize_one(&caller, service, action, resource(&caller))?;
+        Ok(caller)
     }
 
     /// Answers an AWS API request. Never fails: every refusal is an answer.
@@ -106,11 +139,11 @@ impl Endpoint {
         let info = routed.service.info();
         let caller = self.authenticate(parts, body, info, request_id)?;
         let operation = operation.ok_or_else(|| route::unknown_operation(info, &routed.operation))?;
-        access::authorize(&caller, info, operation)?;
         let input = match &routed.form {
             Some(form) => Input::Query(form),
             None => Input::Json(body),
         };
+        self.access().authorize(&caller, info, operation, input)?;
         let answered = routed.service.call(&caller, operation, input).await;
         answered.unwrap_or_else(|| Err(route::unknown_operation(info, &routed.operation)))
     }
@@ -136,7 +169,7 @@ impl Endpoint {
             access_key_id: verified.access_key_id,
             request_id: request_id.to_string(),
             session: verified.key.session.clone(),
-            origin: Origin::default(),
+            origin: origin(parts),
         })
     }
 
@@ -177,6 +210,13 @@ impl Endpoint {
         let query = matches!(route::target(&parts.headers), Some(Target::Query));
         query.then(|| self.services.iter().map(|service| service.info()).find(|info| info.query)).flatten()
     }
+}
+
+/// How a request came in: what the connection knows, and who the client says it is.
+fn origin(parts: &Parts) -> Origin {
+    let connection = parts.extensions.get::<Origin>().cloned().unwrap_or_default();
+    let user_agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    Origin { user_agent: user_agent.map(str::to_owned), ..connection }
 }
 
 async fn read_body<B>(parts: &Parts, body: B) -> Result<Bytes, Fault>

@@ -25,7 +25,7 @@ use crate::{
     arguments::ServerOptions,
     config::{Running, ServerConfig},
     observe,
-    server::{Door, Identities, Own, Shutdown, Site, tls_acceptor},
+    server::{Door, Identities, Own, Shutdown, Site, World, tls_acceptor},
 };
 
 /// Runs the server until a signal.
@@ -132,9 +132,10 @@ impl Parts {
             let open = move || Registry::open(&folder, store, clock, registry_config);
             tokio::task::spawn_blocking(open).await?.context("could not open the registry")?
         };
-        let registry = registry.with_events(Arc::new(events.clone()));
         let sealer = Sealer::open(&config.data_dir.join("encryption-key"))?;
         let iam = Iam::open(store.clone(), sealer, clock.clone()).await.context("could not open IAM")?;
+        iam.ensure_instance_role(&config.account).await.context("could not make the instance role")?;
+        let registry = registry.with_events(Arc::new(events.clone())).with_principals(Arc::new(iam.clone()));
         let logs = Logs::open(store.clone(), config.data_dir.join("logs"), clock).await;
         Ok(Self {
             control,
@@ -186,7 +187,13 @@ fn public_endpoint(config: &ServerConfig, bound: SocketAddr) -> String {
 fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> Result<Site> {
     let keys = Arc::new(identities.keys(&config.account, parts.iam.clone()));
     Ok(Site {
-        endpoint: Endpoint::new(parts.services(), keys, Arc::new(observe::RequestMetrics)),
+        endpoint: Endpoint::new(
+            parts.services(),
+            keys,
+            Arc::new(parts.iam.clone()),
+            Arc::new(World { control: parts.control.clone(), iam: parts.iam.clone() }),
+            Arc::new(observe::RequestMetrics),
+        ),
         registry: gantry_registry::http::router(Arc::clone(&parts.registry)),
         own: Own { registry: Arc::clone(&parts.registry), events: parts.events.clone() },
         agents: door::router(AgentDoor::open(parts.control.clone())),

@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Result;
+use gantry_api::Origin;
 use gantry_registry::SendfileStream;
 use hyper::service::service_fn;
 use hyper_util::{
@@ -71,8 +72,8 @@ impl Door {
                 accepted = self.listener.accept() => accepted,
                 _ = shutdown.wait_for(|end| *end) => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, most likely: others need a moment to close theirs.
                     warn!(%error, "could not accept a connection");
@@ -82,7 +83,8 @@ impl Door {
             };
             let (site, tls, watcher) = (Arc::clone(&site), self.tls.clone(), graceful.watcher());
             tokio::spawn(async move {
-                if let Err(error) = connection(stream, tls, site, watcher).await {
+                let origin = Origin { source_ip: Some(peer.ip()), user_agent: None, secure: tls.is_some() };
+                if let Err(error) = connection(stream, tls, site, origin, watcher).await {
                     debug!(error, "connection ended");
                 }
                 drop(permit);
@@ -99,21 +101,22 @@ async fn connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     site: Arc<Site>,
+    origin: Origin,
     watcher: Watcher,
 ) -> Result<(), String> {
     let _ = stream.set_nodelay(true);
     match tls {
         // Blobs go out straight from their files; TLS must see the bytes.
-        None => speak(SendfileStream::new(stream), site, watcher).await,
+        None => speak(SendfileStream::new(stream), site, origin, watcher).await,
         Some(acceptor) => match tokio::time::timeout(HEAD_TIME_MAX, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => speak(stream, site, watcher).await,
+            Ok(Ok(stream)) => speak(stream, site, origin, watcher).await,
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the TLS handshake took too long".into()),
         },
     }
 }
 
-async fn speak<S>(stream: S, site: Arc<Site>, watcher: Watcher) -> Result<(), String>
+async fn speak<S>(stream: S, site: Arc<Site>, origin: Origin, watcher: Watcher) -> Result<(), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -121,7 +124,7 @@ where
     // Without `pipeline_flush`: with it hyper takes a body as fast as it comes, however slowly the client reads.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
-    let service = service_fn(move |request| Arc::clone(&site).handle(request));
+    let service = service_fn(move |request| Arc::clone(&site).handle(request, origin.clone()));
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     watcher.watch(connection.into_owned()).await.map_err(|error| error.to_string())
 }

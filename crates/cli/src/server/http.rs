@@ -5,6 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{body::Body, response::IntoResponse};
 use bytes::Bytes;
 use gantry_api::Fault;
+use gantry_api::{Caller, Origin};
 use gantry_protocol::endpoint::Endpoint;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full, Limited};
@@ -30,7 +31,12 @@ pub(crate) struct Site {
 
 impl Site {
     /// Answers one request.
-    pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    pub(crate) async fn handle(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        origin: Origin,
+    ) -> Result<Response<Body>, Infallible> {
+        request.extensions_mut().insert(origin);
         let path = request.uri().path();
         Ok(match path {
             "/healthz" => text(StatusCode::OK, "application/json", health()),
@@ -61,12 +67,12 @@ impl Site {
         }
     }
 
-    /// An agent's connection: signed like a call of `ecs:Poll`, then handed on with its caller.
+    /// An agent's connection: signed and authorized like a call of `ecs:Poll`, then handed on with its caller.
     async fn agent(&self, request: Request<Incoming>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         let request_id = uuid::Uuid::new_v4().to_string();
-        let service = &gantry_api::ecs::SERVICE;
-        match self.endpoint.authenticate(&parts, b"", service, &request_id) {
+        let instances = |caller: &Caller| caller.arn("ecs", "container-instance/*");
+        match self.endpoint.admit(&parts, b"", &gantry_api::ecs::SERVICE, &request_id, "ecs:Poll", instances) {
             Ok(caller) => {
                 parts.extensions.insert(caller);
                 forward(&self.agents, Request::from_parts(parts, body)).await

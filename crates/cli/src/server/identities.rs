@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::Result;
 use gantry_api::PrincipalKind;
-use gantry_companions::iam::Iam;
+use gantry_companions::iam::{INSTANCE_ROLE, Iam};
 use gantry_protocol::identity::{Key, Keys};
 
 use crate::credentials::{self, AccessKey};
@@ -33,7 +33,7 @@ impl Identities {
             session: None,
         };
         let root = key(&self.root, format!("arn:aws:iam::{account}:root"), PrincipalKind::Root);
-        let session = format!("arn:aws:sts::{account}:assumed-role/ecsInstanceRole/local");
+        let session = format!("arn:aws:sts::{account}:assumed-role/{INSTANCE_ROLE}/local");
         let instance = key(&self.instance, session, PrincipalKind::Instance);
         let own = [(self.root.id.clone(), Arc::new(root)), (self.instance.id.clone(), Arc::new(instance))];
         AllKeys { own: BTreeMap::from(own), iam }

@@ -6,7 +6,7 @@
 use gantry_api::{Caller, Fault, OperationInfo, ServiceInfo, ecr};
 use gantry_companions::events::{EventLog, LoggedEvent};
 use gantry_domain::arn::Scope;
-use gantry_protocol::{access, endpoint::Endpoint};
+use gantry_protocol::endpoint::Endpoint;
 use gantry_registry::{Registry, history::HistoryEntry, metadata::RepositoryKeys};
 use http::request::Parts;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -73,19 +73,18 @@ impl Own {
         request_id: &str,
     ) -> Result<Vec<u8>, Fault> {
         let name = parts.uri.path().strip_prefix("/gantry/").unwrap_or_default();
-        let allow = |service: &'static ServiceInfo, action: &str| -> Result<Caller, Fault> {
-            let caller = endpoint.authenticate(parts, body, service, request_id)?;
-            access::authorize(&caller, service, action)?;
-            Ok(caller)
-        };
         match (parts.method.as_str(), name) {
             ("POST", "events") => {
-                let caller = allow(&GANTRY, "ListEvents")?;
+                let all = |_: &Caller| "*".to_owned();
+                let caller = endpoint.admit(parts, body, &GANTRY, request_id, "gantry:ListEvents", all)?;
                 encode(&self.events(&caller, decode(body)?).await?)
             }
             ("POST", "image-history") => {
-                let caller = allow(&ecr::SERVICE, "DescribeImages")?;
-                encode(&self.history(&caller, decode(body)?).await?)
+                let input: HistoryRequest = decode(body)?;
+                let repository = |caller: &Caller| caller.arn("ecr", &format!("repository/{}", input.repository));
+                let action = "ecr:DescribeImages";
+                let caller = endpoint.admit(parts, body, &ecr::SERVICE, request_id, action, repository)?;
+                encode(&self.history(&caller, input).await?)
             }
             _ => Err(Fault::new("UnknownOperationException", 404, format!("Gantry has no call {name}."))),
         }

@@ -226,3 +226,32 @@ impl Iam {
         self.now() / 1000
     }
 }
+
+/// What the front door asks.
+impl Iam {
+    /// The tags of a user, role or instance profile, or of a customer's policy.
+    pub fn resource_tags(&self, arn: &str) -> BTreeMap<String, String> {
+        let Some((account, resource)) = arn.strip_prefix("arn:aws:iam::").and_then(|rest| rest.split_once(':')) else {
+            return BTreeMap::new();
+        };
+        let name = resource.rsplit('/').next().unwrap_or_default();
+        self.look(account, |picture| match resource.split('/').next().unwrap_or_default() {
+            "user" => picture.user(name).map(|user| user.tags.clone()).unwrap_or_default(),
+            "role" => picture.role(name).map(|role| role.tags.clone()).unwrap_or_default(),
+            "instance-profile" => picture.profile(name).map(|profile| profile.tags.clone()).unwrap_or_default(),
+            "policy" => picture.policy(account, arn).map(|policy| policy.tags.clone()).unwrap_or_default(),
+            _ => BTreeMap::new(),
+        })
+    }
+
+    /// The ARN of a `user`, `group`, `role` or `instance-profile` by its name.
+    pub fn arn_of(&self, account: &str, kind: &str, name: &str) -> Option<String> {
+        self.look(account, |picture| match kind {
+            "user" => picture.user(name).ok().map(|user| user.arn(account)),
+            "group" => picture.group(name).ok().map(|group| group.arn(account)),
+            "role" => picture.role(name).ok().map(|role| role.arn(account)),
+            "instance-profile" => picture.profile(name).ok().map(|profile| profile.arn(account)),
+            _ => None,
+        })
+    }
+}

@@ -54,6 +54,16 @@ impl Form {
         self.children.get(name)?.value.as_deref()
     }
 
+    /// The elements of a top-level list.
+    pub(crate) fn list(&self, name: &str) -> Vec<&Form> {
+        self.children.get(name).map(Self::elements).unwrap_or_default()
+    }
+
+    /// The value of an element that is a text.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.value.as_deref()
+    }
+
     /// Reads a typed input.
     pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
         T::deserialize(Node(self))

@@ -1,0 +1,33 @@
+//! What authorization asks about the world, answered by whose business it is.
+
+use std::collections::BTreeMap;
+
+use gantry_api::Caller;
+use gantry_companions::iam::Iam;
+use gantry_control::Control;
+use gantry_protocol::access::{Facts, TaskDefinition};
+
+/// ECS and IAM.
+pub(crate) struct World {
+    pub(crate) control: Control,
+    pub(crate) iam: Iam,
+}
+
+impl Facts for World {
+    fn tags(&self, arn: &str) -> BTreeMap<String, String> {
+        match arn.split(':').nth(2) {
+            Some("ecs") => self.control.resource_tags(arn),
+            Some("iam") => self.iam.resource_tags(arn),
+            _ => BTreeMap::new(),
+        }
+    }
+
+    fn task_definition(&self, caller: &Caller, reference: &str) -> Option<TaskDefinition> {
+        let (arn, roles) = self.control.task_definition_roles(caller, reference)?;
+        Some(TaskDefinition { arn, roles })
+    }
+
+    fn iam_arn(&self, account: &str, kind: &str, name: &str) -> Option<String> {
+        self.iam.arn_of(account, kind, name)
+    }
+}

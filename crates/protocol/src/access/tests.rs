@@ -1,0 +1,264 @@
+//! What calls are authorized against, and that no operation is left out.
+
+#![allow(clippy::unwrap_used)]
+
+use gantry_domain::policy::{Document, Identity, Kind, Principal, PrincipalPolicies};
+use std::sync::Arc;
+
+use super::*;
+use crate::query::Form;
+
+/// A world with one task definition and one role.
+struct World;
+
+impl Facts for World {
+    fn tags(&self, arn: &str) -> BTreeMap<String, String> {
+        let team = arn.ends_with(":service/prod/web").then(|| ("team".to_owned(), "a".to_owned()));
+        team.into_iter().collect()
+    }
+    fn task_definition(&self, caller: &Caller, reference: &str) -> Option<TaskDefinition> {
+        let arn = caller.arn("ecs", "task-definition/web:3");
+        let roles = vec!["arn:aws:iam::111122223333:role/app".to_owned()];
+        matches!(reference, "web" | "web:3").then_some(TaskDefinition { arn, roles })
+    }
+    fn iam_arn(&self, account: &str, kind: &str, name: &str) -> Option<String> {
+        (name == "deployer").then(|| format!("arn:aws:iam::{account}:{kind}/teams/{name}"))
+    }
+}
+
+fn user() -> Caller {
+    Caller {
+        principal_arn: "arn:aws:iam::111122223333:user/ann".into(),
+        kind: PrincipalKind::User,
+        access_key_id: "AKIAANN".into(),
+        ..Caller::root("111122223333", "us-east-1")
+    }
+}
+
+fn info(service: &str) -> &'static ServiceInfo {
+    match service {
+        "ecs" => &gantry_api::ecs::SERVICE,
+        "logs" => &gantry_api::logs::SERVICE,
+        "iam" => &gantry_api::iam::SERVICE,
+        _ => &gantry_api::sts::SERVICE,
+    }
+}
+
+/// The checks of a call, as `ACTION RESOURCE` with the part of the ARN that differs.
+fn needs(service: &str, operation: &str, input: &str) -> Vec<String> {
+    let form = Form::parse(input.as_bytes()).unwrap();
+    let input = if info(service).query { Input::Query(&form) } else { Input::Json(input.as_bytes()) };
+    let (caller, fields) = (user(), Fields::read(input));
+    let call = Call { caller: &caller, operation, fields: &fields, facts: &World };
+    let short = |arn: &String| {
+        arn.replace("arn:aws:", "").replace("us-east-1:111122223333:", "").replace("iam::111122223333:", "")
+    };
+    let shown = |check: &Check| {
+        format!("{} {}", check.action, check.resources.iter().map(short).collect::<Vec<_>>().join(" or "))
+    };
+    checks_of(&call, info(service)).iter().map(shown).collect()
+}
+
+#[test]
+fn calls_are_authorized_against_what_they_name() {
+    let table: &[(&str, &str, &str, &[&str])] = &[
+        ("ecs", "ListClusters", "{}", &["ecs:ListClusters *"]),
+        ("ecs", "DescribeClusters", "{}", &["ecs:DescribeClusters ecs:cluster/default"]),
+        (
+            "ecs",
+            "DescribeClusters",
+            r#"{"clusters":["a","arn:aws:ecs:us-east-1:111122223333:cluster/b"]}"#,
+            &["ecs:DescribeClusters ecs:cluster/a", "ecs:DescribeClusters ecs:cluster/b"],
+        ),
+        (
+            "ecs",
+            "CreateCluster",
+            r#"{"clusterName":"a","tags":[{"key":"k","value":"v"}]}"#,
+            &["ecs:CreateCluster ecs:cluster/a", "ecs:TagResource ecs:cluster/a"],
+        ),
+        (
+            "ecs",
+            "DescribeServices",
+            r#"{"cluster":"prod","services":["web"]}"#,
+            &["ecs:DescribeServices ecs:service/prod/web"],
+        ),
+        (
+            "ecs",
+            "UpdateService",
+            r#"{"service":"arn:aws:ecs:us-east-1:111122223333:service/other/web"}"#,
+            &["ecs:UpdateService ecs:service/default/web", "ecs:UpdateService ecs:service/other/web"],
+        ),
+        ("ecs", "StopTask", r#"{"cluster":"prod","task":"0123"}"#, &["ecs:StopTask ecs:task/prod/0123"]),
+        ("ecs", "DescribeTasks", r#"{"tasks":[]}"#, &["ecs:DescribeTasks ecs:task/default/*"]),
+        (
+            "ecs",
+            "RunTask",
+            r#"{"taskDefinition":"web"}"#,
+            &["ecs:RunTask ecs:task-definition/web:3", "iam:PassRole role/app"],
+        ),
+        (
+            "ecs",
+            "RunTask",
+            r#"{"taskDefinition":"none","overrides":{"taskRoleArn":"deployer"}}"#,
+            &["ecs:RunTask ecs:task-definition/none", "iam:PassRole role/teams/deployer"],
+        ),
+        (
+            "ecs",
+            "StartTask",
+            r#"{"taskDefinition":"none","tags":[{"key":"k"}]}"#,
+            &["ecs:StartTask ecs:task-definition/none", "ecs:TagResource ecs:task/default/*"],
+        ),
+        (
+            "ecs",
+            "RegisterTaskDefinition",
+            r#"{"family":"web","taskRoleArn":"arn:aws:iam::111122223333:role/x","executionRoleArn":"y"}"#,
+            &["ecs:RegisterTaskDefinition ecs:task-definition/web:*", "iam:PassRole role/x", "iam:PassRole role/y"],
+        ),
+        (
+            "ecs",
+            "CreateService",
+            r#"{"serviceName":"web","taskDefinition":"web:3"}"#,
+            &["ecs:CreateService ecs:service/default/web", "iam:PassRole role/app"],
+        ),
+        (
+            "ecs",
+            "ExecuteCommand",
+            r#"{"task":"0123","container":"c"}"#,
+            &["ecs:ExecuteCommand ecs:task/default/0123", "ecs:ExecuteCommand ecs:cluster/default"],
+        ),
+        (
+            "ecs",
+            "DescribeServiceRevisions",
+            r#"{"serviceRevisionArns":["arn:aws:ecs:us-east-1:111122223333:service-revision/c/s/9"]}"#,
+            &[
+                "ecs:DescribeServiceRevisions ecs:service-revision/c/s/9",
+                "ecs:DescribeServiceRevisions ecs:service/c/s",
+            ],
+        ),
+        // Without what it should name, a call needs its action on everything.
+        ("ecs", "DescribeServices", r#"{"services":[]}"#, &["ecs:DescribeServices *"]),
+        ("ecs", "StopTask", "not json", &["ecs:StopTask *"]),
+        (
+            "logs",
+            "PutLogEvents",
+            r#"{"logGroupName":"g","logStreamName":"s","logEvents":[{"message":1}]}"#,
+            &["logs:PutLogEvents logs:log-group:g:log-stream:s"],
+        ),
+        (
+            "logs",
+            "FilterLogEvents",
+            r#"{"logGroupIdentifier":"arn:aws:logs:us-east-1:111122223333:log-group:g:*"}"#,
+            &["logs:FilterLogEvents logs:log-group:g:* or logs:log-group:g"],
+        ),
+        (
+            "logs",
+            "StartQuery",
+            r#"{"logGroupNames":["a","b"]}"#,
+            &[
+                "logs:StartQuery logs:log-group:a:* or logs:log-group:a",
+                "logs:StartQuery logs:log-group:b:* or logs:log-group:b",
+            ],
+        ),
+        ("iam", "GetRole", "RoleName=deployer", &["iam:GetRole role/teams/deployer"]),
+        ("iam", "CreateRole", "RoleName=x&Path=/a/", &["iam:CreateRole role/a/x"]),
+        ("iam", "AttachRolePolicy", "RoleName=x&PolicyArn=arn:aws:iam::aws:policy/P", &["iam:AttachRolePolicy role/x"]),
+        ("iam", "GetPolicy", "PolicyArn=arn:aws:iam::aws:policy/P", &["iam:GetPolicy iam::aws:policy/P"]),
+        ("iam", "CreateAccessKey", "", &["iam:CreateAccessKey user/ann"]),
+        ("iam", "CreateAccessKey", "UserName=bob", &["iam:CreateAccessKey user/bob"]),
+        ("iam", "AddUserToGroup", "UserName=bob&GroupName=g", &["iam:AddUserToGroup group/g"]),
+        (
+            "iam",
+            "AddRoleToInstanceProfile",
+            "RoleName=r&InstanceProfileName=p",
+            &["iam:AddRoleToInstanceProfile instance-profile/p", "iam:PassRole role/r"],
+        ),
+        ("iam", "ListRoles", "", &["iam:ListRoles *"]),
+        ("sts", "GetAccessKeyInfo", "AccessKeyId=x", &["sts:GetAccessKeyInfo *"]),
+        ("sts", "AssumeRole", "RoleArn=x", &[]),
+    ];
+    for (service, operation, input, expected) in table {
+        assert_eq!(needs(service, operation, input), *expected, "{operation} {input}");
+    }
+}
+
+#[test]
+fn every_operation_needs_a_permission() {
+    let free = ["AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"];
+    for service in ["ecs", "logs", "iam", "sts"] {
+        for operation in info(service).operations {
+            let checks = needs(service, operation.name, "{}");
+            assert_eq!(checks.is_empty(), service == "sts" && free.contains(&operation.name), "{}", operation.name);
+        }
+    }
+}
+
+#[test]
+fn the_table_of_ecs_names_every_operation() {
+    let (caller, fields) = (user(), Fields::read(Input::Json(b"{}")));
+    for operation in gantry_api::ecs::OPERATIONS {
+        let call = Call { caller: &caller, operation: operation.name, fields: &fields, facts: &NoFacts };
+        assert!(ecs::checks(&call).is_some(), "access/ecs.rs does not say what {} needs", operation.name);
+    }
+}
+
+/// A user with one policy.
+struct Ann(PrincipalPolicies);
+
+impl Principals for Ann {
+    fn authority(&self, caller: &Caller) -> Arc<Authority> {
+        let identity = Identity::User { arn: caller.principal_arn.clone(), id: "AIDA".into() };
+        Arc::new(Authority { principal: Principal::new(identity), policies: self.0.clone() })
+    }
+}
+
+fn call(policy: &str, service: &str, operation: &str, input: &str) -> Result<(), String> {
+    let document = Arc::new(Document::parse(policy, Kind::Identity).unwrap());
+    let ann = Ann(PrincipalPolicies { identity: vec![document], ..PrincipalPolicies::default() });
+    let access = Access { principals: &ann, facts: &World };
+    let form = Form::parse(input.as_bytes()).unwrap();
+    let input = if info(service).query { Input::Query(&form) } else { Input::Json(input.as_bytes()) };
+    access
+        .authorize(&user(), info(service), operation, input)
+        .map_err(|fault| format!("{} {} {}", fault.code, fault.status, fault.message))
+}
+
+#[test]
+fn conditions_see_tags_of_the_resource_and_of_the_request() {
+    let by_resource = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecs:*","Resource":"*",
+        "Condition":{"StringEquals":{"aws:ResourceTag/team":"a"}}}}"#;
+    assert_eq!(call(by_resource, "ecs", "DeleteService", r#"{"cluster":"prod","service":"web"}"#), Ok(()));
+    assert!(call(by_resource, "ecs", "DeleteService", r#"{"cluster":"prod","service":"api"}"#).is_err());
+    let by_request = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecs:*","Resource":"*",
+        "Condition":{"StringEquals":{"aws:RequestTag/team":"a"}}}}"#;
+    assert_eq!(call(by_request, "ecs", "CreateCluster", r#"{"tags":[{"key":"team","value":"a"}]}"#), Ok(()));
+    assert!(call(by_request, "ecs", "CreateCluster", r#"{"tags":[{"key":"team","value":"b"}]}"#).is_err());
+}
+
+#[test]
+fn a_role_is_passed_only_to_whom_the_policy_says() {
+    let policy = |service: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"ecs:RunTask","Resource":"*"}},
+            {{"Effect":"Allow","Action":"iam:PassRole","Resource":"*","Condition":{{"StringEquals":{{"iam:PassedToService":"{service}"}}}}}}]}}"#
+        )
+    };
+    let run = r#"{"taskDefinition":"web"}"#;
+    assert_eq!(call(&policy("ecs-tasks.amazonaws.com"), "ecs", "RunTask", run), Ok(()));
+    assert_eq!(
+        call(&policy("ec2.amazonaws.com"), "ecs", "RunTask", run).unwrap_err(),
+        "AccessDeniedException 400 User: arn:aws:iam::111122223333:user/ann is not authorized to perform: iam:PassRole on \
+         resource: arn:aws:iam::111122223333:role/app because no identity-based policy allows the iam:PassRole action"
+    );
+}
+
+#[test]
+fn one_of_several_resources_that_is_denied_denies_the_call() {
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
+        {"Effect":"Deny","Action":"logs:*","Resource":"arn:aws:logs:*:*:log-group:secret"},
+        {"Effect":"Deny","Action":"ecs:*","Resource":"*:service/prod/db"}]}"#;
+    assert_eq!(call(policy, "ecs", "DescribeServices", r#"{"cluster":"prod","services":["web"]}"#), Ok(()));
+    assert!(call(policy, "ecs", "DescribeServices", r#"{"cluster":"prod","services":["web","db"]}"#).is_err());
+    assert_eq!(call(policy, "logs", "DescribeLogStreams", r#"{"logGroupName":"open"}"#), Ok(()));
+    assert!(call(policy, "logs", "DescribeLogStreams", r#"{"logGroupName":"secret"}"#).is_err());
+    assert!(call(policy, "iam", "ListRoles", "").is_ok());
+}
