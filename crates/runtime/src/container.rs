@@ -22,6 +22,7 @@ mod program;
 mod rootfs;
 mod seccomp;
 pub mod shim;
+mod skeleton;
 mod spec;
 mod supervisor;
 mod sys;

@@ -19,6 +19,7 @@ mod netlink;
 mod nftables;
 mod ports;
 mod record;
+mod spares;
 
 pub use self::{linux::LinuxNetworks, names::NetworkOptions, namespace::in_namespace};
 

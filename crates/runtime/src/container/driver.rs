@@ -17,7 +17,7 @@ use super::{
     bundle::{is_alive, wait_for_shim, write_bundle},
     cgroup::{Cgroup, Hierarchies, settings},
     message::{self, ExecPlan, Failure, Reply, Request, Runtime, ShimConfig, State, file},
-    process,
+    process, skeleton,
     zygote_client::{ZygoteClient, read_reply},
 };
 
@@ -67,7 +67,11 @@ impl ShimContainers {
         hierarchies
             .prepare_parent(&options.cgroup_parent)
             .map_err(|error| failure("preparing control groups", &error))?;
+        // Beside the bundles, among which it would be taken for one.
+        let skeletons = root.with_file_name("skeletons");
+        skeleton::make(&skeletons).map_err(|error| failure("making the skeleton of a root filesystem", &error))?;
         let zygote = ZygoteClient::open(ShimConfig {
+            skeletons,
             runtime: options.runtime.clone(),
             program: options.program.clone(),
             shim_cgroup: format!("{}/shims", options.cgroup_parent),

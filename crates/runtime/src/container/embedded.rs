@@ -27,7 +27,7 @@ use super::{
     process,
     program::{self, Program},
     spec, sys,
-    zygote::{self, CompiledFilters, Inheritance, filter_for},
+    zygote::{self, Inheritance, filter_for},
 };
 
 pub(super) mod empty;
@@ -128,7 +128,7 @@ fn become_program(
         std::process::exit(1);
     }
     let (report, console, empty) = (sys::inherited(REPORT), sys::inherited(CONSOLE), sys::inherited(EMPTY));
-    let failure = match prepare(spec, cgroup, &inheritance.filters, &report, &console, empty) {
+    let failure = match prepare(spec, cgroup, inheritance, &report, &console, empty) {
         Ok(program) => program.execute(),
         Err(failure) => failure,
     };
@@ -158,7 +158,7 @@ fn arrange_descriptors(stdio: &Stdio, ours: [&OwnedFd; 3]) -> std::io::Result<()
 fn prepare(
     spec: &ContainerSpec,
     cgroup: &Cgroup,
-    filters: &CompiledFilters,
+    inheritance: &Inheritance,
     report: &OwnedFd,
     console: &OwnedFd,
     empty: OwnedFd,
@@ -174,8 +174,8 @@ fn prepare(
     facts::check_sysctls(spec)?;
     spec::check_ulimits(spec)?;
     let capabilities = spec::capabilities::capabilities(spec, &facts::available_capabilities())?;
-    let filter = filter_for(spec, &capabilities, filters)?;
-    let parts = Parts::collect(spec, cgroup)?;
+    let filter = filter_for(spec, &capabilities, &inheritance.filters)?;
+    let parts = Parts::collect(spec, cgroup, &inheritance.config.skeletons)?;
     enter_namespaces(spec)?;
     let root = parts.enter(empty)?;
     let identity = facts::identity(&spec.user, root.as_fd())?;

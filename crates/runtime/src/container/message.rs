@@ -27,6 +27,8 @@ pub(super) struct ShimConfig {
     pub(super) runtime: Runtime,
     /// The shim program, as a file of the host.
     pub(super) program: PathBuf,
+    /// Where the layers of `skeleton.rs` are.
+    pub(super) skeletons: PathBuf,
     /// Cgroup of the shims themselves, below every hierarchy's mount point.
     pub(super) shim_cgroup: String,
 }

@@ -168,4 +168,4 @@ fn namespaces(spec: &ContainerSpec) -> Vec<Value> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

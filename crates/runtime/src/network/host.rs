@@ -24,6 +24,7 @@ use super::{
     nftables::{Forward, Table},
     ports::Ports,
     record::{Attachment, Port, Record, Records},
+    spares::Spares,
 };
 
 /// Docker may be started after us, so its chains are looked for now and then.
@@ -38,6 +39,7 @@ pub(super) struct Host {
     route: Mutex<Option<Netlink>>,
     table: Mutex<Table>,
     firewall_checked: Mutex<Instant>,
+    spares: Spares,
 }
 
 struct State {
@@ -82,6 +84,7 @@ impl Host {
             table: Mutex::new(Table::new(&options.table)),
             route: Mutex::new(None),
             firewall_checked: Mutex::new(Instant::now()),
+            spares: Spares::new(),
             records,
             names,
             options,
@@ -189,7 +192,7 @@ impl Host {
     }
 
     fn make_namespace(&self, record: &Record, path: &Path) -> Result<(), NetworkError> {
-        let mut namespace = Namespace::create().map_err(kernel("create a network namespace"))?;
+        let mut namespace = self.spares.take().map_err(kernel("create a network namespace"))?;
         let endpoint = record.attachment.as_ref().map(|_| TASK_ENDPOINT);
         link::loopback_up(&mut namespace.netlink, endpoint).map_err(kernel("bring up the loopback interface"))?;
         if let Some(attachment) = &record.attachment {

@@ -114,16 +114,6 @@ async fn nothing_is_mounted_over_the_kernels_files() {
 }
 
 #[tokio::test]
-async fn an_image_whose_proc_is_a_link_does_not_start() {
-    let fixture = Fixture::new();
-    let image = fixture.directory.path().join("image");
-    std::fs::remove_dir(image.join("proc")).unwrap();
-    std::os::unix::fs::symlink("/tmp", image.join("proc")).unwrap();
-    refused(&fixture, &fixture.spec(&["true"])).await;
-    fixture.clean_up().await;
-}
-
-#[tokio::test]
 async fn a_working_directory_cannot_be_a_descriptor_of_the_host() {
     let fixture = Fixture::new();
     for number in 0..16 {

@@ -304,6 +304,23 @@ async fn links_of_the_image_lead_no_mount_out_of_it() {
 }
 
 #[tokio::test]
+async fn an_image_cannot_say_where_the_kernels_files_appear() {
+    let fixture = Fixture::new();
+    let image = fixture.directory.path().join("image");
+    for name in ["proc", "sys", "dev"] {
+        fs::remove_dir(image.join(name)).unwrap();
+        std::os::unix::fs::symlink("/tmp", image.join(name)).unwrap();
+    }
+    let output = fixture.output("cat /proc/$$/comm; ls -d /sys/kernel; ls /dev/null; ls /tmp").await;
+    assert_eq!(output, "sh\n/sys/kernel\n/dev/null\n");
+    for name in ["proc", "sys", "dev"] {
+        fs::remove_file(image.join(name)).unwrap();
+    }
+    assert_eq!(fixture.output("cat /proc/$$/comm; true").await.lines().last(), Some("sh"), "nor whether they do");
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
 async fn the_host_is_nowhere_to_be_seen() {
     let fixture = Fixture::new();
     let host = fixture.directory.path().join("secret");

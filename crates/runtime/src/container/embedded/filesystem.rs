@@ -18,7 +18,7 @@ use super::{
         cgroup::{Cgroup, Version},
         facts,
         message::Failure,
-        rootfs,
+        rootfs, skeleton,
         spec::{
             MASKED_PATHS, READONLY_PATHS,
             devices::{DeviceKind, DeviceNode},
@@ -74,7 +74,7 @@ enum Part {
 
 impl Parts {
     /// Collects them, while the host's files are still there to be seen.
-    pub(super) fn collect(spec: &ContainerSpec, cgroup: &Cgroup) -> Result<Self, Failure> {
+    pub(super) fn collect(spec: &ContainerSpec, cgroup: &Cgroup, skeletons: &Path) -> Result<Self, Failure> {
         let devices = facts::devices(spec)?;
         let mut shared_shm = facts::shared_shm(spec)?;
         let facts = MountFacts { shared_shm: None, host_has_mqueue: facts::host_has_mqueue() };
@@ -96,7 +96,9 @@ impl Parts {
             };
             entries.push((entry, part));
         }
-        let root = rootfs::detached_root(&spec.rootfs)?;
+        let mut rootfs = spec.rootfs.clone();
+        rootfs.lower_dirs.insert(0, skeleton::layer(skeletons, spec));
+        let root = rootfs::detached_root(&rootfs)?;
         Ok(Self { root, entries, devices })
     }
 
