@@ -22,6 +22,9 @@ pub(crate) enum Command {
     Agent(AgentOptions),
     /// Print shell exports that point the AWS CLI and SDKs at a running Gantry.
     Env(EnvOptions),
+    /// Accounts beside the server's own.
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// Clusters, services and tasks at a glance.
     Status(ClientOptions),
     /// Put an image into the registry without any other tool.
@@ -135,8 +138,37 @@ pub(crate) struct TeardownOptions {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EnvOptions {
+    /// The root of this account, made with `gantry account create` [default: the server's own]
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<String>,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Make an account with a root access key; a running Gantry accepts it at once.
+    Create(AccountCreateOptions),
+    /// List the accounts.
+    List(AccountListOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AccountCreateOptions {
+    /// Twelve digits
+    pub(crate) account: String,
+    /// Data directory of the Gantry [default: /var/lib/gantry]
+    #[arg(long, value_name = "DIR", env = "GANTRY_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AccountListOptions {
+    /// Data directory of the Gantry [default: /var/lib/gantry]
+    #[arg(long, value_name = "DIR", env = "GANTRY_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
 }
 
 /// How a command finds the server.

@@ -1,5 +1,6 @@
 //! The operator's commands, one file each. Data goes to standard output, talk to standard error.
 
+pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod env;
 pub(crate) mod events;

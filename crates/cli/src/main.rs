@@ -1,5 +1,6 @@
 //! The `gantry` program: thin mains of every role and the operator's commands.
 
+mod accounts;
 mod arguments;
 mod client;
 mod commands;
@@ -41,6 +42,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Server(options) => commands::serve::run(options).await,
         Command::Agent(options) => commands::agent::run(options).await,
         Command::Env(options) => commands::env::run(&options),
+        Command::Account(command) => commands::account::run(&command),
         Command::Status(options) => commands::status::run(&options).await,
         Command::Push(options) => commands::push::run(options).await,
         Command::ScanDb(options) => commands::scan_db::run(options).await,

@@ -5,6 +5,7 @@ use std::{path::Path, process::ExitCode};
 use anyhow::Result;
 
 use crate::{
+    accounts,
     arguments::{EnvOptions, Output},
     client::Client,
     config::{DEFAULT_DATA_DIR, Running},
@@ -14,11 +15,14 @@ use crate::{
 pub(crate) fn run(options: &EnvOptions) -> Result<ExitCode> {
     let client = Client::new(&options.client)?;
     let data_dir = options.client.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
-    let account = Running::read(data_dir).map(|running| running.account).unwrap_or_default();
+    let (account, key) = match &options.account {
+        Some(account) => (account.clone(), accounts::root_key(data_dir, account)?),
+        None => (Running::read(data_dir).map(|running| running.account).unwrap_or_default(), client.key.clone()),
+    };
     let pairs = [
         ("AWS_ENDPOINT_URL", client.endpoint.as_str()),
-        ("AWS_ACCESS_KEY_ID", client.key.id.as_str()),
-        ("AWS_SECRET_ACCESS_KEY", client.key.secret.as_str()),
+        ("AWS_ACCESS_KEY_ID", key.id.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret.as_str()),
         ("AWS_REGION", client.region.as_str()),
         ("AWS_DEFAULT_REGION", client.region.as_str()),
         ("AWS_ACCOUNT_ID", account.as_str()),
