@@ -1,8 +1,11 @@
 """IAM and STS as clients see them: who may do what, by whose policies, decided at once."""
 
 import json
+import urllib.error
+import urllib.request
 
 import boto3
+import botocore
 import botocore.config
 import pytest
 from botocore.exceptions import ClientError
@@ -314,6 +317,38 @@ def test_the_aws_cli_manages_users_and_roles(server):
     assert aws("sts", "get-caller-identity")["Arn"].endswith(":root")
     aws("iam", "create-service-linked-role", "--aws-service-name", "ecs.amazonaws.com")
     assert aws("iam", "get-role", "--role-name", "ecsInstanceRole")["Role"]["Path"] == "/"
+
+
+
+def test_a_registry_token_gives_what_its_holder_may_do_now(server, iam, user):
+    root = server.client("ecr")
+    root.create_repository(repositoryName="pulled")
+    repository = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/pulled"
+    mia = user("mia", allow("ecr:GetAuthorizationToken"), allow(["ecr:BatchGetImage", "ecr:ListImages"], repository))
+    token = mia.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
+
+    def status(method, path):
+        request = urllib.request.Request(
+            f"{server.url}/v2/{path}", method=method, headers={"Authorization": f"Basic {token}"})
+        try:
+            return urllib.request.urlopen(request, timeout=10).status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert status("GET", "pulled/tags/list") == 200
+    assert status("GET", "pulled/manifests/none") == 404
+    assert status("POST", "pulled/blobs/uploads/") == 403
+    assert status("GET", "other/tags/list") == 403
+    iam.delete_user_policy(UserName="mia", PolicyName="inline")
+    assert status("GET", "pulled/tags/list") == 403
+
+
+def test_web_identities_are_refused_by_the_name_of_their_issuer(server):
+    client = server.client("sts", config=botocore.config.Config(signature_version=botocore.UNSIGNED))
+    token = "e30.eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUifQ.AAAA"
+    with pytest.raises(ClientError, match="No OpenIDConnect provider found in your account for https://id.example"):
+        client.assume_role_with_web_identity(
+            RoleArn=f"arn:aws:iam::{ACCOUNT}:role/any", RoleSessionName="s1", WebIdentityToken=token)
 
 
 def test_identities_survive_a_restart_and_secrets_are_not_readable_on_disk(server, iam, user):

@@ -6,10 +6,12 @@
 mod assume_role;
 mod fault;
 mod session_token;
+mod web_identity;
 
 use gantry_api::sts::{
-    self, AssumeRoleRequest, AssumeRoleResponse, Credentials, GetAccessKeyInfoRequest, GetAccessKeyInfoResponse,
-    GetCallerIdentityRequest, GetCallerIdentityResponse, GetSessionTokenRequest, GetSessionTokenResponse,
+    self, AssumeRoleRequest, AssumeRoleResponse, AssumeRoleWithWebIdentityRequest, AssumeRoleWithWebIdentityResponse,
+    Credentials, GetAccessKeyInfoRequest, GetAccessKeyInfoResponse, GetCallerIdentityRequest,
+    GetCallerIdentityResponse, GetSessionTokenRequest, GetSessionTokenResponse,
 };
 use gantry_api::{Caller, Fault, PrincipalKind, Timestamp};
 
@@ -31,6 +33,14 @@ impl Sts {
 impl sts::Sts for Sts {
     async fn assume_role(&self, caller: &Caller, input: AssumeRoleRequest) -> Result<AssumeRoleResponse, Fault> {
         assume_role::assume_role(&self.iam, caller, input)
+    }
+
+    async fn assume_role_with_web_identity(
+        &self,
+        _: &Caller,
+        input: AssumeRoleWithWebIdentityRequest,
+    ) -> Result<AssumeRoleWithWebIdentityResponse, Fault> {
+        Err(web_identity::refuse(&input))
     }
 
     async fn get_session_token(
