@@ -2,10 +2,11 @@
 
 import api
 import memory
+import pull
 import recovery
 import registry
 import start
 
 if __name__ == "__main__":
-    for benchmark in (start, api, memory, registry, recovery):
+    for benchmark in (start, api, memory, registry, pull, recovery):
         benchmark.main()

@@ -54,6 +54,7 @@ class Gantry:
         self.server_only = server_only
         self.config = config
         self.extra = list(extra)
+        self.server_extra = []
         self.processes = {}
 
     # -- processes ---------------------------------------------------------------------------------------------
@@ -68,6 +69,7 @@ class Gantry:
             arguments += ["--listen", f"127.0.0.1:{self.port}"]
             arguments += ["--config", str(self.config)] if self.config else []
         arguments += self.extra if role in ("up", "agent") else []
+        arguments += self.server_extra if role == "server" else []
         log = open(self.folder / f"{role}.log", "ab")
         self.processes[role] = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if role != "agent":

@@ -15,7 +15,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gantry-protocol", &["gantry-domain", "gantry-api"]),
     ("gantry-control", &["gantry-domain", "gantry-api", "gantry-store", "gantry-protocol"]),
     ("gantry-scan", &["gantry-domain"]),
-    ("gantry-registry", &["gantry-domain", "gantry-api", "gantry-store", "gantry-protocol", "gantry-scan"]),
+    (
+        "gantry-registry",
+        &["gantry-domain", "gantry-layers", "gantry-api", "gantry-store", "gantry-protocol", "gantry-scan"],
+    ),
     ("gantry-companions", &["gantry-domain", "gantry-api", "gantry-store", "gantry-protocol"]),
     ("gantry-agent", &["gantry-domain", "gantry-api", "gantry-runtime"]),
 ];

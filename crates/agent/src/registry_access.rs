@@ -81,7 +81,7 @@ impl RegistryAccesses {
             }
             None => None,
         };
-        Ok(RegistryAccess { base_url: Some(self.own.endpoint.clone()), basic })
+        Ok(RegistryAccess { base_url: Some(self.own.endpoint.clone()), basic, prepared: true })
     }
 
     /// Drops the token of a reference that was refused, so that the next access asks for a new one.

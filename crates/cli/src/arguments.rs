@@ -63,6 +63,9 @@ pub(crate) struct ServerOptions {
     /// Host and port in image URIs [default: localhost and the port]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) registry_host: Option<String>,
+    /// Do not prepare pushed images for quick starts (an uncompressed copy is made, then packed and kept)
+    #[arg(long)]
+    pub(crate) no_prepare_images: bool,
     /// Certificate chain (PEM) for TLS
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,

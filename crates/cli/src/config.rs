@@ -33,6 +33,7 @@ pub(crate) struct File {
     pub(crate) region: Option<String>,
     pub(crate) account: Option<String>,
     pub(crate) registry_host: Option<String>,
+    pub(crate) prepare_images: Option<bool>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) insecure: Option<bool>,
@@ -70,6 +71,8 @@ pub(crate) struct ServerConfig {
     pub(crate) account: String,
     pub(crate) registry_host: Option<String>,
     pub(crate) upstreams: UpstreamConfigs,
+    /// Make EROFS images of the layers of pushed images, in the background.
+    pub(crate) prepare_images: bool,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) log_level: Option<String>,
     pub(crate) log_format: Option<LogFormat>,
@@ -145,6 +148,7 @@ impl ServerConfig {
                 .or_else(|| variable("GANTRY_REGISTRY_HOST"))
                 .or(file.registry_host),
             upstreams,
+            prepare_images: !options.no_prepare_images && file.prepare_images.unwrap_or(true),
             tls,
             log_level: options.log_level.clone().or_else(|| variable("GANTRY_LOG_LEVEL")).or(file.log_level),
             log_format: options.log_format.or(file.log_format),

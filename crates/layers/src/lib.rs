@@ -11,6 +11,7 @@ pub mod archive;
 pub mod digest;
 pub mod erofs;
 pub mod path;
+pub mod prepared;
 mod source;
 
 use std::io;

@@ -10,6 +10,7 @@ mod blobs;
 mod lists;
 mod manifests;
 mod path;
+mod prepared;
 mod query;
 mod range;
 mod referrers;
@@ -155,6 +156,7 @@ async fn handle_repository(
     let reads = is(&Method::GET) || is(&Method::HEAD);
     match route {
         Route::Tags if reads => lists::tags(call, name).await,
+        Route::Prepared(digest) if reads => prepared::get(call, name, &digest).await,
         Route::Referrers(digest) if reads => referrers::list(call, name, &digest).await,
         Route::Manifest(reference) if reads => manifests::get(call, name, &reference).await,
         Route::Manifest(reference) if is(&Method::PUT) => manifests::put(call, body, name, &reference).await,

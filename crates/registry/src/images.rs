@@ -249,6 +249,7 @@ impl Registry {
             Err(RegistryError::BlobUnknown(_)) => {}
             Err(error) => return Err(error),
         }
+        let txn = self.forgetting_prepared(txn, keys, &image.digest).await?;
         let kind = ChangeKind::Deleted { image: image.row.changed(&image.digest), tags, gone: true };
         Ok(self.record(txn, keys, actor, kind))
     }

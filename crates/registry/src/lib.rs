@@ -22,6 +22,7 @@ pub mod name;
 mod operations;
 pub mod policies;
 pub mod prefix;
+pub mod prepared;
 pub mod pull_through;
 pub mod push;
 pub mod push_image;

@@ -42,9 +42,9 @@ use serde::de::DeserializeOwned;
 
 pub use keys::RepositoryKeys;
 pub(crate) use keys::{
-    CHANGES_PREFIX, SCAN_QUEUE_PREFIX, SCANS_PREFIX, change_lane, holders_prefix, parse_change, parse_holder,
-    parse_scanned, planned_at, registry_policy_key, repositories_prefix, rule_key, rules_prefix, setting_key,
-    template_key, templates_prefix,
+    CHANGES_PREFIX, SCAN_QUEUE_PREFIX, SCANS_PREFIX, TO_PREPARE_PREFIX, change_lane, holders_prefix, parse_change,
+    parse_holder, parse_scanned, parse_to_prepare, planned_at, registry_policy_key, repositories_prefix, rule_key,
+    rules_prefix, setting_key, template_key, templates_prefix,
 };
 pub use rows::{ImageRow, LinkRow, ReferrerRow, RepositoryRow, TagRow};
 

@@ -43,6 +43,9 @@ pub struct RegistryConfig {
     pub upstreams: UpstreamConfigs,
     /// How images are scanned.
     pub scan: ScanConfig,
+    /// Where layers are prepared for agents (see [`crate::prepared`]): a directory with room for the largest one,
+    /// uncompressed. `None`: nothing is prepared.
+    pub prepare_in: Option<std::path::PathBuf>,
 }
 
 impl Default for RegistryConfig {
@@ -55,6 +58,7 @@ impl Default for RegistryConfig {
             download_link_lifetime: Duration::from_secs(60 * 60),
             upstreams: UpstreamConfigs::new(),
             scan: ScanConfig::default(),
+            prepare_in: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Times a pull into an empty image directory, up to a root filesystem that could be mounted. Needs root.
 //!
-//! `cargo run --release -p gantry-runtime --example bench_pull REFERENCE [ROUNDS]`
+//! `cargo run --release -p gantry-runtime --example bench_pull REFERENCE [ROUNDS [directories]]`
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
@@ -13,10 +13,15 @@ async fn main() {
     let mut arguments = std::env::args().skip(1);
     let reference = arguments.next().unwrap();
     let rounds: usize = arguments.next().map_or(3, |rounds| rounds.parse().unwrap());
+    let mut options = ImageOptions::default();
+    if arguments.next().as_deref() == Some("directories") {
+        options.erofs_blob_bytes_min = u64::MAX;
+    }
     for _ in 0..rounds {
-        // Not /tmp, which may be in memory.
+        // What earlier rounds left to write is not this one's. Not /tmp, which may be in memory.
+        rustix::fs::sync();
         let directory = tempfile::tempdir_in("/var/tmp").unwrap();
-        let images = LocalImages::open(directory.path().join("images"), ImageOptions::default()).unwrap();
+        let images = LocalImages::open(directory.path().join("images"), options.clone()).unwrap();
         let start = Instant::now();
         let image = images.pull(&reference, &RegistryAccess::default(), Arc::new(NoProgress)).await.unwrap();
         let pulled = start.elapsed();
@@ -28,5 +33,6 @@ async fn main() {
             start.elapsed().as_secs_f64() * 1e3,
             image.layers.len()
         );
+        LocalImages::unmount_all(&directory.path().join("images")).unwrap();
     }
 }

@@ -36,6 +36,10 @@ pub struct RegistryAccess {
     pub base_url: Option<String>,
     /// User name and password for Basic authentication or the token exchange.
     pub basic: Option<(String, Password)>,
+    /// It is our own registry, whose word is taken for what it prepared of an image: see
+    /// [`gantry_layers::prepared`]. No other registry is asked, because an EROFS image cannot be checked against the
+    /// layer that it stands for.
+    pub prepared: bool,
 }
 
 /// A password that never shows in logs.

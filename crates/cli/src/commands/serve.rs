@@ -118,13 +118,14 @@ impl Parts {
         let settings = Settings { endpoint: endpoint.to_string(), ..Settings::default() };
         let control = Control::open(store.clone(), Arc::new(SystemClock), settings).await?;
         let clock = gantry_registry::system_clock();
+        let folder = config.data_dir.join("registry");
         let registry_config = RegistryConfig {
             public_endpoint: public_endpoint(config, bound),
             upstreams: config.upstreams.clone(),
             scan: ScanConfig { database: Some(config.data_dir.join("scan-db")), ..Default::default() },
+            prepare_in: config.prepare_images.then(|| folder.clone()),
             ..Default::default()
         };
-        let folder = config.data_dir.join("registry");
         // Who else listens to events stands here beside the log.
         let events = EventLog::start(store.clone(), EVENTS_KEPT);
         let registry = {
@@ -171,6 +172,7 @@ impl Background {
         tasks.spawn(async move { registry.housekeeping().await });
         tasks.spawn(Arc::clone(&parts.registry).deliver_changes());
         tasks.spawn(Arc::clone(&parts.registry).scan_images());
+        tasks.spawn(Arc::clone(&parts.registry).prepare_images());
         Self { _registry: tasks, _reconcilers: Reconcilers::start(&parts.control) }
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Route {
     Uploads,
     Upload(String),
     Referrers(Digest),
+    /// An extension of ours, for our agents.
+    Prepared(Digest),
 }
 
 impl Route {
@@ -41,6 +43,7 @@ impl Route {
             Self::Uploads => "uploads",
             Self::Upload(_) => "upload",
             Self::Referrers(_) => "referrers",
+            Self::Prepared(_) => "prepared",
         }
     }
 }
@@ -60,6 +63,7 @@ pub(super) fn parse(path: &str) -> Result<Resource, RegistryError> {
         [name @ .., "blobs", digest] => (name, Route::Blob(parse_digest(digest)?)),
         [name @ .., "manifests", reference] => (name, Route::Manifest((*reference).to_owned())),
         [name @ .., "tags", "list"] => (name, Route::Tags),
+        [name @ .., "_gantry", "prepared", digest] => (name, Route::Prepared(parse_digest(digest)?)),
         [name @ .., "referrers", digest] => (name, Route::Referrers(parse_digest(digest)?)),
         _ => return Err(RegistryError::Unsupported),
     };
@@ -93,6 +97,7 @@ mod tests {
             (format!("/v2/app/blobs/{encoded}"), Some("app"), Route::Blob(digest.clone())),
             (format!("/v2/blobs/blobs/{DIGEST}"), Some("blobs"), Route::Blob(digest.clone())),
             (format!("/v2/app/referrers/{DIGEST}"), Some("app"), Route::Referrers(digest.clone())),
+            (format!("/v2/a/b/_gantry/prepared/{DIGEST}"), Some("a/b"), Route::Prepared(digest.clone())),
             ("/v2/app/blobs/uploads".to_owned(), Some("app"), Route::Uploads),
             ("/v2/app/blobs/uploads/".to_owned(), Some("app"), Route::Uploads),
             ("/v2/app/blobs/uploads/x".to_owned(), Some("app"), Route::Upload("x".to_owned())),

@@ -117,6 +117,22 @@ impl RepositoryKeys {
         format!("{CHANGES_PREFIX}{account}/{region}/{}:{revision:016x}{unique:016x}", self.name)
     }
 
+    /// What is prepared of an image.
+    pub(crate) fn prepared(&self, image: &Digest) -> String {
+        format!("{}{image}", self.prefix("prepared"))
+    }
+
+    /// A layer that was prepared for some image.
+    pub(crate) fn prepared_layer(&self, layer: &Digest) -> String {
+        format!("{}{layer}", self.prefix("prepared-layers"))
+    }
+
+    /// That an image is to be prepared.
+    pub(crate) fn to_prepare(&self, image: &Digest) -> String {
+        let Scope { account, region, .. } = &self.scope;
+        format!("{TO_PREPARE_PREFIX}{account}/{region}/{}:{image}", self.name)
+    }
+
     /// Scans of the repository's images.
     pub(crate) fn scans(&self) -> String {
         self.scan_rows("scans")
@@ -144,8 +160,19 @@ impl RepositoryKeys {
 
     /// The prefixes of everything that goes with the repository.
     pub(crate) fn all(&self) -> Vec<String> {
-        let own = ["images", "tags", "blobs", "uses", "referrers", "history", "upstream", "policies"]
-            .map(|kind| self.prefix(kind));
+        let own = [
+            "images",
+            "tags",
+            "blobs",
+            "uses",
+            "referrers",
+            "history",
+            "upstream",
+            "policies",
+            "prepared",
+            "prepared-layers",
+        ]
+        .map(|kind| self.prefix(kind));
         let scans = ["scans", "scan-queue", "findings", "inventories"].map(|kind| self.scan_rows(kind));
         own.into_iter().chain(scans).collect()
     }
@@ -210,6 +237,15 @@ pub(crate) fn parse_scanned(rest: &str) -> Option<(RepositoryKeys, Digest)> {
 /// A setting of a registry.
 pub(crate) fn setting_key(scope: &Scope, name: &str) -> String {
     format!("/ecr/{}/{}/settings/{name}", scope.account, scope.region)
+}
+
+/// Where the images of all repositories are that wait to be prepared.
+pub(crate) const TO_PREPARE_PREFIX: &str = "/ecr/prepare/";
+
+/// The image that a row below [`TO_PREPARE_PREFIX`] names. A repository's name contains no colon.
+pub(crate) fn parse_to_prepare(key: &str) -> Option<(RepositoryKeys, Digest)> {
+    let (repository, image) = key.strip_prefix(TO_PREPARE_PREFIX)?.split_once(':')?;
+    Some((parse_holder(repository)?, image.parse().ok()?))
 }
 
 /// Where the changes of all repositories are. They do not go with their repository: its deletion is one of them.

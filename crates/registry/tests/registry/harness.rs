@@ -70,6 +70,15 @@ impl World {
         world
     }
 
+    /// The same, and what is pushed is prepared for agents.
+    pub(crate) async fn preparing() -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let config = RegistryConfig { prepare_in: Some(directory.path().to_owned()), ..RegistryConfig::default() };
+        let world = Self::open_with(directory, Memory::store(), Arc::new(now()), Arc::new(NoEvents), config);
+        world.repository("app").await;
+        world
+    }
+
     /// The same with a store of the test's choice.
     pub(crate) async fn with_store(store: Store) -> Self {
         let world = Self::open(Arc::new(tempfile::tempdir().unwrap()), store, Arc::new(now()));

@@ -17,6 +17,7 @@ mod lists;
 mod manifests;
 mod memory;
 mod policies;
+mod prepared;
 mod pull_through;
 mod races;
 mod scanning;

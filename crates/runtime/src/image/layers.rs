@@ -1,7 +1,8 @@
 //! Makes layers present: each is downloaded and unpacked once, however many pulls want it.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
+use gantry_layers::prepared::PreparedLayer;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -9,12 +10,13 @@ use super::{
     PullProgress,
     failure::Failure,
     manifest::Descriptor,
+    reference::is_digest,
     registry::{
         Session,
         blob::{self, BlobReader},
     },
     store::Store,
-    unpack::{self, Form, Limits},
+    unpack::{self, Form, Layer, Limits},
 };
 use crate::locks::KeyedLocks;
 
@@ -55,6 +57,7 @@ impl Layers {
         session: &Session<'_>,
         descriptor: &Descriptor,
         diff_id: &str,
+        prepared: Option<&PreparedLayer>,
         progress: &dyn PullProgress,
     ) -> Result<(), Failure> {
         let _lock = self.locks.lock(diff_id).await;
@@ -62,9 +65,54 @@ impl Layers {
             return Ok(());
         }
         let _slot = self.slots.acquire().await.map_err(|_| stopped())?;
-        self.receive(session, descriptor, diff_id, progress).await?;
+        let form = if self.keeps_as_image(descriptor) { Form::Erofs } else { Form::Directory };
+        if let Some(prepared) = prepared.filter(|_| form == Form::Erofs) {
+            match self.receive_prepared(session, prepared, progress).await {
+                Ok(()) => {
+                    tracing::info!(layer = diff_id, "layer fetched as it was prepared");
+                    self.sync_later(diff_id);
+                    return Ok(());
+                }
+                Err(Failure::NoSpace) => return Err(Failure::NoSpace),
+                Err(failure) => {
+                    tracing::warn!(%failure, layer = diff_id, "a prepared layer cannot be had; pulling the layer itself");
+                }
+            }
+        }
+        self.receive(session, descriptor, diff_id, form, progress).await?;
         self.sync_later(diff_id);
         Ok(())
+    }
+
+    /// Whether the layer is kept as an EROFS image.
+    pub(super) fn keeps_as_image(&self, descriptor: &Descriptor) -> bool {
+        self.store.mounts_erofs && descriptor.size >= self.erofs_blob_bytes_min
+    }
+
+    /// Downloads the image that the registry made of the layer.
+    async fn receive_prepared(
+        &self,
+        session: &Session<'_>,
+        prepared: &PreparedLayer,
+        progress: &dyn PullProgress,
+    ) -> Result<(), Failure> {
+        if !is_digest(&prepared.blob) || prepared.image_size > self.limits.bytes_max {
+            return Err(Failure::corrupt("what the registry says of the prepared layer"));
+        }
+        let descriptor = Descriptor {
+            media_type: String::new(),
+            digest: prepared.blob.clone(),
+            size: prepared.size,
+            platform: None,
+        };
+        let (store, prepared) = (self.store.clone(), prepared.clone());
+        self.stream(session, &descriptor, progress, move |blob| {
+            keep(&store, &prepared.diff_id, |scratch| {
+                unpack::unpack_prepared(blob, scratch, prepared.image_size)?;
+                Ok(prepared.layer.clone())
+            })
+        })
+        .await
     }
 
     /// Downloads and unpacks at the same time.
@@ -73,18 +121,31 @@ impl Layers {
         session: &Session<'_>,
         descriptor: &Descriptor,
         diff_id: &str,
+        form: Form,
         progress: &dyn PullProgress,
     ) -> Result<(), Failure> {
-        let small = descriptor.size < self.erofs_blob_bytes_min;
-        let form = if self.store.mounts_erofs && !small { Form::Erofs } else { Form::Directory };
         let (store, limits, diff_id) = (self.store.clone(), self.limits, diff_id.to_owned());
+        self.stream(session, descriptor, progress, move |blob| {
+            keep(&store, &diff_id, |scratch| unpack::unpack(blob, scratch, form, &diff_id, limits))
+        })
+        .await
+    }
+
+    /// Runs `work` on a blob while it is downloaded.
+    async fn stream(
+        &self,
+        session: &Session<'_>,
+        descriptor: &Descriptor,
+        progress: &dyn PullProgress,
+        work: impl FnOnce(BlobReader) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<(), Failure> {
         let (sender, reader) = blob::pipe();
-        let work = tokio::task::spawn_blocking(move || unpack_layer(&store, reader, form, &diff_id, limits));
+        let work = tokio::task::spawn_blocking(move || work(reader));
         // Waits for both, so that nothing is left half-done when this returns. What was wrong with the transfer
         // explains what was wrong with the content.
         let downloaded = session.blob(descriptor, sender, progress).await;
-        let unpacked = work.await.map_err(|_| stopped())?;
-        downloaded.and(unpacked)
+        let worked = work.await.map_err(|_| stopped())?;
+        downloaded.and(worked)
     }
 
     /// Sees to it that the layer survives a power failure, without anybody waiting for it.
@@ -113,10 +174,11 @@ impl Layers {
     }
 }
 
-fn unpack_layer(store: &Store, blob: BlobReader, form: Form, diff_id: &str, limits: Limits) -> Result<(), Failure> {
+/// Lets `unpack` fill a directory and makes it the layer `diff_id`, or leaves nothing.
+fn keep(store: &Store, diff_id: &str, unpack: impl FnOnce(&Path) -> Result<Layer, Failure>) -> Result<(), Failure> {
     let failed = |error| Failure::io("remove a directory", error);
     let scratch = store.scratch()?;
-    let unpacked = unpack::unpack(blob, &scratch, form, diff_id, limits).and_then(|layer| {
+    let unpacked = unpack(&scratch).and_then(|layer| {
         store.trash.discard(&scratch.join("replaced")).map_err(failed)?;
         store.adopt_layer(diff_id, &scratch, &layer)
     });

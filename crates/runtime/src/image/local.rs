@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
+use gantry_layers::prepared::PreparedImage;
 
 use super::{
     Image, ImageError, Images, PullProgress, RegistryAccess, Rootfs,
@@ -125,8 +126,13 @@ impl LocalImages {
         pinned.push(self.pins.pin(configuration.diff_ids.iter().cloned()));
         pinned.push(self.pins.pin(layers.iter().map(|layer| layer.digest.clone())));
 
+        let prepared = self.prepared(session, documents.last().unwrap_or(&digest), &layers, &configuration).await;
         let pairs = layers.iter().zip(&configuration.diff_ids);
-        try_join_all(pairs.map(|(layer, diff_id)| self.layers.ensure(session, layer, diff_id, progress))).await?;
+        let pairs = pairs.map(|(layer, diff_id)| {
+            let prepared = prepared.layers.iter().find(|prepared| prepared.diff_id == *diff_id);
+            self.layers.ensure(session, layer, diff_id, prepared, progress)
+        });
+        try_join_all(pairs).await?;
 
         let record = Record {
             reference: reference.to_string(),
@@ -142,6 +148,22 @@ impl LocalImages {
         })
         .await?;
         Ok(Image { digest, config_digest: config.digest, config: configuration.config, layers: configuration.diff_ids })
+    }
+
+    /// What the registry prepared of an image that is not here yet.
+    async fn prepared(
+        &self,
+        session: &Session<'_>,
+        manifest: &str,
+        layers: &[Descriptor],
+        configuration: &Configuration,
+    ) -> PreparedImage {
+        let mut missing = layers.iter().zip(&configuration.diff_ids).filter(|(_, id)| !self.store.has_layer(id));
+        if session.has_prepared() && missing.any(|(layer, _)| self.layers.keeps_as_image(layer)) {
+            session.prepared(manifest).await
+        } else {
+            PreparedImage::default()
+        }
     }
 
     /// Follows indexes from `digest` to the manifest for this host. Returns the digests passed on the way.

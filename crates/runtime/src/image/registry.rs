@@ -9,6 +9,7 @@ use std::{error::Error, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
 use gantry_domain::challenge::{self, Challenge};
+use gantry_layers::prepared::PreparedImage;
 use reqwest::{
     Method, Response, StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RANGE, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -22,6 +23,7 @@ use super::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const PREPARED_BYTES_MAX: u64 = 1 << 20;
 /// Tokens and error messages are small.
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 const ERROR_TEXT_MAX: usize = 400;
@@ -200,6 +202,27 @@ impl Session<'_> {
                     return Err(Failure::corrupt(format!("blob does not have digest {name}")));
                 }
                 return Ok(bytes);
+            }
+        }
+    }
+
+    /// Whether the registry is our own and may have prepared images.
+    pub(super) fn has_prepared(&self) -> bool {
+        self.access.prepared
+    }
+
+    /// What the registry prepared of the image `manifest`. Asked once: without an answer the layers are pulled.
+    pub(super) async fn prepared(&self, manifest: &str) -> PreparedImage {
+        let asked = self.document(&format!("_gantry/prepared/{manifest}"), PREPARED_BYTES_MAX).await;
+        match asked.map(|bytes| serde_json::from_slice(&bytes)) {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the registry's answer about a prepared image cannot be read");
+                PreparedImage::default()
+            }
+            Err(Attempt::Final(failure) | Attempt::Again(failure, _)) => {
+                tracing::debug!(%failure, "nothing is prepared");
+                PreparedImage::default()
             }
         }
     }

@@ -9,7 +9,12 @@ mod directory;
 #[cfg(test)]
 mod tests;
 
-use std::{fs, io::Read, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 pub(super) use gantry_layers::{Layer, Limits};
 
@@ -37,21 +42,37 @@ pub(super) fn unpack(
     diff_id: &str,
     limits: Limits,
 ) -> Result<Layer, Failure> {
-    let failed = |error| Failure::io("create a directory", error);
-    let root = scratch.join("fs");
-    fs::create_dir(&root).map_err(failed)?;
-    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    let root = make_root(scratch)?;
     match form {
         Form::Erofs => {
-            let image = fs::File::create_new(scratch.join(IMAGE)).map_err(failed)?;
+            let image = make_image(scratch)?;
             Ok(gantry_layers::erofs::write(blob, image, diff_id, limits)?)
         }
         Form::Directory => {
             let replaced = scratch.join("replaced");
-            fs::create_dir(&replaced).map_err(failed)?;
+            fs::create_dir(&replaced).map_err(|error| Failure::io("create a directory", error))?;
             unpack_directory(blob, &root, &replaced, diff_id, limits)
         }
     }
+}
+
+/// Unpacks the prepared image `blob` of `image_size` bytes into the empty directory `scratch`, as `image.erofs` and an
+/// empty `fs`.
+pub(super) fn unpack_prepared(blob: impl Read, scratch: &Path, image_size: u64) -> Result<(), Failure> {
+    make_root(scratch)?;
+    Ok(gantry_layers::prepared::unpack(blob, &mut make_image(scratch)?, image_size)?)
+}
+
+fn make_root(scratch: &Path) -> Result<PathBuf, Failure> {
+    let root = scratch.join("fs");
+    fs::create_dir(&root)
+        .and_then(|()| fs::set_permissions(&root, fs::Permissions::from_mode(0o755)))
+        .map_err(|error| Failure::io("create a directory", error))?;
+    Ok(root)
+}
+
+fn make_image(scratch: &Path) -> Result<fs::File, Failure> {
+    fs::File::create_new(scratch.join(IMAGE)).map_err(|error| Failure::io("create a layer's image", error))
 }
 
 fn unpack_directory(

@@ -69,7 +69,7 @@ async fn nobody_listening_and_nobody_answering_are_unreachable() {
         "{error}"
     );
 
-    let access = RegistryAccess { base_url: Some(format!("https://{closed}")), basic: None };
+    let access = RegistryAccess { base_url: Some(format!("https://{closed}")), ..RegistryAccess::default() };
     let error = Host::new().images.resolve("app:v1", &access).await.unwrap_err();
     assert!(matches!(&error, ImageError::Unreachable { detail, .. } if detail.contains("refused")), "{error}");
 

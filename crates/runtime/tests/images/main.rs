@@ -164,6 +164,7 @@ async fn tokens_and_passwords_open_a_registry() {
     let access = |password: &str| RegistryAccess {
         base_url: Some(format!("http://{}/", registry.address)),
         basic: Some(("AWS".to_owned(), Password(password.to_owned()))),
+        prepared: false,
     };
     let basic = "Basic QVdTOnRva2Vu".to_owned();
     let pull = async |access: RegistryAccess| host.images.pull(&reference, &access, Arc::new(NoProgress)).await;
