@@ -31,6 +31,9 @@ pub const NAME_BYTES_MAX: usize = 214;
 /// Longest version.
 pub const VERSION_BYTES_MAX: usize = 128;
 
+/// Packages one file may yield before the rest is not looked at: more than an image may have.
+const PACKAGES_PER_FILE_MAX: usize = 100_000;
+
 /// What a scan may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

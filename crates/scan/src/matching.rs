@@ -62,7 +62,11 @@ pub enum Matched {
         findings: Vec<Finding>,
         /// Ecosystems of the image of which the database has nothing, with how many packages they have.
         uncovered: BTreeMap<String, usize>,
+        /// Whether there were more than [`FINDINGS_MAX`], and the rest was not looked for.
+        cut: bool,
     },
+    /// The time given was over.
+    TimedOut,
     /// The database can say nothing about this image.
     Uncovered {
         /// The ecosystems it would have to have.
@@ -75,8 +79,12 @@ pub enum Matched {
     },
 }
 
-/// Compares. Time and memory grow with the packages and findings of the image, not with the database.
-pub fn find(inventory: &Inventory, database: &Database) -> Result<Matched, DatabaseError> {
+/// Findings of one image that are kept.
+pub const FINDINGS_MAX: usize = 20_000;
+
+/// Compares. Time and memory grow with the packages and findings of the image, not with the database; `expired` is
+/// asked for every package.
+pub fn find(inventory: &Inventory, database: &Database, expired: &dyn Fn() -> bool) -> Result<Matched, DatabaseError> {
     let distribution = inventory.distribution.as_ref();
     let system = distribution.and_then(|distribution| distribution.ecosystem());
     let has_system_packages = inventory.packages.iter().any(|package| package.manager.is_system());
@@ -108,13 +116,26 @@ pub fn find(inventory: &Inventory, database: &Database) -> Result<Matched, Datab
             uncovered.insert(key, packages.len());
             continue;
         }
+        // Many binary packages come from one source package: its advisories are read once.
+        let mut by_name: BTreeMap<String, Vec<&Package>> = BTreeMap::new();
         for package in packages {
-            find_package(&key, package, database, &mut findings)?;
+            let name = ecosystem::package_name(&key, looked_up(&key, package).0);
+            by_name.entry(name).or_default().push(package);
+        }
+        for (name, packages) in by_name {
+            let advisories = database.affected(&key, &name)?;
+            for package in packages {
+                if expired() {
+                    return Ok(Matched::TimedOut);
+                }
+                find_package(&key, package, &advisories, database, &mut findings)?;
+            }
         }
     }
+    let cut = findings.len() >= FINDINGS_MAX;
     let mut findings: Vec<Finding> = findings.into_values().collect();
     findings.sort_by_cached_key(Finding::sort_key);
-    Ok(Matched::Findings { findings, uncovered })
+    Ok(Matched::Findings { findings, uncovered, cut })
 }
 
 fn key(manager: Manager, system: Option<&str>) -> Option<String> {
@@ -142,12 +163,16 @@ type Findings = BTreeMap<(String, Manager, String, String), Finding>;
 fn find_package(
     key: &str,
     package: &Package,
+    advisories: &[(String, Affected)],
     database: &Database,
     findings: &mut Findings,
 ) -> Result<(), DatabaseError> {
-    let (name, version) = looked_up(key, package);
+    let (_, version) = looked_up(key, package);
     let scheme = ecosystem::scheme(key);
-    for (id, affected) in database.affected(key, &ecosystem::package_name(key, name))? {
+    for (id, affected) in advisories {
+        if findings.len() >= FINDINGS_MAX {
+            return Ok(());
+        }
         if !affected.contains(scheme, version) {
             continue;
         }
@@ -156,10 +181,10 @@ fn find_package(
         if fixed_in.as_ref().is_some_and(|fixed| fixed.contains(".module") != version.contains(".module")) {
             continue;
         }
-        let Some(advisory) = database.advisory(&id)? else { continue };
+        let Some(advisory) = database.advisory(id)? else { continue };
         let names = if advisory.cves.is_empty() { vec![id.clone()] } else { advisory.cves.clone() };
         for name in names {
-            let finding = finding(name, key, package, &advisory, &affected, fixed_in.clone());
+            let finding = finding(name, key, package, &advisory, affected, fixed_in.clone());
             let slot = (finding.name.clone(), package.manager, package.name.clone(), package.version.clone());
             match findings.get_mut(&slot) {
                 None => drop(findings.insert(slot, finding)),

@@ -3,6 +3,8 @@
 //! A page of findings is named by the sort key of its last finding, so a list goes on after any finding with one
 //! look-up. An inventory is only ever read whole.
 
+use std::io::Read;
+
 use gantry_scan::inventory::Inventory;
 use gantry_scan::matching::Finding;
 use gantry_store::{KeyRange, Txn};
@@ -21,7 +23,7 @@ const PIECE: usize = 512 * 1024;
 const INVENTORY_BYTES_MAX: usize = 3 << 20;
 const FINDINGS_BYTES_MAX: usize = 4 << 20;
 /// Bytes that rows may have when they are inflated: far more than we write.
-const INFLATED_BYTES_MAX: usize = 256 << 20;
+const INFLATED_BYTES_MAX: u64 = 256 << 20;
 
 fn compress(value: &impl serde::Serialize) -> Vec<u8> {
     let json = serde_json::to_vec(value).expect("rows have string keys and no failing serializers");
@@ -30,8 +32,11 @@ fn compress(value: &impl serde::Serialize) -> Vec<u8> {
 
 fn inflate<T: serde::de::DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RegistryError> {
     let row = |source| RegistryError::Row { key: key.to_owned(), source };
-    let json = zstd::bulk::decompress(bytes, INFLATED_BYTES_MAX.min(bytes.len().saturating_mul(1000).max(1 << 20)));
-    serde_json::from_slice(&json.map_err(|error| row(serde::de::Error::custom(error)))?).map_err(row)
+    let mut json = Vec::new();
+    let read = zstd::stream::read::Decoder::new(bytes)
+        .and_then(|decoder| decoder.take(INFLATED_BYTES_MAX).read_to_end(&mut json));
+    read.map_err(|error| row(serde::de::Error::custom(error)))?;
+    serde_json::from_slice(&json).map_err(row)
 }
 
 /// An inventory in pieces; none when it has more than may be kept.

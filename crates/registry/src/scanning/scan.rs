@@ -128,8 +128,10 @@ impl Registry {
         // Opening and reading the database are blocking; the scans that do so at once are few.
         let opened = self.scans.open.lock().as_ref().map(|(_, database)| Arc::clone(database));
         let Some(database) = opened else { return Ok(no_database()) };
+        let time_max = self.config.scan.time_max;
         let compared = tokio::task::spawn_blocking(move || {
-            let matched = matching::find(&inventory, &database)?;
+            let deadline = Instant::now() + time_max;
+            let matched = matching::find(&inventory, &database, &|| Instant::now() > deadline)?;
             Ok::<_, DatabaseError>(outcome(matched, &inventory.notes, database))
         });
         let compared = compared.await.map_err(|error| RegistryError::Blobs(BlobError::io("scanning")(error.into())))?;
@@ -271,7 +273,7 @@ fn no_database() -> Outcome {
 fn outcome(matched: Matched, notes: &[String], database: Arc<Database>) -> Outcome {
     let database = Some(database);
     match matched {
-        Matched::Findings { findings, uncovered } => {
+        Matched::Findings { findings, uncovered, cut } => {
             let mut description = "The scan was completed successfully.".to_owned();
             if !uncovered.is_empty() {
                 let names: Vec<String> = uncovered.iter().map(|(key, count)| format!("{key} ({count})")).collect();
@@ -280,11 +282,20 @@ fn outcome(matched: Matched, notes: &[String], database: Arc<Database>) -> Outco
                     names.join(", ")
                 ));
             }
+            if cut {
+                description.push_str(" There are more findings than are kept.");
+            }
             if !notes.is_empty() {
                 description.push_str(&format!(" Not read: {}.", notes.join("; ")));
             }
             Outcome { status: ScanStatus::Complete, description, findings, database }
         }
+        Matched::TimedOut => Outcome {
+            status: ScanStatus::Failed,
+            description: "The scan took too long.".to_owned(),
+            findings: Vec::new(),
+            database,
+        },
         Matched::Uncovered { ecosystems } => {
             let names = ecosystems.into_iter().collect::<Vec<_>>().join(", ");
             let description = format!("The advisory database has nothing on {names}.");

@@ -1,10 +1,10 @@
 //! Alpine's `lib/apk/db/installed`.
 
-use super::{Manager, Package};
+use super::{Manager, PACKAGES_PER_FILE_MAX, Package};
 
 /// The packages that are installed.
 pub(super) fn parse(text: &str, path: &str) -> Vec<Package> {
-    text.split("\n\n").filter_map(|paragraph| package(paragraph, path)).collect()
+    text.split("\n\n").filter_map(|paragraph| package(paragraph, path)).take(PACKAGES_PER_FILE_MAX).collect()
 }
 
 fn package(paragraph: &str, path: &str) -> Option<Package> {

@@ -38,8 +38,18 @@ pub(super) enum Parsed {
 }
 
 impl Parsed {
-    pub(super) fn packages(packages: Vec<Package>) -> Self {
+    /// Names and versions of unreasonable lengths are not kept.
+    pub(super) fn packages(mut packages: Vec<Package>) -> Self {
+        packages.retain(Package::is_named);
         Self::Packages { packages, complete: false }
+    }
+
+    /// What it counts towards the packages of an image: files are kept too.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Packages { packages, .. } => packages.len().max(1),
+            Self::Distribution(_) => 1,
+        }
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -98,8 +108,8 @@ impl FileKind {
         match self {
             Self::OsRelease => 64 << 10,
             Self::PackageJson | Self::PythonMetadata => 2 << 20,
-            Self::PackageLock | Self::PipfileLock | Self::PythonTomlLock | Self::CargoLock => 16 << 20,
-            Self::Requirements | Self::GoMod | Self::GoSum | Self::YarnLock | Self::PnpmLock => 16 << 20,
+            Self::PackageLock | Self::PipfileLock | Self::YarnLock | Self::PnpmLock => 8 << 20,
+            Self::PythonTomlLock | Self::CargoLock | Self::Requirements | Self::GoMod | Self::GoSum => 4 << 20,
             Self::Dpkg | Self::Apk => 64 << 20,
             Self::RpmSqlite | Self::RpmSqliteWal | Self::RpmBdb | Self::RpmNdb => u64::MAX,
         }
@@ -125,7 +135,8 @@ impl FileKind {
             Self::YarnLock => npm::yarn_lock(&text(), path),
             Self::PnpmLock => npm::pnpm_lock(&text(), path),
             Self::GoMod => {
-                let (packages, complete) = go::go_mod(&text(), path);
+                let (mut packages, complete) = go::go_mod(&text(), path);
+                packages.retain(Package::is_named);
                 return Some(Parsed::Packages { packages, complete });
             }
             Self::GoSum => go::go_sum(&text(), path),

@@ -1,11 +1,13 @@
 //! Go: `go.mod`, `go.sum`, and the build information in programs.
 
+use std::collections::HashMap;
+
 use super::{Manager, Package};
 
 /// `go.mod`: required modules, with replacements; and whether the list is complete (since Go 1.17 it names indirect
 /// requirements too).
 pub(super) fn go_mod(text: &str, path: &str) -> (Vec<Package>, bool) {
-    let (mut required, mut replaced, mut complete, mut block) = (Vec::new(), Vec::new(), false, String::new());
+    let (mut required, mut replaced, mut complete, mut block) = (Vec::new(), HashMap::new(), false, String::new());
     for line in text.lines() {
         let line = line.split("//").next().unwrap_or_default().trim();
         let words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
@@ -26,15 +28,13 @@ pub(super) fn go_mod(text: &str, path: &str) -> (Vec<Package>, bool) {
             ["go", version] => complete = crate::version::Scheme::Semver.compare(version, "1.17").is_ge(),
             ["require", module, version] => required.push(((*module).to_owned(), (*version).to_owned())),
             ["replace", old, "=>", new, version] | ["replace", old, _, "=>", new, version] => {
-                replaced.push(((*old).to_owned(), (*new).to_owned(), (*version).to_owned()));
+                replaced.insert((*old).to_owned(), ((*new).to_owned(), (*version).to_owned()));
             }
             _ => {}
         }
     }
     let package = |(module, version): (String, String)| {
-        let replacement = replaced.iter().find(|(old, ..)| *old == module);
-        let (module, version) =
-            replacement.map_or((module, version), |(_, new, version)| (new.clone(), version.clone()));
+        let (module, version) = replaced.get(&module).cloned().unwrap_or((module, version));
         Package::new(Manager::Go, module, version.trim_start_matches('v'), path)
     };
     (required.into_iter().map(package).collect(), complete)

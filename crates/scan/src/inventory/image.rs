@@ -7,6 +7,8 @@ use std::io::{self, BufReader, Read};
 use super::files::{FileKind, Parsed};
 use super::{Inventory, InventoryError, Limits, elf, rpm, tar};
 
+/// Longest path that is looked at; no package manager comes near.
+const PATH_BYTES_MAX: usize = 1024;
 /// Remarks kept.
 const NOTES_MAX: usize = 20;
 
@@ -76,7 +78,8 @@ impl<'a> ImageReader<'a> {
             if self.entries > limits.entries_max {
                 return Err(Failure::Stop(InventoryError::TooManyEntries(limits.entries_max)));
             }
-            let Some(path) = entry.path.as_deref().filter(|path| !path.is_empty()) else { continue };
+            let usable = |path: &&str| !path.is_empty() && path.len() <= PATH_BYTES_MAX;
+            let Some(path) = entry.path.as_deref().filter(usable) else { continue };
             if layer.hide(path, entry.kind) {
                 continue;
             }
@@ -266,10 +269,7 @@ impl Layer<'_> {
     }
 
     fn last_count(&self, path: &str) -> usize {
-        match self.files.get(path) {
-            Some(Parsed::Packages { packages, .. }) => packages.len(),
-            _ => 0,
-        }
+        self.files.get(path).map_or(0, Parsed::weight)
     }
 }
 

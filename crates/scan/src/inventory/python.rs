@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Manager, Package};
+use super::{Manager, PACKAGES_PER_FILE_MAX, Package};
 
 /// `*.dist-info/METADATA`, `*.egg-info/PKG-INFO`, `*.egg-info`: the header fields before the first empty line.
 pub(super) fn metadata(text: &str, path: &str) -> Vec<Package> {
@@ -27,7 +27,7 @@ pub(super) fn requirements(text: &str, path: &str) -> Vec<Package> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         (name.bytes().all(plain) && !version.contains('*')).then(|| Package::new(Manager::Python, name, version, path))
     };
-    text.lines().filter_map(line).collect()
+    text.lines().filter_map(line).take(PACKAGES_PER_FILE_MAX).collect()
 }
 
 #[derive(Deserialize)]

@@ -4,7 +4,7 @@ mod bdb;
 mod ndb;
 mod sqlite;
 
-use super::{Manager, Package};
+use super::{Manager, PACKAGES_PER_FILE_MAX, Package};
 
 /// A database that cannot be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,22 +13,28 @@ pub(super) struct Damaged;
 /// `rpmdb.sqlite`, with its write-ahead log when there is one.
 pub(super) fn sqlite(database: &[u8], wal: Option<&[u8]>, path: &str) -> Result<Vec<Package>, Damaged> {
     let mut found = Vec::new();
-    sqlite::Database::open(database, wal)?.table("Packages", |header| found.extend(package(header, path)))?;
+    sqlite::Database::open(database, wal)?.table("Packages", |header| add(&mut found, header, path))?;
     Ok(found)
 }
 
 /// `Packages`, a hash table of Berkeley DB.
 pub(super) fn bdb(database: &[u8], path: &str) -> Result<Vec<Package>, Damaged> {
     let mut found = Vec::new();
-    bdb::values(database, |header| found.extend(package(header, path)))?;
+    bdb::values(database, |header| add(&mut found, header, path))?;
     Ok(found)
 }
 
 /// `Packages.db`, RPM's own format.
 pub(super) fn ndb(database: &[u8], path: &str) -> Result<Vec<Package>, Damaged> {
     let mut found = Vec::new();
-    ndb::values(database, |header| found.extend(package(header, path)))?;
+    ndb::values(database, |header| add(&mut found, header, path))?;
     Ok(found)
+}
+
+fn add(found: &mut Vec<Package>, header: &[u8], path: &str) {
+    if found.len() < PACKAGES_PER_FILE_MAX {
+        found.extend(package(header, path));
+    }
 }
 
 const NAME: u32 = 1000;

@@ -410,3 +410,20 @@ fn a_file_that_cannot_be_understood_is_noted_and_the_rest_is_read() {
     assert_eq!(inventory.packages.len(), 3);
     assert_eq!(inventory.notes.len(), 2);
 }
+
+#[test]
+fn names_and_paths_without_measure_are_not_kept() {
+    let long = "n".repeat(10_000);
+    let archive = Archive::new()
+        .file("node_modules/a/package.json", format!(r#"{{"name":"{long}","version":"1.0.0"}}"#))
+        .entry("././@LongLink", b'L', 0o644, "", format!("{long}/requirements.txt\0").as_bytes())
+        .file("short", "a==1\n");
+    assert!(names(&[archive.end()]).is_empty());
+    // Files count even when nothing is in them.
+    let many = (0..20).fold(Archive::new(), |archive, at| archive.file(&format!("{at}/requirements.txt"), ""));
+    let limits = Limits { packages_max: 10, ..Limits::default() };
+    assert!(matches!(read(&[many.end()], limits), Err(InventoryError::TooManyPackages(10))));
+    // Replacements of modules are looked up, not searched for.
+    let lines: String = (0..100_000).map(|at| format!("require m{at} v1\nreplace m{at} => n{at} v2\n")).collect();
+    assert!(super::go::go_mod(&lines, "go.mod").0.len() == 100_000);
+}

@@ -32,7 +32,7 @@ fn inventory(os: &str, packages: &[Package]) -> Inventory {
 }
 
 fn found(os: &str, packages: &[Package]) -> Vec<(String, Severity, String)> {
-    match find(&inventory(os, packages), &sample().database).unwrap() {
+    match find(&inventory(os, packages), &sample().database, &|| false).unwrap() {
         Matched::Findings { findings, .. } => findings
             .into_iter()
             .map(|finding| (finding.name, finding.severity, finding.fixed_in.unwrap_or_default()))
@@ -118,7 +118,7 @@ fn languages_are_matched_without_a_distribution() {
 #[test]
 fn a_database_that_does_not_know_the_image_does_not_acquit_it() {
     let sample = sample();
-    let matched = |os: &str, packages: &[Package]| find(&inventory(os, packages), &sample.database).unwrap();
+    let matched = |os: &str, packages: &[Package]| find(&inventory(os, packages), &sample.database, &|| false).unwrap();
     let dpkg = package(Manager::Dpkg, "bash", "5", None);
     let pip = package(Manager::Python, "flask", "1", None);
     let uncovered = |key: &str| Matched::Uncovered { ecosystems: [key.to_owned()].into() };
@@ -131,4 +131,22 @@ fn a_database_that_does_not_know_the_image_does_not_acquit_it() {
     // A distribution that is known and has nothing installed is fine; so are languages in an unknown one.
     assert!(matches!(matched(DEBIAN, &[]), Matched::Findings { .. }));
     assert!(matches!(matched("ID=unknown", std::slice::from_ref(&pip)), Matched::Findings { .. }));
+}
+
+#[test]
+fn a_comparison_ends_when_its_time_is_over() {
+    let image = inventory(DEBIAN, &[package(Manager::Dpkg, "bash", "5", None)]);
+    assert_eq!(find(&image, &sample().database, &|| true).unwrap(), Matched::TimedOut);
+}
+
+#[test]
+fn an_image_cannot_have_findings_without_end() {
+    // Every one of these is the same vulnerable source package under another name.
+    let packages: Vec<Package> = (0..FINDINGS_MAX)
+        .map(|number| package(Manager::Dpkg, &format!("p{number}"), "1", Some(("openssl", "1"))))
+        .collect();
+    match find(&inventory(DEBIAN, &packages), &sample().database, &|| false).unwrap() {
+        Matched::Findings { findings, cut, .. } => assert!(cut && findings.len() <= FINDINGS_MAX + 1),
+        other => panic!("{other:?}"),
+    }
 }
