@@ -54,5 +54,14 @@ pub(super) struct Call<'a> {
 
 /// `iam:PassRole`: the caller hands `role` to `service`.
 pub(super) fn pass_role(role: &str, service: &str) -> Check {
-    Check::new("iam:PassRole", role).key("iam:PassedToService", service)
+    Check::new("iam:PassRole", in_our_partition(role)).key("iam:PassedToService", service)
+}
+
+/// An ARN as this server writes it. Where the partition of a request's ARN is not looked at, it must not make another
+/// resource of it for the policies.
+pub(super) fn in_our_partition(arn: &str) -> String {
+    match arn.strip_prefix("arn:").and_then(|rest| rest.split_once(':')) {
+        Some((_, rest)) => format!("arn:aws:{rest}"),
+        None => arn.to_owned(),
+    }
 }

@@ -1,5 +1,7 @@
 //! What each call of ECS is authorized against.
 
+use gantry_api::Caller;
+use gantry_domain::arn::Scope;
 use serde_json::Value;
 
 use super::checks::{Call, Check, pass_role};
@@ -113,8 +115,7 @@ pub(super) fn checks(call: &Call<'_>) -> Option<Vec<Check>> {
             each(targets.collect(), "container-instance")
         }
         "CreateCapacityProvider" | "UpdateCapacityProvider" => {
-            let resource =
-                call.caller.arn("ecs", &format!("capacity-provider/{}", fields.text("name").unwrap_or_default()));
+            let resource = call.arn(&format!("capacity-provider/{}", fields.text("name").unwrap_or_default()));
             let infrastructure = fields
                 .value("managedInstancesProvider")
                 .and_then(|provider| provider["infrastructureRoleArn"].as_str());
@@ -173,7 +174,7 @@ pub(super) fn checks(call: &Call<'_>) -> Option<Vec<Check>> {
 fn register_task_definition(call: &Call<'_>) -> Vec<Check> {
     let fields = call.fields;
     let kind = if call.operation == "RegisterTaskDefinition" { "task-definition" } else { "daemon-task-definition" };
-    let resource = call.caller.arn("ecs", &format!("{kind}/{}:*", fields.text("family").unwrap_or_default()));
+    let resource = call.arn(&format!("{kind}/{}:*", fields.text("family").unwrap_or_default()));
     let privileged = fields.list("containerDefinitions").any(|container| container["privileged"] == Value::Bool(true));
     let mut check =
         Check::new(format!("ecs:{}", call.operation), &*resource).key("ecs:privileged", privileged.to_string());
@@ -276,7 +277,7 @@ fn task_set(call: &Call<'_>, cluster: &str) -> Vec<Check> {
         },
         _ => fields.text("taskSet").into_iter().collect(),
     };
-    let resource = |set: &str| call.caller.arn("ecs", &format!("task-set/{name}/{service}/{}", last_part(set)));
+    let resource = |set: &str| call.arn(&format!("task-set/{name}/{service}/{}", last_part(set)));
     let check = |set: &str| {
         let check = Check::new(format!("ecs:{}", call.operation), resource(set));
         check.key("ecs:cluster", cluster).key("ecs:service", &*service_arn)
@@ -337,17 +338,24 @@ fn cluster_name(arn: &str) -> &str {
 }
 
 impl Call<'_> {
+    /// The ARN of a resource of ECS in the caller's account and region.
+    fn arn(&self, resource: &str) -> String {
+        let Caller { account, region, .. } = self.caller;
+        let partition = Scope::new(account, region).partition();
+        format!("arn:{partition}:ecs:{region}:{account}:{resource}")
+    }
+
     /// The ARN of a cluster given by name or ARN.
     fn cluster(&self, given: Option<&str>) -> String {
         match given.unwrap_or("default") {
             arn if arn.starts_with("arn:") => arn.to_owned(),
-            name => self.caller.arn("ecs", &format!("cluster/{name}")),
+            name => self.arn(&format!("cluster/{name}")),
         }
     }
 
     /// The ARN of something in a cluster.
     fn below(&self, kind: &str, cluster: &str, name: &str) -> String {
-        self.caller.arn("ecs", &format!("{kind}/{}/{name}", cluster_name(cluster)))
+        self.arn(&format!("{kind}/{}/{name}", cluster_name(cluster)))
     }
 
     /// The ARNs that a name or ARN can mean in a cluster: an ARN that names another cluster than the request counts as
@@ -362,7 +370,7 @@ impl Call<'_> {
     fn named(&self, kind: &str, given: Option<&str>) -> String {
         match given.unwrap_or("*") {
             arn if arn.starts_with("arn:") => arn.to_owned(),
-            name => self.caller.arn("ecs", &format!("{kind}/{name}")),
+            name => self.arn(&format!("{kind}/{name}")),
         }
     }
 
@@ -392,7 +400,7 @@ impl Call<'_> {
         match self.facts.task_definition(self.caller, reference) {
             Some(found) => (found.arn, found.roles),
             None if reference.starts_with("arn:") => (reference.to_owned(), Vec::new()),
-            None => (self.caller.arn("ecs", &format!("task-definition/{reference}")), Vec::new()),
+            None => (self.arn(&format!("task-definition/{reference}")), Vec::new()),
         }
     }
 

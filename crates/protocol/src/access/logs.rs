@@ -1,6 +1,6 @@
 //! What each call of CloudWatch Logs is authorized against.
 
-use super::checks::{Call, Check};
+use super::checks::{Call, Check, in_our_partition};
 
 /// Operations that name no group.
 const NO_GROUP: &[&str] = &["DescribeQueries", "GetQueryResults", "StopQuery", "TestMetricFilter"];
@@ -43,7 +43,7 @@ pub(super) fn checks(call: &Call<'_>) -> Vec<Check> {
 /// A group given by name or ARN, without `:*`.
 fn group_arn(call: &Call<'_>, given: &str) -> String {
     match given.strip_suffix(":*").unwrap_or(given) {
-        arn if arn.starts_with("arn:") => arn.to_owned(),
+        arn if arn.starts_with("arn:") => in_our_partition(arn),
         name => call.caller.arn("logs", &format!("log-group:{name}")),
     }
 }

@@ -150,6 +150,19 @@ fn calls_are_authorized_against_what_they_name() {
             r#"{"logGroupIdentifier":"arn:aws:logs:us-east-1:111122223333:log-group:g:*"}"#,
             &["logs:FilterLogEvents logs:log-group:g:* or logs:log-group:g"],
         ),
+        // Whatever partition a request writes, the policies see the resource that it means.
+        (
+            "logs",
+            "FilterLogEvents",
+            r#"{"logGroupIdentifier":"arn:x:logs:us-east-1:111122223333:log-group:g"}"#,
+            &["logs:FilterLogEvents logs:log-group:g:* or logs:log-group:g"],
+        ),
+        (
+            "ecs",
+            "RegisterTaskDefinition",
+            r#"{"family":"web","taskRoleArn":"arn:x:iam::111122223333:role/admin"}"#,
+            &["ecs:RegisterTaskDefinition ecs:task-definition/web:*", "iam:PassRole role/admin"],
+        ),
         (
             "logs",
             "StartQuery",
