@@ -150,7 +150,9 @@ impl Access<'_> {
                 context.add("aws:TagKeys", key.clone());
             }
         }
-        for (key, value) in check.resources.first().map(|arn| self.facts.tags(arn)).unwrap_or_default() {
+        // Tags of roles are no condition of passing them, with AWS neither.
+        let tagged = check.resources.first().filter(|_| check.action != "iam:PassRole");
+        for (key, value) in tagged.map(|arn| self.facts.tags(arn)).unwrap_or_default() {
             context.add(&format!("{}:ResourceTag/{key}", service.signing_name), value.clone());
             context.add(&format!("aws:ResourceTag/{key}"), value);
         }
