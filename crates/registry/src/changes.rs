@@ -26,7 +26,12 @@ use crate::registry::Registry;
 
 /// Everybody who acts on changes, in the order they are told. A new one is one line.
 pub(crate) fn handlers() -> Vec<Box<dyn ChangeHandler>> {
-    vec![Box::new(events::ImageActions), Box::new(crate::scanning::OnPush), Box::new(crate::prepared::Preparation)]
+    vec![
+        Box::new(events::ImageActions),
+        Box::new(crate::scanning::OnPush),
+        Box::new(crate::prepared::Preparation),
+        Box::new(crate::replication::Replicate),
+    ]
 }
 
 /// Somebody who acts on changes.

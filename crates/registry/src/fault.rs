@@ -101,6 +101,20 @@ pub enum RegistryError {
     /// The secret with an upstream's credentials.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// No such backfill.
+    #[error("The replication backfill with id '{id}' does not exist in the registry with id '{registry}'")]
+    BackfillNotFound {
+        /// The backfill asked for.
+        id: String,
+        /// The account.
+        registry: String,
+    },
+    /// One runs for this region.
+    #[error("A replication backfill to the region '{0}' is already in progress")]
+    BackfillInProgress(String),
+    /// It has ended, or is about to.
+    #[error("The replication backfill with id '{0}' cannot be stopped in its current status")]
+    BackfillInvalidStatus(String),
     /// A well-formed request that the state of things does not permit.
     #[error("{0}")]
     Validation(String),
@@ -435,6 +449,9 @@ impl RegistryError {
             | Self::RepositoryNotEmpty { .. }
             | Self::TemplateNotFound { .. }
             | Self::RuleNotFound { .. }
+            | Self::BackfillNotFound { .. }
+            | Self::BackfillInProgress(_)
+            | Self::BackfillInvalidStatus(_)
             | Self::RuleAlreadyExists { .. }
             | Self::UpstreamUnsupported(_)
             | Self::Secret(_)
@@ -487,6 +504,9 @@ impl RegistryError {
             Self::Secret(SecretError::NotFound) => fault::secret_not_found_exception(text),
             Self::Secret(SecretError::Inaccessible) => fault::unable_to_access_secret_exception(text),
             Self::Secret(SecretError::Undecryptable) => fault::unable_to_decrypt_secret_value_exception(text),
+            Self::BackfillNotFound { .. } => fault::replication_backfill_not_found_exception(text),
+            Self::BackfillInProgress(_) => fault::replication_backfill_in_progress_exception(text),
+            Self::BackfillInvalidStatus(_) => fault::replication_backfill_invalid_status_exception(text),
             Self::Validation(_) => fault::validation_exception(text),
             Self::ResourceTag(TagError::TooMany) => fault::too_many_tags_exception(
                 "The list of tags on the repository is over the limit. The maximum number of tags that can be applied to a repository is 50.",

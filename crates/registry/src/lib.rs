@@ -27,6 +27,7 @@ pub mod pull_through;
 pub mod push;
 pub mod push_image;
 mod registry;
+pub mod replication;
 mod repositories;
 pub mod scanning;
 mod sendfile;

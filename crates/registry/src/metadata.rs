@@ -10,6 +10,12 @@
 //! /ecr/ACCOUNT/REGION/referrers/NAME:SUBJECT/DIGEST  ReferrerRow: DIGEST says SUBJECT is its subject
 //! /ecr/ACCOUNT/REGION/upstream/NAME:TAG              CheckedRow: when the upstream was asked (see `pull_through`)
 //! /ecr/ACCOUNT/REGION/pull-through-rules/PREFIX       RuleRow (see `pull_through`)
+//! /ecr/ACCOUNT/REGION/replicated/NAME:DIGEST/PLACE   StatusRow: how far replication to PLACE is (see `replication`)
+//! /ecr/ACCOUNT/REGION/replication-configuration      ReplicationRow
+//! /ecr/ACCOUNT/REGION/backfills-running              which backfills run, by region
+//! /ecr/ACCOUNT/REGION/backfill-results/ID/…          ResultRow: what came of one image and tag
+//! /ecr/backfills/ACCOUNT/REGION/ID                   BackfillRow
+//! /ecr/replication/ACCOUNT/REGION/NAME:REVISION/PLACE  WorkRow: what is to be done at a destination
 //! /ecr/ACCOUNT/REGION/templates/PREFIX                TemplateRow (see `templates`)
 //! /ecr/ACCOUNT/REGION/policies/NAME:                 PolicyRow: of the repository (see `policies`)
 //! /ecr/ACCOUNT/REGION/registry-policy                PolicyRow: of the registry
@@ -42,9 +48,11 @@ use serde::de::DeserializeOwned;
 
 pub use keys::RepositoryKeys;
 pub(crate) use keys::{
-    CHANGES_PREFIX, SCAN_QUEUE_PREFIX, SCANS_PREFIX, TO_PREPARE_PREFIX, change_lane, holders_prefix, parse_change,
-    parse_holder, parse_scanned, parse_to_prepare, planned_at, registry_policy_key, repositories_prefix, rule_key,
-    rules_prefix, setting_key, template_key, templates_prefix,
+    BACKFILLS, CHANGES_PREFIX, REPLICATION_WORK, SCAN_QUEUE_PREFIX, SCANS_PREFIX, TO_PREPARE_PREFIX, backfill_key,
+    backfill_results, backfills_prefix, backfills_running_key, change_lane, holders_prefix, parse_backfill,
+    parse_change, parse_holder, parse_replication_work, parse_scanned, parse_to_prepare, planned_at,
+    registry_policy_key, replication_key, repositories_prefix, rule_key, rules_prefix, setting_key, template_key,
+    templates_prefix,
 };
 pub use rows::{ImageRow, LinkRow, ReferrerRow, RepositoryRow, TagRow};
 

@@ -17,10 +17,12 @@ mod delete_registry_policy;
 mod delete_repository;
 mod delete_repository_creation_template;
 mod delete_repository_policy;
+mod describe_image_replication_status;
 mod describe_image_scan_findings;
 mod describe_images;
 mod describe_pull_through_cache_rules;
 mod describe_registry;
+mod describe_replication_backfill_results;
 mod describe_repositories;
 mod describe_repository_creation_templates;
 mod get_authorization_token;
@@ -30,6 +32,7 @@ mod get_registry_scanning_configuration;
 mod get_repository_policy;
 mod initiate_layer_upload;
 mod list_images;
+mod list_replication_backfills;
 mod list_tags_for_resource;
 mod pull_through_cache_rule;
 mod put_image;
@@ -37,8 +40,12 @@ mod put_image_scanning_configuration;
 mod put_image_tag_mutability;
 mod put_registry_policy;
 mod put_registry_scanning_configuration;
+mod put_replication_configuration;
+mod replication_wire;
 mod set_repository_policy;
 mod start_image_scan;
+mod start_replication_backfill;
+mod stop_replication_backfill;
 mod tag_resource;
 mod untag_resource;
 mod update_pull_through_cache_rule;
@@ -189,6 +196,19 @@ impl Ecr for Registry {
             .await?)
     }
 
+    async fn describe_image_replication_status(
+        &self,
+        caller: &Caller,
+        input: DescribeImageReplicationStatusRequest,
+    ) -> Result<DescribeImageReplicationStatusResponse, Fault> {
+        Ok(describe_image_replication_status::run(
+            self,
+            &Request { caller, action: "DescribeImageReplicationStatus" },
+            input,
+        )
+        .await?)
+    }
+
     async fn describe_images(
         &self,
         caller: &Caller,
@@ -216,6 +236,19 @@ impl Ecr for Registry {
         input: DescribeRegistryRequest,
     ) -> Result<DescribeRegistryResponse, Fault> {
         Ok(describe_registry::run(self, &Request { caller, action: "DescribeRegistry" }, input).await?)
+    }
+
+    async fn describe_replication_backfill_results(
+        &self,
+        caller: &Caller,
+        input: DescribeReplicationBackfillResultsRequest,
+    ) -> Result<DescribeReplicationBackfillResultsResponse, Fault> {
+        Ok(describe_replication_backfill_results::run(
+            self,
+            &Request { caller, action: "DescribeReplicationBackfillResults" },
+            input,
+        )
+        .await?)
     }
 
     async fn describe_repositories(
@@ -296,6 +329,15 @@ impl Ecr for Registry {
         Ok(list_images::run(self, &Request { caller, action: "ListImages" }, input).await?)
     }
 
+    async fn list_replication_backfills(
+        &self,
+        caller: &Caller,
+        input: ListReplicationBackfillsRequest,
+    ) -> Result<ListReplicationBackfillsResponse, Fault> {
+        Ok(list_replication_backfills::run(self, &Request { caller, action: "ListReplicationBackfills" }, input)
+            .await?)
+    }
+
     async fn list_tags_for_resource(
         &self,
         caller: &Caller,
@@ -364,6 +406,32 @@ impl Ecr for Registry {
         input: StartImageScanRequest,
     ) -> Result<StartImageScanResponse, Fault> {
         Ok(start_image_scan::run(self, &Request { caller, action: "StartImageScan" }, input).await?)
+    }
+
+    async fn put_replication_configuration(
+        &self,
+        caller: &Caller,
+        input: PutReplicationConfigurationRequest,
+    ) -> Result<PutReplicationConfigurationResponse, Fault> {
+        Ok(put_replication_configuration::run(self, &Request { caller, action: "PutReplicationConfiguration" }, input)
+            .await?)
+    }
+
+    async fn start_replication_backfill(
+        &self,
+        caller: &Caller,
+        input: StartReplicationBackfillRequest,
+    ) -> Result<StartReplicationBackfillResponse, Fault> {
+        Ok(start_replication_backfill::run(self, &Request { caller, action: "StartReplicationBackfill" }, input)
+            .await?)
+    }
+
+    async fn stop_replication_backfill(
+        &self,
+        caller: &Caller,
+        input: StopReplicationBackfillRequest,
+    ) -> Result<StopReplicationBackfillResponse, Fault> {
+        Ok(stop_replication_backfill::run(self, &Request { caller, action: "StopReplicationBackfill" }, input).await?)
     }
 
     async fn tag_resource(&self, caller: &Caller, input: TagResourceRequest) -> Result<TagResourceResponse, Fault> {

@@ -173,6 +173,7 @@ impl Background {
         tasks.spawn(Arc::clone(&parts.registry).deliver_changes());
         tasks.spawn(Arc::clone(&parts.registry).scan_images());
         tasks.spawn(Arc::clone(&parts.registry).prepare_images());
+        tasks.spawn(Arc::clone(&parts.registry).replicate());
         Self { _registry: tasks, _reconcilers: Reconcilers::start(&parts.control) }
     }
 }

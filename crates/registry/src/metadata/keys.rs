@@ -6,6 +6,7 @@ use gantry_store::Revision;
 use crate::digest::Digest;
 use crate::name::{RepositoryName, Tag};
 use crate::prefix::RepositoryPrefix;
+use crate::replication::config::Destination;
 
 /// The keys of one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +134,17 @@ impl RepositoryKeys {
         format!("{TO_PREPARE_PREFIX}{account}/{region}/{}:{image}", self.name)
     }
 
+    /// How far the replication of an image is, by destination.
+    pub(crate) fn replicated(&self, digest: &Digest) -> String {
+        format!("{}{digest}/", self.prefix("replicated"))
+    }
+
+    /// What the change of `revision` means for a destination.
+    pub(crate) fn replication_work(&self, revision: Revision, destination: &Destination) -> String {
+        let Scope { account, region, .. } = &self.scope;
+        format!("{REPLICATION_WORK}{account}/{region}/{}:{revision:016x}/{}", self.name, destination.key())
+    }
+
     /// Scans of the repository's images.
     pub(crate) fn scans(&self) -> String {
         self.scan_rows("scans")
@@ -169,6 +181,7 @@ impl RepositoryKeys {
             "history",
             "upstream",
             "policies",
+            "replicated",
             "prepared",
             "prepared-layers",
         ]
@@ -209,6 +222,49 @@ pub(crate) fn templates_prefix(scope: &Scope) -> String {
 
 pub(crate) fn template_key(scope: &Scope, prefix: &RepositoryPrefix) -> String {
     format!("{}{prefix}", templates_prefix(scope))
+}
+
+/// What is to be done at the destinations of all registries. It does not go with its repository: its images may have
+/// to be deleted elsewhere.
+pub(crate) const REPLICATION_WORK: &str = "/ecr/replication/";
+
+/// The repository and the destination of a row of replication work.
+pub(crate) fn parse_replication_work(key: &str) -> Option<(RepositoryKeys, Destination)> {
+    let (repository, rest) = key.strip_prefix(REPLICATION_WORK)?.split_once(':')?;
+    let (_revision, destination) = rest.split_once('/')?;
+    Some((parse_holder(repository)?, Destination::from_key(destination)?))
+}
+
+pub(crate) fn replication_key(scope: &Scope) -> String {
+    format!("/ecr/{}/{}/replication-configuration", scope.account, scope.region)
+}
+
+/// The backfills of all registries.
+pub(crate) const BACKFILLS: &str = "/ecr/backfills/";
+
+pub(crate) fn backfills_prefix(scope: &Scope) -> String {
+    format!("{BACKFILLS}{}/{}/", scope.account, scope.region)
+}
+
+pub(crate) fn backfill_key(scope: &Scope, id: &str) -> String {
+    format!("{}{id}", backfills_prefix(scope))
+}
+
+/// The registry and the id of a backfill, by its key.
+pub(crate) fn parse_backfill(key: &str) -> Option<(Scope, &str)> {
+    let mut parts = key.strip_prefix(BACKFILLS)?.splitn(3, '/');
+    let (account, region, id) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((Scope::new(account, region), id))
+}
+
+/// Which backfills of a registry run.
+pub(crate) fn backfills_running_key(scope: &Scope) -> String {
+    format!("/ecr/{}/{}/backfills-running", scope.account, scope.region)
+}
+
+/// What came of the images of a backfill.
+pub(crate) fn backfill_results(scope: &Scope, id: &str) -> String {
+    format!("/ecr/{}/{}/backfill-results/{id}/", scope.account, scope.region)
 }
 
 pub(crate) fn holders_prefix(digest: &Digest) -> String {

@@ -46,15 +46,7 @@ async fn by_id(
                 let constraint = "both tag and digest cannot be null".to_owned();
                 return Err(RegistryError::Parameter { member: "imageIds", constraint });
             }
-            Err(_) => {
-                let text = |text: Option<String>| text.unwrap_or_else(|| "null".to_owned());
-                return Err(RegistryError::ImageNotFound {
-                    digest: text(id.image_digest),
-                    tag: text(id.image_tag),
-                    name: keys.name().to_string(),
-                    registry: keys.scope().account.clone(),
-                });
-            }
+            Err(_) => return Err(wire::image_not_found(keys, &id)),
         }
     }
     details(registry, keys, found.into_iter().collect()).await

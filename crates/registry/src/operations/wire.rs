@@ -248,19 +248,13 @@ pub(super) async fn image(
     keys: &RepositoryKeys,
     id: &ImageIdentifier,
 ) -> Result<FoundImage, RegistryError> {
-    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
     match image_by_id(registry, keys, id).await? {
         Ok(image) => Ok(image),
         Err(ImageIdError::MissingDigestAndTag) => {
             let constraint = "both tag and digest cannot be null".to_owned();
             Err(RegistryError::Parameter { member: "imageId", constraint })
         }
-        Err(_) => Err(RegistryError::ImageNotFound {
-            digest: text(&id.image_digest),
-            tag: text(&id.image_tag),
-            name: keys.name().to_string(),
-            registry: keys.scope().account.clone(),
-        }),
+        Err(_) => Err(image_not_found(keys, id)),
     }
 }
 
@@ -301,6 +295,17 @@ pub(super) fn scan_filters(filters: &[String]) -> Vec<ScanningRepositoryFilter> 
         filter_type: Some(ScanningRepositoryFilterType::Wildcard),
     };
     filters.iter().map(filter).collect()
+}
+
+/// The error for an image that is asked for alone.
+pub(super) fn image_not_found(keys: &RepositoryKeys, id: &ImageIdentifier) -> RegistryError {
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
+    RegistryError::ImageNotFound {
+        digest: text(&id.image_digest),
+        tag: text(&id.image_tag),
+        name: keys.name().to_string(),
+        registry: keys.scope().account.clone(),
+    }
 }
 
 /// The identifiers of a batch, each once.

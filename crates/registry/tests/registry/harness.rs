@@ -126,6 +126,11 @@ impl World {
         Self { registry, router, directory, store, now_ms, authorization, principals }
     }
 
+    /// The same data in a new process, through another store.
+    pub(crate) fn reopen(&self, store: Store) -> Self {
+        Self::open(Arc::clone(&self.directory), store, Arc::clone(&self.now_ms))
+    }
+
     /// The same data in a new process.
     pub(crate) fn restart(&self) -> Self {
         Self::open(Arc::clone(&self.directory), self.store.clone(), Arc::clone(&self.now_ms))

@@ -20,6 +20,7 @@ mod policies;
 mod prepared;
 mod pull_through;
 mod races;
+mod replication;
 mod scanning;
 mod server;
 mod templates;
