@@ -35,6 +35,9 @@ pub(crate) enum Command {
     ScanDb(ScanDbOptions),
     /// Print what happened: pushes, deletions and what else is told as an event.
     Events(EventsOptions),
+    /// The registry: what it does by itself, done now.
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// Images in the registry.
     #[command(subcommand)]
     Image(ImageCommand),
@@ -267,6 +270,27 @@ pub(crate) struct EventsOptions {
     /// Wait for more
     #[arg(long, short)]
     pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum RegistryCommand {
+    /// Lifecycle policies.
+    #[command(subcommand)]
+    Lifecycle(LifecycleCommand),
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum LifecycleCommand {
+    /// Run a repository's policy now.
+    Run(LifecycleRunOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LifecycleRunOptions {
+    /// Repository
+    pub(crate) repository: String,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }

@@ -5,6 +5,7 @@ pub(crate) mod agent;
 pub(crate) mod env;
 pub(crate) mod events;
 pub(crate) mod image;
+pub(crate) mod lifecycle;
 pub(crate) mod logs;
 pub(crate) mod push;
 pub(crate) mod scan_db;

@@ -7,6 +7,7 @@ mod upstreams;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,8 @@ use upstreams::RegistryFile;
 
 /// The default file; it need not exist.
 const DEFAULT_FILE: &str = "/etc/gantry/gantry.toml";
+/// Lifecycle policies run this often unless told otherwise: once an hour.
+const LIFECYCLE_INTERVAL_SECONDS_DEFAULT: u64 = 60 * 60;
 /// Where everything is kept unless told otherwise.
 pub(crate) const DEFAULT_DATA_DIR: &str = "/var/lib/gantry";
 
@@ -34,6 +37,8 @@ pub(crate) struct File {
     pub(crate) account: Option<String>,
     pub(crate) registry_host: Option<String>,
     pub(crate) prepare_images: Option<bool>,
+    /// How often lifecycle policies run; there is no flag.
+    pub(crate) lifecycle_interval_seconds: Option<u64>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) insecure: Option<bool>,
@@ -73,6 +78,7 @@ pub(crate) struct ServerConfig {
     pub(crate) upstreams: UpstreamConfigs,
     /// Make EROFS images of the layers of pushed images, in the background.
     pub(crate) prepare_images: bool,
+    pub(crate) lifecycle_interval: Duration,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) log_level: Option<String>,
     pub(crate) log_format: Option<LogFormat>,
@@ -133,6 +139,14 @@ impl ServerConfig {
                 "listen: {listen} is reachable from other machines; give --tls-cert and --tls-key, or say --insecure"
             ));
         }
+        let interval = match variable("GANTRY_LIFECYCLE_INTERVAL_SECONDS") {
+            Some(text) => text.parse().ok(),
+            None => Some(file.lifecycle_interval_seconds.unwrap_or(LIFECYCLE_INTERVAL_SECONDS_DEFAULT)),
+        };
+        let lifecycle_interval = interval.filter(|seconds| (1..=86_400).contains(seconds)).unwrap_or_else(|| {
+            mistakes.push("lifecycle_interval_seconds: must be a number from 1 to 86400 (a day)".into());
+            LIFECYCLE_INTERVAL_SECONDS_DEFAULT
+        });
         let (Ok(listen), true) = (listen, mistakes.is_empty()) else {
             bail!("the configuration is not usable\n  {}", mistakes.join("\n  "));
         };
@@ -149,6 +163,7 @@ impl ServerConfig {
                 .or(file.registry_host),
             upstreams,
             prepare_images: !options.no_prepare_images && file.prepare_images.unwrap_or(true),
+            lifecycle_interval: Duration::from_secs(lifecycle_interval),
             tls,
             log_level: options.log_level.clone().or_else(|| variable("GANTRY_LOG_LEVEL")).or(file.log_level),
             log_format: options.log_format.or(file.log_format),

@@ -4,6 +4,7 @@ mod door;
 mod facts;
 mod http;
 mod identities;
+mod images_in_use;
 pub(crate) mod own;
 mod tls;
 
@@ -11,5 +12,6 @@ pub(crate) use door::{Door, Shutdown};
 pub(crate) use facts::World;
 pub(crate) use http::Site;
 pub(crate) use identities::Identities;
+pub(crate) use images_in_use::ImagesOfTasks;
 pub(crate) use own::Own;
 pub(crate) use tls::acceptor as tls_acceptor;

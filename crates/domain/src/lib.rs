@@ -7,6 +7,7 @@ pub mod challenge;
 pub mod deployment;
 pub mod fargate;
 mod iso8601;
+pub mod lifecycle;
 pub mod limits;
 pub mod paging;
 pub mod placement;
@@ -18,5 +19,6 @@ pub mod tags;
 pub mod task;
 pub mod task_definition;
 pub mod time;
+pub mod wildcard;
 
 pub use time::Timestamp;

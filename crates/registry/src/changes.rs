@@ -12,6 +12,7 @@
 //! A handler does little: what may take long, it writes down as work of its own.
 
 mod events;
+mod referrers;
 pub mod worker;
 
 use async_trait::async_trait;
@@ -31,6 +32,7 @@ pub(crate) fn handlers() -> Vec<Box<dyn ChangeHandler>> {
         Box::new(crate::scanning::OnPush),
         Box::new(crate::prepared::Preparation),
         Box::new(crate::replication::Replicate),
+        Box::new(referrers::OrphanedReferrers),
     ]
 }
 
@@ -131,6 +133,15 @@ pub enum ChangeKind {
         tags: Vec<Tag>,
         /// Whether the image went too.
         gone: bool,
+    },
+    /// The image was archived, or made active again.
+    StorageClass {
+        /// The image.
+        image: ChangedImage,
+        /// Its tags.
+        tags: Vec<Tag>,
+        /// Whether it cannot be pulled from now on.
+        archived: bool,
     },
     /// The repository was deleted with everything in it.
     RepositoryDeleted,

@@ -209,6 +209,48 @@ pub enum RegistryError {
         /// The repository.
         name: String,
     },
+    /// The repository has no lifecycle policy.
+    #[error(
+        "Lifecycle policy does not exist for the repository with name '{name}' in the registry with id '{registry}'"
+    )]
+    LifecyclePolicyNotFound {
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// No preview was asked for.
+    #[error(
+        "Lifecycle policy preview does not exist for the repository with name '{name}' in the registry with id '{registry}'"
+    )]
+    PreviewNotFound {
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// One preview at a time.
+    #[error(
+        "There is already an in progress lifecycle policy preview on the repository with name '{name}' in the registry with id '{registry}'"
+    )]
+    PreviewInProgress {
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
+    /// Pulls of the principal do not count already.
+    #[error("A pull time update exclusion for the principal '{0}' already exists.")]
+    ExclusionAlreadyExists(String),
+    /// Pulls of the principal do count.
+    #[error("A pull time update exclusion for the principal '{0}' does not exist.")]
+    ExclusionNotFound(String),
+    /// Nothing is to be signed.
+    #[error("Signing configuration does not exist in the registry with id '{0}'")]
+    SigningConfigurationNotFound(String),
+    /// The image's storage class cannot be changed so.
+    #[error("{0}")]
+    StorageClass(String),
     /// A list of manifests needs this image.
     #[error("Requested image referenced by manifest list: [{}]", display_all(parents))]
     ReferencedByManifestList {
@@ -428,6 +470,7 @@ impl RegistryError {
             Self::Manifest(_) => (400, "MANIFEST_INVALID"),
             Self::ManifestUnknown | Self::ImageNotFound { .. } => (404, "MANIFEST_UNKNOWN"),
             Self::ReferencedByManifestList { .. } => (403, "DENIED"),
+            Self::StorageClass(_) => (400, "UNSUPPORTED"),
             Self::LayersNotFound { .. } | Self::ReferencedImagesNotFound { .. } => (400, "MANIFEST_BLOB_UNKNOWN"),
             Self::BlobUnknown(_) | Self::LayerNotFound { .. } | Self::LayerInaccessible(..) => (404, "BLOB_UNKNOWN"),
             Self::UploadNotFound { .. } => (404, "BLOB_UPLOAD_UNKNOWN"),
@@ -445,6 +488,12 @@ impl RegistryError {
             Self::DiskFull(_) => (507, "SIZE_INVALID"),
             // These belong to the ECR operations and do not come out of the OCI routes.
             Self::Parameter { .. }
+            | Self::LifecyclePolicyNotFound { .. }
+            | Self::ExclusionAlreadyExists(_)
+            | Self::ExclusionNotFound(_)
+            | Self::SigningConfigurationNotFound(_)
+            | Self::PreviewNotFound { .. }
+            | Self::PreviewInProgress { .. }
             | Self::RepositoryAlreadyExists { .. }
             | Self::RepositoryNotEmpty { .. }
             | Self::TemplateNotFound { .. }
@@ -519,6 +568,13 @@ impl RegistryError {
             Self::ScanNotFound { .. } => fault::scan_not_found_exception(text),
             Self::UnsupportedImageType { .. } => fault::unsupported_image_type_exception(text),
             Self::FeatureDisabled => fault::validation_exception(text),
+            Self::ExclusionAlreadyExists(_) => fault::exclusion_already_exists_exception(text),
+            Self::ExclusionNotFound(_) => fault::exclusion_not_found_exception(text),
+            Self::SigningConfigurationNotFound(_) => fault::signing_configuration_not_found_exception(text),
+            Self::LifecyclePolicyNotFound { .. } => fault::lifecycle_policy_not_found_exception(text),
+            Self::PreviewNotFound { .. } => fault::lifecycle_policy_preview_not_found_exception(text),
+            Self::PreviewInProgress { .. } => fault::lifecycle_policy_preview_in_progress_exception(text),
+            Self::StorageClass(_) => fault::image_storage_class_update_not_supported_exception(text),
             Self::ImageAlreadyExists { .. } => fault::image_already_exists_exception(text),
             Self::TagImmutable { .. } => fault::image_tag_already_exists_exception(text),
             Self::LayersNotFound { .. } | Self::LayerNotFound { .. } | Self::BlobUnknown(_) => {

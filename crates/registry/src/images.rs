@@ -1,5 +1,7 @@
 //! Images in repositories: reading, resolving and removing manifests. Pushing is in `push_image`.
 
+use std::collections::BTreeMap;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use gantry_store::{Txn, TxnError};
@@ -11,13 +13,14 @@ use crate::manifest::Manifest;
 use crate::metadata::{ATTEMPTS_MAX, ImageRow, Read, RepositoryKeys, encode};
 use crate::name::{Reference, Tag};
 use crate::registry::Registry;
+use crate::settings::is_excluded;
 
 /// How old the record of the last pull may get before a pull renews it.
 const PULL_TIME_PRECISION_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Tags removed in one transaction: each has three operations, and with them go the references of the manifest. An
 /// image with more loses them in steps before it goes.
-const TAGS_PER_DELETION_MAX: usize = 100;
+pub(crate) const TAGS_PER_DELETION_MAX: usize = 100;
 
 /// An image as it was found.
 #[derive(Debug, Clone)]
@@ -83,8 +86,22 @@ impl Registry {
         Ok(bytes)
     }
 
-    /// Notes that an image was pulled, at most once a day and without making the pull wait.
-    pub fn image_pulled(&self, keys: &RepositoryKeys, image: &FoundImage) {
+    /// The annotations of a manifest, from its bytes; none when it has just been deleted.
+    pub(crate) async fn annotations_of(
+        &self,
+        keys: &RepositoryKeys,
+        digest: &Digest,
+    ) -> Result<BTreeMap<String, String>, RegistryError> {
+        let Some(image) = self.image_find(keys, &Reference::Digest(digest.clone())).await? else {
+            return Ok(BTreeMap::new());
+        };
+        let bytes = self.manifest_bytes(&image).await?;
+        Ok(Manifest::parse(&bytes, Some(&image.row.media_type))?.annotations)
+    }
+
+    /// Notes that an image was pulled, at most once a day and without making the pull wait. Pulls of a principal that
+    /// is excluded leave no trace.
+    pub fn image_pulled(&self, keys: &RepositoryKeys, image: &FoundImage, principal_arn: &str) {
         let now = self.now().as_millis();
         let known = image.row.pulled_at_ms;
         if known.is_some_and(|pulled| now.saturating_sub(pulled) < PULL_TIME_PRECISION_MS) {
@@ -93,9 +110,13 @@ impl Registry {
         let row = ImageRow { pulled_at_ms: Some(now), ..image.row.clone() };
         let key = keys.image(&image.digest);
         let txn = Txn::new().require(&key, image.revision).put(&key, encode(&row));
-        let store = self.metadata.store.clone();
-        // When this loses to another change, the next pull notes it.
-        tokio::spawn(async move { store.txn(txn).await });
+        let (metadata, scope, arn) = (self.metadata.clone(), keys.scope().clone(), principal_arn.to_owned());
+        tokio::spawn(async move {
+            // When this loses to another change, the next pull notes it.
+            if matches!(is_excluded(&metadata, &scope, &arn).await, Ok(false)) {
+                let _ = metadata.store.txn(txn).await;
+            }
+        });
     }
 
     /// Removes a tag and leaves its image. False when there is no such tag.

@@ -48,17 +48,18 @@ use serde::de::DeserializeOwned;
 
 pub use keys::RepositoryKeys;
 pub(crate) use keys::{
-    BACKFILLS, CHANGES_PREFIX, REPLICATION_WORK, SCAN_QUEUE_PREFIX, SCANS_PREFIX, TO_PREPARE_PREFIX, backfill_key,
-    backfill_results, backfills_prefix, backfills_running_key, change_lane, holders_prefix, parse_backfill,
-    parse_change, parse_holder, parse_replication_work, parse_scanned, parse_to_prepare, planned_at,
-    registry_policy_key, replication_key, repositories_prefix, rule_key, rules_prefix, setting_key, template_key,
-    templates_prefix,
+    BACKFILLS, CHANGES_PREFIX, LIFECYCLE_PREFIX, PREVIEWS_PREFIX, REPLICATION_WORK, SCAN_QUEUE_PREFIX, SCANS_PREFIX,
+    TO_PREPARE_PREFIX, backfill_key, backfill_results, backfills_prefix, backfills_running_key, change_lane,
+    holders_prefix, parse_backfill, parse_change, parse_holder, parse_replication_work, parse_scanned,
+    parse_to_prepare, planned_at, registry_policy_key, replication_key, repositories_prefix, rule_key, rules_prefix,
+    setting_key, template_key, templates_prefix,
 };
 pub use rows::{ImageRow, LinkRow, ReferrerRow, RepositoryRow, TagRow};
 
 use crate::digest::Digest;
 use crate::fault::RegistryError;
 use crate::history::HistoryRow;
+use crate::images::FoundImage;
 use crate::name::{RepositoryName, Tag};
 
 /// How often a transaction is planned again before the request is refused. Each conflict means that somebody else
@@ -116,6 +117,27 @@ impl Metadata {
         limit: usize,
     ) -> Result<(Vec<(Digest, ImageRow)>, bool), RegistryError> {
         self.page(&keys.images(), after, limit, |digest| digest.parse().ok()).await
+    }
+
+    /// The same, with what a transaction must name.
+    pub(crate) async fn images_found(
+        &self,
+        keys: &RepositoryKeys,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<(Vec<FoundImage>, bool), RegistryError> {
+        let prefix = keys.images();
+        let mut range = KeyRange::prefix(&prefix);
+        if let Some(after) = after {
+            range = range.after(&keys.image(after));
+        }
+        let found = self.store.range(range, limit.max(1)).await?;
+        let image = |kv: &KeyValue| -> Option<Result<FoundImage, RegistryError>> {
+            let digest = kv.key.strip_prefix(&prefix)?.parse().ok()?;
+            Some(decode(kv).map(|row| FoundImage { digest, row, revision: kv.mod_revision }))
+        };
+        let images = found.kvs.iter().filter_map(image).collect::<Result<_, _>>()?;
+        Ok((images, found.more))
     }
 
     /// What a tag points at.

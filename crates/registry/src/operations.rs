@@ -12,42 +12,59 @@ mod create_pull_through_cache_rule;
 mod create_repository;
 mod create_repository_creation_template;
 mod creation_template;
+mod delete_lifecycle_policy;
 mod delete_pull_through_cache_rule;
 mod delete_registry_policy;
 mod delete_repository;
 mod delete_repository_creation_template;
 mod delete_repository_policy;
+mod delete_signing_configuration;
+mod deregister_pull_time_update_exclusion;
 mod describe_image_replication_status;
 mod describe_image_scan_findings;
+mod describe_image_signing_status;
 mod describe_images;
 mod describe_pull_through_cache_rules;
 mod describe_registry;
 mod describe_replication_backfill_results;
 mod describe_repositories;
 mod describe_repository_creation_templates;
+mod get_account_setting;
 mod get_authorization_token;
 mod get_download_url_for_layer;
+mod get_lifecycle_policy;
+mod get_lifecycle_policy_preview;
 mod get_registry_policy;
 mod get_registry_scanning_configuration;
 mod get_repository_policy;
+mod get_signing_configuration;
 mod initiate_layer_upload;
+mod list_image_referrers;
 mod list_images;
+mod list_pull_time_update_exclusions;
 mod list_replication_backfills;
 mod list_tags_for_resource;
 mod pull_through_cache_rule;
+mod put_account_setting;
 mod put_image;
 mod put_image_scanning_configuration;
 mod put_image_tag_mutability;
+mod put_lifecycle_policy;
 mod put_registry_policy;
 mod put_registry_scanning_configuration;
 mod put_replication_configuration;
+mod put_signing_configuration;
+mod register_pull_time_update_exclusion;
 mod replication_wire;
 mod set_repository_policy;
+mod signing_configuration;
 mod start_image_scan;
+mod start_lifecycle_policy_preview;
 mod start_replication_backfill;
 mod stop_replication_backfill;
 mod tag_resource;
 mod untag_resource;
+mod update_image_storage_class;
 mod update_pull_through_cache_rule;
 mod update_repository_creation_template;
 mod upload_layer_part;
@@ -141,6 +158,14 @@ impl Ecr for Registry {
         .await?)
     }
 
+    async fn delete_lifecycle_policy(
+        &self,
+        caller: &Caller,
+        input: DeleteLifecyclePolicyRequest,
+    ) -> Result<DeleteLifecyclePolicyResponse, Fault> {
+        Ok(delete_lifecycle_policy::run(self, &Request { caller, action: "DeleteLifecyclePolicy" }, input).await?)
+    }
+
     async fn delete_pull_through_cache_rule(
         &self,
         caller: &Caller,
@@ -187,6 +212,28 @@ impl Ecr for Registry {
         Ok(delete_repository_policy::run(self, &Request { caller, action: "DeleteRepositoryPolicy" }, input).await?)
     }
 
+    async fn delete_signing_configuration(
+        &self,
+        caller: &Caller,
+        input: DeleteSigningConfigurationRequest,
+    ) -> Result<DeleteSigningConfigurationResponse, Fault> {
+        Ok(delete_signing_configuration::run(self, &Request { caller, action: "DeleteSigningConfiguration" }, input)
+            .await?)
+    }
+
+    async fn deregister_pull_time_update_exclusion(
+        &self,
+        caller: &Caller,
+        input: DeregisterPullTimeUpdateExclusionRequest,
+    ) -> Result<DeregisterPullTimeUpdateExclusionResponse, Fault> {
+        Ok(deregister_pull_time_update_exclusion::run(
+            self,
+            &Request { caller, action: "DeregisterPullTimeUpdateExclusion" },
+            input,
+        )
+        .await?)
+    }
+
     async fn describe_image_scan_findings(
         &self,
         caller: &Caller,
@@ -207,6 +254,15 @@ impl Ecr for Registry {
             input,
         )
         .await?)
+    }
+
+    async fn describe_image_signing_status(
+        &self,
+        caller: &Caller,
+        input: DescribeImageSigningStatusRequest,
+    ) -> Result<DescribeImageSigningStatusResponse, Fault> {
+        Ok(describe_image_signing_status::run(self, &Request { caller, action: "DescribeImageSigningStatus" }, input)
+            .await?)
     }
 
     async fn describe_images(
@@ -272,6 +328,14 @@ impl Ecr for Registry {
         .await?)
     }
 
+    async fn get_account_setting(
+        &self,
+        caller: &Caller,
+        input: GetAccountSettingRequest,
+    ) -> Result<GetAccountSettingResponse, Fault> {
+        Ok(get_account_setting::run(self, &Request { caller, action: "GetAccountSetting" }, input).await?)
+    }
+
     async fn get_authorization_token(
         &self,
         caller: &Caller,
@@ -286,6 +350,23 @@ impl Ecr for Registry {
         input: GetDownloadUrlForLayerRequest,
     ) -> Result<GetDownloadUrlForLayerResponse, Fault> {
         Ok(get_download_url_for_layer::run(self, &Request { caller, action: "GetDownloadUrlForLayer" }, input).await?)
+    }
+
+    async fn get_lifecycle_policy(
+        &self,
+        caller: &Caller,
+        input: GetLifecyclePolicyRequest,
+    ) -> Result<GetLifecyclePolicyResponse, Fault> {
+        Ok(get_lifecycle_policy::run(self, &Request { caller, action: "GetLifecyclePolicy" }, input).await?)
+    }
+
+    async fn get_lifecycle_policy_preview(
+        &self,
+        caller: &Caller,
+        input: GetLifecyclePolicyPreviewRequest,
+    ) -> Result<GetLifecyclePolicyPreviewResponse, Fault> {
+        Ok(get_lifecycle_policy_preview::run(self, &Request { caller, action: "GetLifecyclePolicyPreview" }, input)
+            .await?)
     }
 
     async fn get_registry_policy(
@@ -317,6 +398,14 @@ impl Ecr for Registry {
         Ok(get_repository_policy::run(self, &Request { caller, action: "GetRepositoryPolicy" }, input).await?)
     }
 
+    async fn get_signing_configuration(
+        &self,
+        caller: &Caller,
+        input: GetSigningConfigurationRequest,
+    ) -> Result<GetSigningConfigurationResponse, Fault> {
+        Ok(get_signing_configuration::run(self, &Request { caller, action: "GetSigningConfiguration" }, input).await?)
+    }
+
     async fn initiate_layer_upload(
         &self,
         caller: &Caller,
@@ -325,8 +414,29 @@ impl Ecr for Registry {
         Ok(initiate_layer_upload::run(self, &Request { caller, action: "InitiateLayerUpload" }, input).await?)
     }
 
+    async fn list_image_referrers(
+        &self,
+        caller: &Caller,
+        input: ListImageReferrersRequest,
+    ) -> Result<ListImageReferrersResponse, Fault> {
+        Ok(list_image_referrers::run(self, &Request { caller, action: "ListImageReferrers" }, input).await?)
+    }
+
     async fn list_images(&self, caller: &Caller, input: ListImagesRequest) -> Result<ListImagesResponse, Fault> {
         Ok(list_images::run(self, &Request { caller, action: "ListImages" }, input).await?)
+    }
+
+    async fn list_pull_time_update_exclusions(
+        &self,
+        caller: &Caller,
+        input: ListPullTimeUpdateExclusionsRequest,
+    ) -> Result<ListPullTimeUpdateExclusionsResponse, Fault> {
+        Ok(list_pull_time_update_exclusions::run(
+            self,
+            &Request { caller, action: "ListPullTimeUpdateExclusions" },
+            input,
+        )
+        .await?)
     }
 
     async fn list_replication_backfills(
@@ -344,6 +454,14 @@ impl Ecr for Registry {
         input: ListTagsForResourceRequest,
     ) -> Result<ListTagsForResourceResponse, Fault> {
         Ok(list_tags_for_resource::run(self, &Request { caller, action: "ListTagsForResource" }, input).await?)
+    }
+
+    async fn put_account_setting(
+        &self,
+        caller: &Caller,
+        input: PutAccountSettingRequest,
+    ) -> Result<PutAccountSettingResponse, Fault> {
+        Ok(put_account_setting::run(self, &Request { caller, action: "PutAccountSetting" }, input).await?)
     }
 
     async fn put_image(&self, caller: &Caller, input: PutImageRequest) -> Result<PutImageResponse, Fault> {
@@ -371,6 +489,14 @@ impl Ecr for Registry {
         Ok(put_image_tag_mutability::run(self, &Request { caller, action: "PutImageTagMutability" }, input).await?)
     }
 
+    async fn put_lifecycle_policy(
+        &self,
+        caller: &Caller,
+        input: PutLifecyclePolicyRequest,
+    ) -> Result<PutLifecyclePolicyResponse, Fault> {
+        Ok(put_lifecycle_policy::run(self, &Request { caller, action: "PutLifecyclePolicy" }, input).await?)
+    }
+
     async fn put_registry_policy(
         &self,
         caller: &Caller,
@@ -387,6 +513,27 @@ impl Ecr for Registry {
         Ok(put_registry_scanning_configuration::run(
             self,
             &Request { caller, action: "PutRegistryScanningConfiguration" },
+            input,
+        )
+        .await?)
+    }
+
+    async fn put_signing_configuration(
+        &self,
+        caller: &Caller,
+        input: PutSigningConfigurationRequest,
+    ) -> Result<PutSigningConfigurationResponse, Fault> {
+        Ok(put_signing_configuration::run(self, &Request { caller, action: "PutSigningConfiguration" }, input).await?)
+    }
+
+    async fn register_pull_time_update_exclusion(
+        &self,
+        caller: &Caller,
+        input: RegisterPullTimeUpdateExclusionRequest,
+    ) -> Result<RegisterPullTimeUpdateExclusionResponse, Fault> {
+        Ok(register_pull_time_update_exclusion::run(
+            self,
+            &Request { caller, action: "RegisterPullTimeUpdateExclusion" },
             input,
         )
         .await?)
@@ -417,6 +564,15 @@ impl Ecr for Registry {
             .await?)
     }
 
+    async fn start_lifecycle_policy_preview(
+        &self,
+        caller: &Caller,
+        input: StartLifecyclePolicyPreviewRequest,
+    ) -> Result<StartLifecyclePolicyPreviewResponse, Fault> {
+        Ok(start_lifecycle_policy_preview::run(self, &Request { caller, action: "StartLifecyclePolicyPreview" }, input)
+            .await?)
+    }
+
     async fn start_replication_backfill(
         &self,
         caller: &Caller,
@@ -444,6 +600,14 @@ impl Ecr for Registry {
         input: UntagResourceRequest,
     ) -> Result<UntagResourceResponse, Fault> {
         Ok(untag_resource::run(self, &Request { caller, action: "UntagResource" }, input).await?)
+    }
+
+    async fn update_image_storage_class(
+        &self,
+        caller: &Caller,
+        input: UpdateImageStorageClassRequest,
+    ) -> Result<UpdateImageStorageClassResponse, Fault> {
+        Ok(update_image_storage_class::run(self, &Request { caller, action: "UpdateImageStorageClass" }, input).await?)
     }
 
     async fn update_pull_through_cache_rule(

@@ -19,6 +19,7 @@ use crate::metadata::{
 };
 use crate::name::Tag;
 use crate::registry::Registry;
+use crate::storage_class::with_status;
 
 /// Most tags one image may have. The real service allows 1,000; this many still fit, with the references, into the
 /// transaction that deletes the image.
@@ -228,7 +229,7 @@ impl Registry {
             .put(&image_key, encode(&row));
         let mut moved = Vec::new();
         txn = self.plan_tags(txn, keys, digest, push, seen, &mut moved)?;
-        txn = plan_references(txn, keys, digest, seen);
+        txn = plan_references(txn, keys, digest, seen, self.now().as_millis());
         if seen.image.is_none() {
             txn = txn.put(keys.holder(digest), Bytes::from_static(b"{}"));
             if let Some(subject) = &manifest.subject {
@@ -237,7 +238,7 @@ impl Registry {
             }
         }
         if seen.image.is_some() && moved.is_empty() {
-            // Its bytes were lost and are back; the image is what it was.
+            // Its bytes were lost and are back, or it was archived; its tags are what they were.
             return Ok(txn);
         }
         let kind = ChangeKind::Pushed { image: row.changed(digest), tags: moved, new: seen.image.is_none() };
@@ -288,7 +289,11 @@ impl Registry {
 
     fn image_row(&self, manifest: &Manifest, push: &ImagePush, seen: &Seen) -> ImageRow {
         if let Some(image) = &seen.image {
-            let mut row = image.row.clone();
+            // Pushing an archived image brings it back.
+            let mut row = match image.row.archived {
+                true => with_status(&image.row, false, self.now().as_millis()),
+                false => image.row.clone(),
+            };
             row.tags.extend(push.tags.iter().cloned());
             return row;
         }
@@ -303,6 +308,9 @@ impl Registry {
             artifact_type: manifest.effective_artifact_type().map(str::to_owned),
             subject: manifest.subject.clone(),
             is_index: content_size.is_none(),
+            archived: false,
+            archived_at_ms: None,
+            activated_at_ms: None,
             tags: BTreeSet::from_iter(push.tags.iter().cloned()),
         }
     }
@@ -311,13 +319,13 @@ impl Registry {
 impl Seen {
     /// Whether the image is here and every tag points at it.
     fn is_there_already(&self, digest: &Digest) -> bool {
-        self.image.is_some()
+        self.image.as_ref().is_some_and(|image| !image.row.archived)
             && self.tags.values().all(|pointer| pointer.as_ref().is_some_and(|pointer| pointer.row.digest == *digest))
     }
 }
 
 /// Records what the image needs, for a new image; and makes sure that it is still there.
-fn plan_references(mut txn: Txn, keys: &RepositoryKeys, digest: &Digest, seen: &Seen) -> Txn {
+fn plan_references(mut txn: Txn, keys: &RepositoryKeys, digest: &Digest, seen: &Seen, now_ms: i64) -> Txn {
     for (reference, link) in &seen.links {
         let key = keys.blob(reference);
         txn = txn.require(&key, link.revision);
@@ -331,8 +339,10 @@ fn plan_references(mut txn: Txn, keys: &RepositoryKeys, digest: &Digest, seen: &
         if seen.former.contains_key(reference) || reference == digest {
             continue;
         }
-        // Rewritten as it is: a deletion of the child that is under way then fails and sees the reference.
-        txn = txn.require(&key, child.revision).put(&key, encode(&child.row));
+        // Rewritten: a deletion of the child that is under way then fails and sees the reference. What a list in use
+        // needs is in use.
+        let row = if child.row.archived { with_status(&child.row, false, now_ms) } else { child.row.clone() };
+        txn = txn.require(&key, child.revision).put(&key, encode(&row));
     }
     if seen.image.is_none() {
         for reference in seen.links.keys().chain(seen.children.keys()) {

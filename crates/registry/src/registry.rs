@@ -10,11 +10,12 @@ use gantry_domain::Timestamp;
 use gantry_protocol::fixed::Fixed;
 use gantry_protocol::principals::Principals;
 use gantry_store::Store;
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::blobs::{BlobError, BlobStore, LocalBlobs, LocalLimits};
 use crate::changes::ChangeNumbers;
 use crate::digest::Digest;
+use crate::lifecycle::{ImagesInUse, NothingInUse};
 use crate::metadata::Metadata;
 use crate::policies::ReadPolicies;
 use crate::pull_through::secrets::{NoSecrets, Secrets};
@@ -37,6 +38,8 @@ pub struct RegistryConfig {
     pub grace: Duration,
     /// How long an upload may lie idle.
     pub upload_idle: Duration,
+    /// How often a repository's lifecycle policy is run.
+    pub lifecycle_interval: Duration,
     /// How long a download link is good for.
     pub download_link_lifetime: Duration,
     /// Upstream registries besides those the API names, and how to reach them.
@@ -55,6 +58,7 @@ impl Default for RegistryConfig {
             public_endpoint: "http://localhost:4566".to_owned(),
             grace: DAY,
             upload_idle: DAY,
+            lifecycle_interval: Duration::from_secs(60 * 60),
             download_link_lifetime: Duration::from_secs(60 * 60),
             upstreams: UpstreamConfigs::new(),
             scan: ScanConfig::default(),
@@ -100,6 +104,8 @@ pub struct Registry {
     pub(crate) flights: Flights<ImportResult>,
     pub(crate) this: Weak<Self>,
     pub(crate) scans: Scans,
+    pub(crate) images_in_use: Arc<dyn ImagesInUse>,
+    pub(crate) preview_wake: Notify,
     clock: Clock,
 }
 
@@ -130,6 +136,8 @@ impl Registry {
             flights: Flights::default(),
             this: Weak::new(),
             scans: Scans::default(),
+            images_in_use: Arc::new(NothingInUse),
+            preview_wake: Notify::new(),
             clock,
         }
     }
@@ -158,6 +166,13 @@ impl Registry {
     /// The registry, shared. Work that outlives the request that began it is only done by one made so.
     pub fn into_shared(self) -> Arc<Self> {
         Arc::new_cyclic(|this| Self { this: this.clone(), ..self })
+    }
+
+    /// Asks `images` which images lifecycle policies must leave alone.
+    #[must_use]
+    pub fn with_images_in_use(mut self, images: Arc<dyn ImagesInUse>) -> Self {
+        self.images_in_use = images;
+        self
     }
 
     /// What the operator decided.

@@ -1,8 +1,10 @@
 //! Repositories: making, changing and removing them.
 
+use gantry_api::Caller;
 use gantry_domain::arn::Scope;
 use gantry_store::{Txn, TxnError};
 
+use crate::access::Target;
 use crate::changes::{Actor, ChangeKind};
 use crate::fault::RegistryError;
 use crate::metadata::{ATTEMPTS_MAX, Read, RepositoryKeys, RepositoryRow, encode};
@@ -13,18 +15,22 @@ use crate::registry::Registry;
 impl Registry {
     /// Makes a repository.
     pub async fn repository_create(&self, keys: &RepositoryKeys, row: &RepositoryRow) -> Result<(), RegistryError> {
-        self.repository_create_with(keys, row, None).await
+        self.repository_create_with(keys, row, None, None).await
     }
 
-    /// The same with a policy, which has been checked.
+    /// The same with policies, which have been checked, from the beginning.
     pub(crate) async fn repository_create_with(
         &self,
         keys: &RepositoryKeys,
         row: &RepositoryRow,
         policy: Option<&str>,
+        lifecycle: Option<&str>,
     ) -> Result<(), RegistryError> {
         let key = keys.repository();
         let mut txn = Txn::new().require_absent(&key).put(&key, encode(row));
+        if let Some(text) = lifecycle {
+            txn = txn.put(keys.lifecycle(), encode(&self.lifecycle_row(text)?));
+        }
         if let Some(text) = policy {
             txn = txn.put(keys.policy(), encode(&PolicyRow { text: text.to_owned() }));
         }
@@ -36,6 +42,20 @@ impl Registry {
             }),
             Err(TxnError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// The repository called `name` of the caller's own registry, once the caller may do `action` there: for what is
+    /// no operation of the API.
+    pub async fn repository_allowed(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        name: &str,
+    ) -> Result<RepositoryKeys, RegistryError> {
+        let name = name.parse().map_err(|_| RegistryError::NameInvalid(name.to_owned()))?;
+        let keys = RepositoryKeys::new(&Scope::new(&caller.account, &caller.region), &name);
+        self.authorize(caller, action.into(), Target::Repository(&keys)).await?;
+        Ok(keys)
     }
 
     /// A repository.
@@ -117,6 +137,9 @@ impl Registry {
             let mut txn = Txn::new().require(&key, marked.revision).delete(&key);
             for prefix in keys.all() {
                 txn = txn.delete_prefix(prefix);
+            }
+            for single in keys.singles() {
+                txn = txn.delete(single);
             }
             let txn = self.record(txn, keys, actor, ChangeKind::RepositoryDeleted);
             match self.metadata.store.txn(txn).await {

@@ -202,7 +202,8 @@ impl Registry {
             None => RepositoryRow { created_at_ms: now_ms, ..RepositoryRow::default() },
         };
         let policy = template.and_then(|template| template.repository_policy.as_deref());
-        match self.repository_create_with(keys, &row, policy).await {
+        let lifecycle = template.and_then(|template| template.lifecycle_policy.as_deref());
+        match self.repository_create_with(keys, &row, policy, lifecycle).await {
             Ok(()) => {
                 tracing::info!(repository = %keys.arn(), template = template.map(|row| &row.prefix), "repository created");
                 Ok(())

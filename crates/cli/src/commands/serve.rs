@@ -25,7 +25,7 @@ use crate::{
     arguments::ServerOptions,
     config::{Running, ServerConfig},
     observe,
-    server::{Door, Identities, Own, Shutdown, Site, World, tls_acceptor},
+    server::{Door, Identities, ImagesOfTasks, Own, Shutdown, Site, World, tls_acceptor},
 };
 
 /// Runs the server until a signal.
@@ -124,6 +124,7 @@ impl Parts {
             upstreams: config.upstreams.clone(),
             scan: ScanConfig { database: Some(config.data_dir.join("scan-db")), ..Default::default() },
             prepare_in: config.prepare_images.then(|| folder.clone()),
+            lifecycle_interval: config.lifecycle_interval,
             ..Default::default()
         };
         // Who else listens to events stands here beside the log.
@@ -136,7 +137,10 @@ impl Parts {
         let sealer = Sealer::open(&config.data_dir.join("encryption-key"))?;
         let iam = Iam::open(store.clone(), sealer, clock.clone()).await.context("could not open IAM")?;
         iam.ensure_instance_role(&config.account).await.context("could not make the instance role")?;
-        let registry = registry.with_events(Arc::new(events.clone())).with_principals(Arc::new(iam.clone()));
+        let registry = registry
+            .with_events(Arc::new(events.clone()))
+            .with_principals(Arc::new(iam.clone()))
+            .with_images_in_use(Arc::new(ImagesOfTasks(control.clone())));
         let logs = Logs::open(store.clone(), config.data_dir.join("logs"), clock).await;
         Ok(Self {
             control,
@@ -174,6 +178,8 @@ impl Background {
         tasks.spawn(Arc::clone(&parts.registry).scan_images());
         tasks.spawn(Arc::clone(&parts.registry).prepare_images());
         tasks.spawn(Arc::clone(&parts.registry).replicate());
+        let registry = Arc::clone(&parts.registry);
+        tasks.spawn(async move { registry.lifecycle_work().await });
         Self { _registry: tasks, _reconcilers: Reconcilers::start(&parts.control) }
     }
 }

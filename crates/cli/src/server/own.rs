@@ -5,9 +5,8 @@
 
 use gantry_api::{Caller, Fault, OperationInfo, ServiceInfo, ecr};
 use gantry_companions::events::{EventLog, LoggedEvent};
-use gantry_domain::arn::Scope;
 use gantry_protocol::endpoint::Endpoint;
-use gantry_registry::{Registry, history::HistoryEntry, metadata::RepositoryKeys};
+use gantry_registry::{Registry, history::HistoryEntry};
 use http::request::Parts;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::sync::Arc;
@@ -63,6 +62,13 @@ pub(crate) struct HistoryResponse {
     pub(crate) next: Option<String>,
 }
 
+/// `lifecycle-run`: runs a repository's lifecycle policy now; answers with the registry's report.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LifecycleRunRequest {
+    pub(crate) repository: String,
+}
+
 impl Own {
     /// Answers one call with the JSON of its response.
     pub(crate) async fn call(
@@ -79,12 +85,21 @@ impl Own {
                 let caller = endpoint.admit(parts, body, &GANTRY, request_id, "gantry:ListEvents", all)?;
                 encode(&self.events(&caller, decode(body)?).await?)
             }
+            // The registry decides by itself who may do what there.
             ("POST", "image-history") => {
                 let input: HistoryRequest = decode(body)?;
                 let repository = |caller: &Caller| caller.arn("ecr", &format!("repository/{}", input.repository));
                 let action = "ecr:DescribeImages";
                 let caller = endpoint.admit(parts, body, &ecr::SERVICE, request_id, action, repository)?;
                 encode(&self.history(&caller, input).await?)
+            }
+            ("POST", "lifecycle-run") => {
+                let LifecycleRunRequest { repository } = decode(body)?;
+                let resource = |caller: &Caller| caller.arn("ecr", &format!("repository/{repository}"));
+                let action = "ecr:PutLifecyclePolicy";
+                let caller = endpoint.admit(parts, body, &ecr::SERVICE, request_id, action, resource)?;
+                let keys = self.registry.repository_allowed(&caller, "PutLifecyclePolicy", &repository).await?;
+                encode(&self.registry.lifecycle_run(&keys).await?)
             }
             _ => Err(Fault::new("UnknownOperationException", 404, format!("Gantry has no call {name}."))),
         }
@@ -97,17 +112,12 @@ impl Own {
     }
 
     async fn history(&self, caller: &Caller, input: HistoryRequest) -> Result<HistoryResponse, Fault> {
-        let keys = repository(caller, &input.repository)?;
+        let keys = self.registry.repository_allowed(caller, "DescribeImages", &input.repository).await?;
         let invalid = |_| validation(format!("'{}' is not a tag", input.tag.as_deref().unwrap_or_default()));
         let tag = input.tag.as_deref().map(str::parse).transpose().map_err(invalid)?;
         let page = self.registry.tag_history(&keys, tag.as_ref(), input.next.as_deref(), PAGE_SIZE_MAX).await?;
         Ok(HistoryResponse { entries: page.0, next: page.1 })
     }
-}
-
-fn repository(caller: &Caller, name: &str) -> Result<RepositoryKeys, Fault> {
-    let name = name.parse().map_err(|_| validation(format!("'{name}' is not a repository name")))?;
-    Ok(RepositoryKeys::new(&Scope::new(&caller.account, &caller.region), &name))
 }
 
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {

@@ -32,6 +32,9 @@ fn events(change: &ImageChange) -> Vec<Event> {
     let (image, tags, action) = match &change.kind {
         ChangeKind::Pushed { image, tags, .. } => (image, tags, "PUSH"),
         ChangeKind::Deleted { image, tags, .. } => (image, tags, "DELETE"),
+        ChangeKind::StorageClass { image, tags, archived } => {
+            (image, tags, if *archived { "ARCHIVE" } else { "ACTIVATE" })
+        }
         ChangeKind::RepositoryDeleted => return Vec::new(),
     };
     let tags: Vec<Option<&Tag>> = if tags.is_empty() { vec![None] } else { tags.iter().map(Some).collect() };

@@ -33,7 +33,7 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &str) -> 
         }
         reference => pull(call, &keys, &reference?).await?,
     };
-    let image = found.ok_or(RegistryError::ManifestUnknown)?;
+    let image = found.filter(|image| !image.row.archived).ok_or(RegistryError::ManifestUnknown)?;
     // HEAD reads the bytes too: a damaged manifest must look absent, or clients will not push it again.
     let bytes = registry.manifest_bytes(&image).await.map_err(|error| match error {
         RegistryError::BlobUnknown(_) => RegistryError::ManifestUnknown,
@@ -45,7 +45,7 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &str) -> 
     answer::set(&mut response, answer::DOCKER_CONTENT_DIGEST, &image.digest);
     answer::set(&mut response, ETAG, format_args!("\"{}\"", image.digest));
     if !call.is_head() {
-        registry.image_pulled(&keys, &image);
+        registry.image_pulled(&keys, &image, &call.caller.principal_arn);
         *response.body_mut() = Body::from(bytes);
     }
     Ok(response)

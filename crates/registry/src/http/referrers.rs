@@ -16,7 +16,7 @@ use super::lists::PAGE_SIZE_MAX;
 use super::{Call, answer};
 use crate::digest::Digest;
 use crate::fault::RegistryError;
-use crate::manifest::{Manifest, OCI_INDEX};
+use crate::manifest::OCI_INDEX;
 use crate::metadata::{ReferrerRow, RepositoryKeys};
 use crate::name::{Reference, RepositoryName, Tag};
 use crate::registry::Registry;
@@ -80,7 +80,7 @@ async fn descriptor(
 ) -> Result<Value, RegistryError> {
     let annotations = match row.annotations {
         Some(annotations) => annotations,
-        None => annotations_of(registry, keys, digest).await?,
+        None => registry.annotations_of(keys, digest).await?,
     };
     let mut descriptor = json!({"mediaType": row.media_type, "digest": digest, "size": row.size});
     if let Some(artifact_type) = row.artifact_type {
@@ -90,19 +90,6 @@ async fn descriptor(
         descriptor["annotations"] = json!(annotations);
     }
     Ok(descriptor)
-}
-
-/// Annotations too long for a row, from the manifest itself; none when it has just been deleted.
-async fn annotations_of(
-    registry: &Registry,
-    keys: &RepositoryKeys,
-    digest: &Digest,
-) -> Result<BTreeMap<String, String>, RegistryError> {
-    let Some(image) = registry.image_find(keys, &Reference::Digest(digest.clone())).await? else {
-        return Ok(BTreeMap::new());
-    };
-    let bytes = registry.manifest_bytes(&image).await?;
-    Ok(Manifest::parse(&bytes, Some(&image.row.media_type))?.annotations)
 }
 
 /// An entry of the index that a client keeps under a tag.

@@ -16,6 +16,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::fault::{LAYER_SIZE_MAX, RegistryError};
 use crate::metadata::RepositoryKeys;
 use crate::name::RepositoryName;
+use crate::settings::Setting;
 
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 /// A blob of this size or less that comes in a single request is held in memory and written at once.
@@ -50,6 +51,9 @@ async fn mount(call: &Call, keys: &RepositoryKeys, digest: &Digest) -> Result<bo
             Err(_) => return Ok(false),
         },
     };
+    if call.registry.setting(keys.scope(), Setting::BlobMounting).await? != "ENABLED" {
+        return Ok(false);
+    }
     call.registry.blob_mount(keys, digest, from.as_ref()).await
 }
 

@@ -145,6 +145,34 @@ impl RepositoryKeys {
         format!("{REPLICATION_WORK}{account}/{region}/{}:{revision:016x}/{}", self.name, destination.key())
     }
 
+    /// The repository's lifecycle policy.
+    pub(crate) fn lifecycle(&self) -> String {
+        self.global(LIFECYCLE_PREFIX)
+    }
+
+    /// The last preview of a lifecycle policy.
+    pub(crate) fn preview(&self) -> String {
+        self.global(PREVIEWS_PREFIX)
+    }
+
+    pub(crate) fn preview_results(&self) -> String {
+        self.prefix("preview")
+    }
+
+    pub(crate) fn preview_result(&self, digest: &Digest) -> String {
+        format!("{}{digest}", self.preview_results())
+    }
+
+    /// The single rows that go with the repository.
+    pub(crate) fn singles(&self) -> [String; 2] {
+        [self.lifecycle(), self.preview()]
+    }
+
+    /// A row of the repository among those of all registries.
+    fn global(&self, prefix: &str) -> String {
+        format!("{prefix}{}/{}/{}", self.scope.account, self.scope.region, self.name)
+    }
+
     /// Scans of the repository's images.
     pub(crate) fn scans(&self) -> String {
         self.scan_rows("scans")
@@ -179,6 +207,7 @@ impl RepositoryKeys {
             "uses",
             "referrers",
             "history",
+            "preview",
             "upstream",
             "policies",
             "replicated",
@@ -304,6 +333,10 @@ pub(crate) fn parse_to_prepare(key: &str) -> Option<(RepositoryKeys, Digest)> {
     Some((parse_holder(repository)?, image.parse().ok()?))
 }
 
+/// Where the lifecycle policies of all repositories are.
+pub(crate) const LIFECYCLE_PREFIX: &str = "/ecr/lifecycle/";
+/// Where the previews of all repositories are.
+pub(crate) const PREVIEWS_PREFIX: &str = "/ecr/previews/";
 /// Where the changes of all repositories are. They do not go with their repository: its deletion is one of them.
 pub(crate) const CHANGES_PREFIX: &str = "/ecr/changes/";
 /// Hex digits of a change's id: the revision at which it was planned, and a unique number.

@@ -54,6 +54,15 @@ pub struct ImageRow {
     /// Whether it is a list of manifests.
     #[serde(default)]
     pub is_index: bool,
+    /// It cannot be pulled until it is brought back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub archived: bool,
+    /// When it was last archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived_at_ms: Option<i64>,
+    /// When it was last brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activated_at_ms: Option<i64>,
     /// The tags that point here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<Tag>,

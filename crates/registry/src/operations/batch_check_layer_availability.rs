@@ -28,8 +28,9 @@ pub(super) async fn run(
             Err(_) => None,
         };
         layers.push(Layer {
-            layer_digest: Some(text),
+            layer_digest: Some(text.clone()),
             layer_availability: Some(match size {
+                Some(_) if is_archived(registry, &keys, &text).await? => LayerAvailability::Archived,
                 Some(_) => LayerAvailability::Available,
                 None => LayerAvailability::Unavailable,
             }),
@@ -38,6 +39,14 @@ pub(super) async fn run(
         });
     }
     Ok(BatchCheckLayerAvailabilityResponse { layers: Some(layers), failures: Some(failures) })
+}
+
+/// Whether only archived images need a layer that is here.
+async fn is_archived(registry: &Registry, keys: &RepositoryKeys, text: &str) -> Result<bool, RegistryError> {
+    match text.parse() {
+        Ok(digest) => registry.is_archived_layer(keys, &digest).await,
+        Err(_) => Ok(false),
+    }
 }
 
 fn failure(digest: String) -> LayerFailure {

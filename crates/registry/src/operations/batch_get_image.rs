@@ -18,9 +18,10 @@ pub(super) async fn run(
     for id in wire::distinct(input.image_ids.unwrap_or_default()) {
         match pull(registry, request, &keys, &id).await? {
             Err(error) => failures.push(error.failure(id)),
+            Ok(found) if found.row.archived => failures.push(ImageIdError::Archived.failure(id)),
             Ok(found) => match image(registry, &keys, &id, &found).await {
                 Ok(image) => {
-                    registry.image_pulled(&keys, &found);
+                    registry.image_pulled(&keys, &found, &request.caller.principal_arn);
                     images.push(image);
                 }
                 Err(RegistryError::BlobUnknown(_)) => failures.push(ImageIdError::NotFound.failure(id)),

@@ -43,6 +43,9 @@ pub(super) fn policy_in(member: &'static str, text: Option<String>) -> Result<Op
         crate::policies::repository_policy(member, &text)?;
         return Ok(Some(text));
     }
+    if member == "lifecyclePolicy" {
+        crate::lifecycle::check(&text)?;
+    }
     match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text) {
         Ok(_) => Ok(Some(text)),
         Err(_) => Err(RegistryError::Parameter { member, constraint: "Invalid JSON syntax".to_owned() }),

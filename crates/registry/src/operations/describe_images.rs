@@ -40,14 +40,8 @@ async fn by_id(
 ) -> Result<Vec<ImageDetail>, RegistryError> {
     let mut found = BTreeMap::new();
     for id in ids {
-        match wire::image_by_id(registry, keys, &id).await? {
-            Ok(image) => drop(found.insert(image.digest, image.row)),
-            Err(wire::ImageIdError::MissingDigestAndTag) => {
-                let constraint = "both tag and digest cannot be null".to_owned();
-                return Err(RegistryError::Parameter { member: "imageIds", constraint });
-            }
-            Err(_) => return Err(wire::image_not_found(keys, &id)),
-        }
+        let image = wire::one_image(registry, keys, &id).await?;
+        found.insert(image.digest, image.row);
     }
     details(registry, keys, found.into_iter().collect()).await
 }
@@ -97,9 +91,11 @@ fn detail(keys: &RepositoryKeys, digest: &Digest, row: ImageRow, scan: Option<Sc
         artifact_media_type: row.artifact_type,
         last_recorded_pull_time: row.pulled_at_ms.map(wire::timestamp),
         subject_manifest_digest: row.subject.map(String::from),
-        image_status: Some(ImageStatus::Active),
         image_scan_status: scan.as_ref().map(|scan| wire::scan_status(scan, false)),
         image_scan_findings_summary: scan.filter(|scan| scan.completed_at_ms.is_some()).map(summary),
+        image_status: Some(if row.archived { ImageStatus::Archived } else { ImageStatus::Active }),
+        last_archived_at: row.archived_at_ms.map(wire::timestamp),
+        last_activated_at: row.activated_at_ms.map(wire::timestamp),
         ..ImageDetail::default()
     }
 }

@@ -141,6 +141,7 @@ pub(super) enum ImageIdError {
     InvalidTag,
     NotFound,
     TagDoesNotMatchDigest,
+    Archived,
     ReferencedByManifestList(Vec<Digest>),
     Upstream(UpstreamError),
 }
@@ -165,6 +166,10 @@ impl ImageIdError {
             Self::TagDoesNotMatchDigest => (
                 ImageFailureCode::ImageTagDoesNotMatchDigest,
                 "Requested image tag does not match the requested image digest".to_owned(),
+            ),
+            Self::Archived => (
+                ImageFailureCode::ImageInaccessible,
+                "Requested image is archived; restore it before it is pulled".to_owned(),
             ),
             Self::ReferencedByManifestList(parents) => {
                 let text = RegistryError::ReferencedByManifestList { parents }.to_string();
@@ -314,25 +319,67 @@ pub(super) fn distinct(ids: Vec<ImageIdentifier>) -> Vec<ImageIdentifier> {
     ids.into_iter().filter(|id| seen.insert((id.image_digest.clone(), id.image_tag.clone()))).collect()
 }
 
+/// The one image that an operation is about, or the error that says it is not there.
+pub(super) async fn one_image(
+    registry: &Registry,
+    keys: &RepositoryKeys,
+    id: &ImageIdentifier,
+) -> Result<FoundImage, RegistryError> {
+    match image_by_id(registry, keys, id).await? {
+        Ok(image) => Ok(image),
+        Err(ImageIdError::MissingDigestAndTag) => {
+            let constraint = "both tag and digest cannot be null".to_owned();
+            Err(RegistryError::Parameter { member: "imageId", constraint })
+        }
+        Err(_) => {
+            let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
+            Err(RegistryError::ImageNotFound {
+                digest: text(&id.image_digest),
+                tag: text(&id.image_tag),
+                name: keys.name().to_string(),
+                registry: keys.scope().account.clone(),
+            })
+        }
+    }
+}
+
 /// The filters that ListImages and DescribeImages share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wanted {
     tagged: bool,
     untagged: bool,
-    /// Archived images are asked for, and there are none.
-    none: bool,
+    active: bool,
+    archived: bool,
 }
 
 impl Wanted {
     pub(super) fn new(tags: Option<TagStatus>, status: Option<ImageStatusFilter>) -> Self {
+        // Bringing an image back takes no time, so none is ACTIVATING.
+        let (active, archived) = match status {
+            None | Some(ImageStatusFilter::Active) => (true, false),
+            Some(ImageStatusFilter::Archived) => (false, true),
+            Some(ImageStatusFilter::Any) => (true, true),
+            Some(_) => (false, false),
+        };
         Self {
             tagged: !matches!(tags, Some(TagStatus::Untagged)),
             untagged: !matches!(tags, Some(TagStatus::Tagged)),
-            none: matches!(status, Some(ImageStatusFilter::Archived | ImageStatusFilter::Activating)),
+            active,
+            archived,
         }
     }
 
+    /// Of any status.
+    pub(super) fn of_tags(tags: Option<TagStatus>) -> Self {
+        Self::new(tags, Some(ImageStatusFilter::Any))
+    }
+
     pub(super) fn takes(self, row: &ImageRow) -> bool {
-        !self.none && if row.tags.is_empty() { self.untagged } else { self.tagged }
+        let status = if row.archived { self.archived } else { self.active };
+        status && self.takes_tags(!row.tags.is_empty())
+    }
+
+    pub(super) fn takes_tags(self, tagged: bool) -> bool {
+        if tagged { self.tagged } else { self.untagged }
     }
 }

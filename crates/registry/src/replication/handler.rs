@@ -24,7 +24,7 @@ impl ChangeHandler for Replicate {
             ChangeKind::Deleted { image, tags, gone: false } => (image, tags, Action::DeleteTags),
             ChangeKind::Deleted { image, tags, gone: true } => (image, tags, Action::DeleteImage),
             // Repositories stay where they were copied to.
-            ChangeKind::RepositoryDeleted => return Ok(()),
+            ChangeKind::StorageClass { .. } | ChangeKind::RepositoryDeleted => return Ok(()),
         };
         let keys = &change.repository;
         let mut txn = Txn::new();

@@ -23,7 +23,7 @@ impl ChangeHandler for OnPush {
             ChangeKind::Pushed { image, .. } => pushed(registry, &change.repository, image).await,
             ChangeKind::Deleted { image, gone: true, .. } => deleted(registry, &change.repository, &image.digest).await,
             // What a repository had goes in the transaction that deletes it.
-            ChangeKind::Deleted { .. } | ChangeKind::RepositoryDeleted => Ok(()),
+            ChangeKind::Deleted { .. } | ChangeKind::StorageClass { .. } | ChangeKind::RepositoryDeleted => Ok(()),
         }
     }
 }

@@ -78,6 +78,7 @@ fn text(change: &ImageChange) -> String {
         ChangeKind::Deleted { image, tags: removed, gone } => {
             format!("delete{} {}{}", if *gone { "!" } else { "" }, image.digest, tags(removed))
         }
+        ChangeKind::StorageClass { image, archived, .. } => format!("archived {archived} {}", image.digest),
         ChangeKind::RepositoryDeleted => "repository deleted".to_owned(),
     }
 }
@@ -181,7 +182,7 @@ async fn changes_of_many_at_once_come_in_an_order_that_leads_to_what_is_there() 
                     pointers.extend(tags.into_iter().map(|tag| (tag, image.digest.clone())));
                 }
                 ChangeKind::Deleted { tags, .. } => pointers.retain(|tag, _| !tags.contains(tag)),
-                ChangeKind::RepositoryDeleted => {}
+                ChangeKind::StorageClass { .. } | ChangeKind::RepositoryDeleted => {}
             }
         }
         for number in 0..5 {

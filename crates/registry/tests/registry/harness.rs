@@ -17,6 +17,7 @@ use gantry_domain::policy::{Document, Kind};
 use gantry_protocol::fixed::Fixed;
 use gantry_protocol::principals::{Authority, Principals};
 use gantry_registry::digest::Digest;
+use gantry_registry::lifecycle::ImagesInUse;
 use gantry_registry::metadata::{RepositoryKeys, RepositoryRow};
 use gantry_registry::scanning::ScanConfig;
 use gantry_registry::{Clock, Registry, RegistryConfig, http as v2};
@@ -134,6 +135,16 @@ impl World {
     /// The same data in a new process.
     pub(crate) fn restart(&self) -> Self {
         Self::open(Arc::clone(&self.directory), self.store.clone(), Arc::clone(&self.now_ms))
+    }
+
+    /// The same data, in a registry that knows what runs.
+    pub(crate) fn with_images_in_use(mut self, images: Arc<dyn ImagesInUse>) -> Self {
+        let now_ms = Arc::clone(&self.now_ms);
+        let clock: Clock = Arc::new(move || Timestamp::from_millis(now_ms.load(Ordering::SeqCst)));
+        let config = RegistryConfig::default();
+        let registry = Registry::open(self.directory.path(), self.store.clone(), clock, config).unwrap();
+        self.registry = Arc::new(registry.with_images_in_use(images));
+        self
     }
 
     /// The same data, with somebody who listens to events.

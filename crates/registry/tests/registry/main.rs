@@ -13,6 +13,7 @@ mod ecr;
 mod harness;
 mod hostile;
 mod interleaved;
+mod lifecycle;
 mod lists;
 mod manifests;
 mod memory;

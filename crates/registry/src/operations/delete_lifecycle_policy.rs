@@ -1,0 +1,18 @@
+//! `DeleteLifecyclePolicy`
+
+use super::*;
+
+pub(super) async fn run(
+    registry: &Registry,
+    request: &Request<'_>,
+    input: DeleteLifecyclePolicyRequest,
+) -> Result<DeleteLifecyclePolicyResponse, RegistryError> {
+    let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
+    let row = registry.lifecycle_delete(&keys).await?;
+    Ok(DeleteLifecyclePolicyResponse {
+        registry_id: Some(keys.scope().account.clone()),
+        repository_name: Some(keys.name().to_string()),
+        lifecycle_policy_text: Some(row.text),
+        last_evaluated_at: row.evaluated_at_ms.map(wire::timestamp),
+    })
+}

@@ -1,0 +1,17 @@
+//! `GetSigningConfiguration`
+
+use super::signing_configuration::configuration_out;
+use super::*;
+
+pub(super) async fn run(
+    registry: &Registry,
+    request: &Request<'_>,
+    _input: GetSigningConfigurationRequest,
+) -> Result<GetSigningConfigurationResponse, RegistryError> {
+    let scope = request.registry(registry, None).await?;
+    let row = registry.signing(&scope).await?;
+    Ok(GetSigningConfigurationResponse {
+        registry_id: Some(scope.account),
+        signing_configuration: Some(configuration_out(row)),
+    })
+}
