@@ -76,7 +76,7 @@ impl Registry {
         permission: Permission<'_>,
         target: Target<'_>,
     ) -> Result<(), RegistryError> {
-        let documents = self.resource_policies(target).await?;
+        let documents = self.resource_policies(permission.action, target).await?;
         let root = caller.kind == PrincipalKind::Root && caller.account == target.scope().account;
         // Nothing but a policy of the resource can deny a root anything.
         if root && (documents.is_empty() || ALWAYS_OF_ROOT.contains(&permission.action)) {

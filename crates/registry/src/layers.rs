@@ -95,20 +95,17 @@ impl Registry {
         self.link(keys, digest, size).await
     }
 
-    /// Links a blob of another repository of the same registry into this one. Without `from`, any repository that has
-    /// it will do. False when there is none: the client uploads then.
+    /// Links a blob of another repository of the same registry into this one. False when it is not there: the client
+    /// uploads then.
     pub async fn blob_mount(
         &self,
         keys: &RepositoryKeys,
         digest: &Digest,
-        from: Option<&RepositoryKeys>,
+        from: &RepositoryKeys,
     ) -> Result<bool, RegistryError> {
         self.metadata.repository(keys).await?;
         let _committing = self.commits.committing(digest).await;
-        let link = match from {
-            Some(from) => self.usable_link(from, digest).await?,
-            None => self.any_link(keys, digest).await?,
-        };
+        let link = self.usable_link(from, digest).await?;
         let Some(link) = link else { return Ok(false) };
         self.link(keys, digest, link.row.size).await?;
         Ok(true)
@@ -218,20 +215,18 @@ impl Registry {
         Ok(self.metadata.link(keys, digest).await?.filter(|link| !link.row.damaged))
     }
 
-    /// A link of any repository of the same registry.
-    async fn any_link(&self, keys: &RepositoryKeys, digest: &Digest) -> Result<Option<Read<LinkRow>>, RegistryError> {
+    /// Repositories of the same registry that hold a blob, as far as is known; a bounded number of them.
+    pub(crate) async fn blob_holders(
+        &self,
+        keys: &RepositoryKeys,
+        digest: &Digest,
+    ) -> Result<Vec<RepositoryKeys>, RegistryError> {
         const HOLDERS_LOOKED_AT_MAX: usize = 20;
         let scope = keys.scope();
         let all = holders_prefix(digest);
         let ours = format!("{all}{}/{}/", scope.account, scope.region);
         let holders = self.metadata.store.range(&ours, HOLDERS_LOOKED_AT_MAX).await?;
-        for holder in &holders.kvs {
-            let Some(other) = holder.key.strip_prefix(&all).and_then(parse_holder) else { continue };
-            if let Some(link) = self.usable_link(&other, digest).await? {
-                return Ok(Some(link));
-            }
-        }
-        Ok(None)
+        Ok(holders.kvs.iter().filter_map(|holder| parse_holder(holder.key.strip_prefix(&all)?)).collect())
     }
 
     /// Whether it was said recently enough that the blob is here; saying it again need not be written down.

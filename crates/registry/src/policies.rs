@@ -17,11 +17,15 @@ use crate::access::Target;
 use crate::fault::RegistryError;
 use crate::metadata::{ATTEMPTS_MAX, Read, RepositoryKeys, encode, registry_policy_key};
 use crate::registry::Registry;
+use crate::settings::Setting;
 
 /// Characters of a policy.
 pub const POLICY_LENGTH_MAX: usize = 10_240;
 /// Policies kept as they were read; more empty the cache.
 const READ_MAX: usize = 512;
+
+/// What a registry's policy decides on when its scope is V1.
+const ACTIONS_OF_V1: [&str; 3] = ["BatchImportUpstreamImage", "CreateRepository", "ReplicateImage"];
 
 /// A policy as it was submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,13 +91,27 @@ impl ReadPolicies {
 
 impl Registry {
     /// The policies that take part in decisions about `target` besides the caller's.
-    pub(crate) async fn resource_policies(&self, target: Target<'_>) -> Result<Vec<Arc<Document>>, RegistryError> {
+    pub(crate) async fn resource_policies(
+        &self,
+        action: &str,
+        target: Target<'_>,
+    ) -> Result<Vec<Arc<Document>>, RegistryError> {
         let mut documents = Vec::new();
         if let Target::Repository(keys) = target {
             documents.extend(self.policy_document(keys.policy(), Kind::Implied).await?);
         }
-        documents.extend(self.policy_document(registry_policy_key(target.scope()), Kind::Resource).await?);
+        let registry = self.policy_document(registry_policy_key(target.scope()), Kind::Resource).await?;
+        if let Some(registry) = registry
+            && (ACTIONS_OF_V1.contains(&action) || !self.registry_policy_is_v1(target.scope()).await?)
+        {
+            documents.push(registry);
+        }
         Ok(documents)
+    }
+
+    /// Whether the account has the scope of registry policies set to V1: they decide on three actions only.
+    async fn registry_policy_is_v1(&self, scope: &Scope) -> Result<bool, RegistryError> {
+        Ok(self.setting(scope, Setting::RegistryPolicyScope).await? == "V1")
     }
 
     async fn policy_document(&self, key: String, kind: Kind) -> Result<Option<Arc<Document>>, RegistryError> {
@@ -174,7 +192,11 @@ impl Registry {
 
     /// Sets the registry's policy.
     pub(crate) async fn registry_policy_put(&self, scope: &Scope, text: &str) -> Result<(), RegistryError> {
-        registry_policy(text)?;
+        let document = registry_policy(text)?;
+        let in_v1 = |action: &str| ACTIONS_OF_V1.iter().any(|known| action == format!("ecr:{}", known.to_lowercase()));
+        if self.registry_policy_is_v1(scope).await? && (document.has_not_action() || !document.actions().all(in_v1)) {
+            return Err(invalid("PolicyText", "Invalid registry policy provided"));
+        }
         let row = encode(&PolicyRow { text: text.to_owned() });
         self.metadata.store.txn(Txn::new().put(registry_policy_key(scope), row)).await?;
         Ok(())

@@ -42,19 +42,27 @@ pub(super) async fn start(call: &Call, body: Body, name: &RepositoryName) -> Res
     Ok(progress(StatusCode::ACCEPTED, name, &id, 0))
 }
 
+/// Takes the blob from another repository, if the client may download it there. A client that may not, uploads.
 async fn mount(call: &Call, keys: &RepositoryKeys, digest: &Digest) -> Result<bool, RegistryError> {
-    let from = match call.query.get("from") {
-        None | Some("") => None,
-        // A source that cannot exist is a source that does not have the blob: the client uploads.
+    let sources = match call.query.get("from") {
+        None | Some("") => call.registry.blob_holders(keys, digest).await?,
+        // A source that cannot exist is a source that does not have the blob.
         Some(from) => match from.parse::<RepositoryName>() {
-            Ok(from) => Some(call.allow(&from, Action::GetDownloadUrlForLayer).await?),
+            Ok(from) => vec![RepositoryKeys::new(keys.scope(), &from)],
             Err(_) => return Ok(false),
         },
     };
     if call.registry.setting(keys.scope(), Setting::BlobMounting).await? != "ENABLED" {
         return Ok(false);
     }
-    call.registry.blob_mount(keys, digest, from.as_ref()).await
+    for source in sources {
+        match call.allow(source.name(), Action::GetDownloadUrlForLayer).await {
+            Ok(source) if call.registry.blob_mount(keys, digest, &source).await? => return Ok(true),
+            Ok(_) | Err(RegistryError::Denied(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// `POST …?digest=`: the whole blob in one request.

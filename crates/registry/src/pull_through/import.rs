@@ -221,7 +221,7 @@ impl Registry {
             Err(error) => return Err(error),
         }
         match source {
-            Source::Ours(from) => match self.blob_mount(keys, digest, Some(from)).await? {
+            Source::Ours(from) => match self.blob_mount(keys, digest, from).await? {
                 true => Ok(()),
                 false => Err(UpstreamError::NotFound.into()),
             },

@@ -75,7 +75,7 @@ impl Destination for Local<'_> {
     }
 
     async fn take_blob(&self, digest: &Digest) -> Result<(), CopyError> {
-        match self.registry.blob_mount(&self.to, digest, Some(self.from)).await? {
+        match self.registry.blob_mount(&self.to, digest, self.from).await? {
             true => Ok(()),
             false => Err(RegistryError::BlobUnknown(digest.clone()).into()),
         }

@@ -388,3 +388,51 @@ async fn a_template_gives_its_policy_to_the_repositories_it_makes() {
     let root = caller_of(OTHER, REGION, PrincipalKind::Root);
     assert_eq!(ask(&world, &root, "GET", "/v2/new/manifests/v1").await.status, 200);
 }
+
+#[tokio::test]
+async fn with_the_old_scope_a_registry_policy_decides_on_three_actions() {
+    let world = World::new().await;
+    world.push_image("app", "v1", "x").await;
+    let root = caller_of(OTHER, REGION, PrincipalKind::Root);
+    let text = |actions: &[&str]| {
+        let mut statement = statement("Allow", json!({"AWS": OTHER}), actions);
+        statement["Resource"] = json!("*");
+        policy(&[statement])
+    };
+    call(&world, "PutRegistryPolicy", json!({"policyText": text(&["ecr:*"])})).await;
+    assert_eq!(pulls(&world, &root).await, 200);
+    call(&world, "PutAccountSetting", json!({"name": "REGISTRY_POLICY_SCOPE", "value": "V1"})).await;
+    assert_eq!(pulls(&world, &root).await, 403);
+    let create = json!({"registryId": ACCOUNT, "repositoryName": "new"});
+    call_as(&world, &root, "CreateRepository", create).await.unwrap();
+    for actions in [["ecr:*"], ["ecr:BatchGetImage"]] {
+        let (code, _) = refusal(&world, "PutRegistryPolicy", json!({"policyText": text(&actions)})).await;
+        assert_eq!(code, "InvalidParameterException");
+    }
+    let allowed = ["ecr:ReplicateImage", "ecr:CreateRepository", "ecr:BatchImportUpstreamImage"];
+    call(&world, "PutRegistryPolicy", json!({"policyText": text(&allowed)})).await;
+}
+
+#[tokio::test]
+async fn a_layer_is_mounted_from_where_one_may_download_it_and_uploaded_otherwise() {
+    let world = World::new().await;
+    world.repository("secret").await;
+    let blob = world.push_blob("secret", b"secret").await;
+    let ann = user(ACCOUNT);
+    let push = ["ecr:InitiateLayerUpload", "ecr:BatchCheckLayerAvailability"];
+    world.principals.grant(&ann.principal_arn, &identity(&push, ARN));
+    let there = format!("/v2/app/blobs/{blob}");
+    for from in ["&from=secret", ""] {
+        let start = format!("/v2/app/blobs/uploads/?mount={blob}{from}");
+        assert_eq!(ask(&world, &ann, "POST", &start).await.status, 202, "{from}");
+        assert_eq!(ask(&world, &ann, "HEAD", &there).await.status, 404, "{from}");
+    }
+    let both = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": push, "Resource": ARN},
+        {"Effect": "Allow", "Action": "ecr:GetDownloadUrlForLayer", "Resource": ARN.replace("/app", "/secret")},
+    ]});
+    world.principals.grant(&ann.principal_arn, &both);
+    let start = format!("/v2/app/blobs/uploads/?mount={blob}&from=secret");
+    assert_eq!(ask(&world, &ann, "POST", &start).await.status, 201);
+    assert_eq!(ask(&world, &ann, "HEAD", &there).await.status, 200);
+}
