@@ -268,7 +268,7 @@ fn a_role_is_passed_only_to_whom_the_policy_says() {
 fn one_of_several_resources_that_is_denied_denies_the_call() {
     let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
         {"Effect":"Deny","Action":"logs:*","Resource":"arn:aws:logs:*:*:log-group:secret"},
-        {"Effect":"Deny","Action":"ecs:*","Resource":"*:service/prod/db"}]}"#;
+        {"Effect":"Deny","Action":"ecs:*","Resource":"arn:aws:ecs:*:*:service/prod/db"}]}"#;
     assert_eq!(call(policy, "ecs", "DescribeServices", r#"{"cluster":"prod","services":["web"]}"#), Ok(()));
     assert!(call(policy, "ecs", "DescribeServices", r#"{"cluster":"prod","services":["web","db"]}"#).is_err());
     assert_eq!(call(policy, "logs", "DescribeLogStreams", r#"{"logGroupName":"open"}"#), Ok(()));
