@@ -5,6 +5,7 @@ import base64
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 
@@ -21,6 +22,8 @@ LINES = [
     ("get-blob", 16, 20_000, 1024),
     ("get-manifest", 8, 20_000, 1024),
     ("get-manifest", 16, 20_000, 1024),
+    ("push-blob", 1, 20, 100 << 20),
+    ("get-blob", 1, 40, 100 << 20),
     ("push-blob", 1, 2, 1 << 30),
     ("get-blob", 1, 4, 1 << 30),
 ]
@@ -53,6 +56,35 @@ def start_docker_registry():
     return process, f"127.0.0.1:{port}", folder
 
 
+def lists(gantry, ecr, credentials):
+    """Seconds to list 100,000 tags by /v2/ and to describe 10,000 images by the API, in one repository."""
+    import requests
+    ecr.create_repository(repositoryName="lists")
+    load(f"127.0.0.1:{gantry.port}", credentials, "lists", "push-manifest", 16, 10_000, 1024)
+    session = requests.Session()
+    session.auth = tuple(credentials.split(":", 1))
+    base = f"{gantry.url}/v2/lists"
+    digests = [image["imageDigest"] for image in ecr.list_images(repositoryName="lists", maxResults=250)["imageIds"]]
+    for number, digest in enumerate(digests[:200]):
+        answer = session.get(f"{base}/manifests/{digest}")
+        for part in range(10):
+            tags = "&".join(f"tag=n{number:03}-{part}-{tag:02}" for tag in range(50))
+            pushed = session.put(f"{base}/manifests/{digest}?{tags}", data=answer.content,
+                                 headers={"content-type": answer.headers["content-type"]})
+            assert pushed.status_code == 201, pushed.text
+    began, url, tags = time.monotonic(), f"{base}/tags/list?n=1000", 0
+    while url:
+        answer = session.get(url)
+        tags += len(answer.json()["tags"])
+        url = gantry.url + answer.links["next"]["url"] if "next" in answer.links else None
+    listed = time.monotonic() - began
+    began = time.monotonic()
+    pages = ecr.get_paginator("describe_images").paginate(repositoryName="lists", PaginationConfig={"PageSize": 1000})
+    images = sum(len(page["imageDetails"]) for page in pages)
+    described = time.monotonic() - began
+    return [[f"list {tags:,} tags, 1,000 a page", f"{listed:.2f} s"], [f"describe {images:,} images", f"{described:.2f} s"]]
+
+
 def main():
     gantry = Gantry("server")
     process, address, folder = start_docker_registry()
@@ -65,11 +97,13 @@ def main():
         for what, clients, count, size in LINES:
             ours = load(f"127.0.0.1:{gantry.port}", credentials, "bench", what, clients, count, size)
             theirs = load(address, "-", "bench", what, clients, min(count, 2_000), size)
-            name = {1024: "1 KB", 1 << 30: "1 GB"}[size] if "blob" in what else ""
+            name = {1024: "1 KB", 100 << 20: "100 MB", 1 << 30: "1 GB"}[size] if "blob" in what else ""
             rows.append([f"{what} {name}".strip(), clients, ours, theirs])
             print(rows[-1], file=sys.stderr)
         rows.append(["RSS after the run, MiB", "", f"{rss_mib(gantry.process.pid):.0f}", f"{rss_mib(process.pid):.0f}"])
+        listed = lists(gantry, ecr, credentials)
         table("Registry: requests per second, p50 and p99 in ms", ["", "clients", "Gantry", "docker-registry"], rows)
+        table("Registry: long lists", ["", "Gantry"], listed)
     finally:
         process.terminate()
         process.wait(30)

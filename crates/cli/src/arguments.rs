@@ -35,7 +35,7 @@ pub(crate) enum Command {
     ScanDb(ScanDbOptions),
     /// Print what happened: pushes, deletions and what else is told as an event.
     Events(EventsOptions),
-    /// The registry: what it does by itself, done now.
+    /// The registry as a whole: check it, and what it does by itself, done now.
     #[command(subcommand)]
     Registry(RegistryCommand),
     /// Images in the registry.
@@ -217,6 +217,24 @@ pub(crate) struct PushOptions {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct VerifyOptions {
+    /// Do not read the content of blobs, only look whether they are there and as long as they must be
+    #[arg(long)]
+    pub(crate) quick: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GcOptions {
+    /// Say what would be removed, and leave it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ScanDbOptions {
     #[command(subcommand)]
     pub(crate) command: ScanDbCommand,
@@ -276,6 +294,10 @@ pub(crate) struct EventsOptions {
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum RegistryCommand {
+    /// Check that everything is there and as it must be. Ends with code 1 when something is not.
+    Verify(VerifyOptions),
+    /// Remove blobs that no image needs, as the server does every hour.
+    Gc(GcOptions),
     /// Lifecycle policies.
     #[command(subcommand)]
     Lifecycle(LifecycleCommand),

@@ -8,6 +8,7 @@ pub(crate) mod image;
 pub(crate) mod lifecycle;
 pub(crate) mod logs;
 pub(crate) mod push;
+pub(crate) mod registry;
 pub(crate) mod scan_db;
 pub(crate) mod serve;
 pub(crate) mod status;

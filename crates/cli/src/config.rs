@@ -2,6 +2,7 @@
 //!
 //! Every key stands in [`File`]; an unknown key is refused. All mistakes are reported together.
 
+mod blobs;
 mod upstreams;
 
 use std::{
@@ -18,6 +19,7 @@ use crate::{
     Hint,
     arguments::{LogFormat, ServerOptions},
 };
+pub(crate) use blobs::Blobs;
 use upstreams::RegistryFile;
 
 /// The default file; it need not exist.
@@ -79,6 +81,7 @@ pub(crate) struct ServerConfig {
     /// Make EROFS images of the layers of pushed images, in the background.
     pub(crate) prepare_images: bool,
     pub(crate) lifecycle_interval: Duration,
+    pub(crate) blobs: Blobs,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) log_level: Option<String>,
     pub(crate) log_format: Option<LogFormat>,
@@ -128,6 +131,7 @@ impl ServerConfig {
                 None
             }
         };
+        let blobs = blobs::build(&file.registry, variable, &mut mistakes);
         let upstreams = upstreams::build(file.registry, &mut mistakes);
         let insecure = options.insecure || variable("GANTRY_INSECURE").is_some() || file.insecure.unwrap_or(false);
         if let Ok(listen) = listen
@@ -164,6 +168,7 @@ impl ServerConfig {
             upstreams,
             prepare_images: !options.no_prepare_images && file.prepare_images.unwrap_or(true),
             lifecycle_interval: Duration::from_secs(lifecycle_interval),
+            blobs,
             tls,
             log_level: options.log_level.clone().or_else(|| variable("GANTRY_LOG_LEVEL")).or(file.log_level),
             log_format: options.log_format.or(file.log_format),

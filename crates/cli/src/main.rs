@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command, RegistryCommand};
+use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
     // The shim must stay single-threaded, so it goes its own way before anything else starts.
@@ -48,8 +48,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::ScanDb(options) => commands::scan_db::run(options).await,
         Command::Logs(options) => commands::logs::run(&options).await,
         Command::Events(options) => commands::events::run(&options).await,
-        Command::Registry(RegistryCommand::Lifecycle(command)) => commands::lifecycle::run(&command).await,
         Command::Image(command) => commands::image::run(&command).await,
+        Command::Registry(command) => commands::registry::run(&command).await,
         Command::Teardown(options) => commands::teardown::run(&options).await,
         Command::Version(options) => commands::version::run(&options),
     }

@@ -14,6 +14,7 @@ mod cache;
 mod hashing;
 mod local;
 mod read;
+mod s3;
 mod session;
 mod sync;
 mod window;
@@ -31,6 +32,7 @@ use crate::digest::{Algorithm, Digest};
 pub use cache::BlobCache;
 pub use local::{LocalBlobs, LocalLimits};
 pub use read::BlobStream;
+pub use s3::{S3Blobs, S3Config};
 pub(crate) use window::file_behind;
 #[cfg(test)]
 pub(crate) use window::open as open_window;
@@ -78,7 +80,17 @@ pub enum BlobError {
     /// The file system is full, or so nearly that the rest is kept for metadata.
     #[error("no space left for blobs")]
     DiskFull,
-    /// The operating system failed us.
+    /// The bucket's prefix holds the blobs of another Gantry, whose collector would remove ours.
+    #[error(
+        "{key} in the bucket says that its blobs belong to the Gantry {owner}; give each Gantry a prefix of its own"
+    )]
+    OfAnother {
+        /// The object that says so.
+        key: String,
+        /// Who it belongs to.
+        owner: String,
+    },
+    /// The operating system or the service failed us.
     #[error("content store input/output failed while {doing}")]
     Io {
         /// What was being done.
@@ -162,6 +174,15 @@ pub trait Upload: Send {
 
     /// Drops the upload.
     async fn cancel(self: Box<Self>) -> Result<(), BlobError>;
+}
+
+/// A part of a blob that is whole in memory. `size` is the length it must have.
+fn slice(bytes: &Bytes, digest: &Digest, size: u64, range: &Range<u64>) -> Result<BlobStream, BlobError> {
+    if bytes.len() as u64 != size || range.end > size || range.start > range.end {
+        return Err(BlobError::Damaged(digest.clone()));
+    }
+    // Lossless: the bounds were just checked against a length in memory.
+    Ok(BlobStream::from_bytes(bytes.slice(range.start as usize..range.end as usize)))
 }
 
 /// How an upload was cut, which only the ECR operations care about. Not remembered across a restart.

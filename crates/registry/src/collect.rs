@@ -13,6 +13,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use gantry_store::{KeyRange, Txn, TxnError};
+use serde::{Deserialize, Serialize};
 
 use crate::blobs::{BlobError, BlobStat};
 use crate::digest::Digest;
@@ -26,13 +27,13 @@ const BLOBS_AT_A_TIME: usize = 100;
 /// The pause: a pass over a million blobs takes minutes and leaves the store to the requests.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Time between two passes of the collector.
-const COLLECT_EVERY: Duration = Duration::from_secs(60 * 60);
+pub(crate) const COLLECT_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Time between two passes of the scrubber, and how fast it reads.
 const SCRUB_EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const SCRUB_BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
 
 /// What a pass took away.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
     /// Idle uploads.
     pub uploads: usize,
@@ -42,6 +43,24 @@ pub struct Collected {
     pub blobs: usize,
     /// Bytes of those files.
     pub bytes: u64,
+}
+
+/// Whether to take away or only to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// What nobody needs is removed.
+    Removing,
+    /// What would be removed is counted.
+    Looking,
+}
+
+/// A step of a pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectedPage {
+    /// What it took away, or would have.
+    pub collected: Collected,
+    /// Where the next step begins; none at the end.
+    pub next: Option<Digest>,
 }
 
 impl Registry {
@@ -70,14 +89,27 @@ impl Registry {
         let mut collected = Collected { uploads, ..Collected::default() };
         let mut after: Option<Digest> = None;
         loop {
-            let page = self.blobs.list(after.as_ref(), BLOBS_AT_A_TIME).await?;
-            let Some(last) = page.last() else { return Ok(collected) };
-            after = Some(last.digest.clone());
-            for blob in &page {
-                self.collect_blob(blob, &mut collected).await?;
-            }
+            let page = self.collect_page(after.as_ref(), Doing::Removing).await?;
+            collected.links += page.collected.links;
+            collected.blobs += page.collected.blobs;
+            collected.bytes += page.collected.bytes;
+            let Some(next) = page.next else { return Ok(collected) };
+            after = Some(next);
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Goes over some blobs after `after`: the step of a pass, and what an operator asks for.
+    pub async fn collect_page(&self, after: Option<&Digest>, doing: Doing) -> Result<CollectedPage, RegistryError> {
+        let page = self.blobs.list(after, BLOBS_AT_A_TIME).await?;
+        let mut collected = Collected::default();
+        for blob in &page {
+            match doing {
+                Doing::Removing => self.collect_blob(blob, &mut collected).await?,
+                Doing::Looking => self.would_collect_blob(blob, &mut collected).await?,
+            }
+        }
+        Ok(CollectedPage { collected, next: page.last().map(|last| last.digest.clone()) })
     }
 
     /// Reads every blob and sets damaged ones aside, slowly. Returns how many there were.
@@ -88,21 +120,49 @@ impl Registry {
             let Some(last) = page.last() else { return Ok(damaged) };
             after = Some(last.digest.clone());
             for blob in &page {
-                match self.blobs.verify(&blob.digest).await {
-                    Err(BlobError::Damaged(digest)) => {
-                        damaged += 1;
-                        for holder in self.holders(&digest).await? {
-                            self.mark_damaged(&holder, &digest).await;
-                        }
-                    }
-                    // Deleted meanwhile.
-                    Err(BlobError::Unknown(_)) => {}
-                    other => other?,
-                }
+                damaged += usize::from(!self.blob_verify(&blob.digest).await?);
                 let millis = blob.size.saturating_mul(1000) / SCRUB_BYTES_PER_SECOND;
                 tokio::time::sleep(Duration::from_millis(millis)).await;
             }
         }
+    }
+
+    /// Reads a blob; false when it is damaged, and then it counts as absent until it is pushed again.
+    pub(crate) async fn blob_verify(&self, digest: &Digest) -> Result<bool, RegistryError> {
+        match self.blobs.verify(digest).await {
+            Err(BlobError::Damaged(digest)) => {
+                for holder in self.holders(&digest).await? {
+                    self.mark_damaged(&holder, &digest).await;
+                }
+                Ok(false)
+            }
+            // Deleted meanwhile.
+            Err(BlobError::Unknown(_)) => Ok(true),
+            other => Ok(other.map(|()| true)?),
+        }
+    }
+
+    /// What [`Self::collect_blob`] would take, going by what is there now.
+    async fn would_collect_blob(&self, blob: &BlobStat, collected: &mut Collected) -> Result<(), RegistryError> {
+        let committed_ms = blob.committed_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        if !self.is_past_grace(i64::try_from(committed_ms).unwrap_or(i64::MAX)) {
+            return Ok(());
+        }
+        let mut needed = false;
+        for holder in self.holders(&blob.digest).await? {
+            let unused = self.metadata.users(&holder, &blob.digest, 1).await?.is_empty();
+            match self.metadata.link(&holder, &blob.digest).await? {
+                Some(link) if unused && self.is_past_grace(link.row.seen_at_ms) => collected.links += 1,
+                Some(_) => needed = true,
+                None => {}
+            }
+            needed |= self.metadata.image(&holder, &blob.digest).await?.is_some();
+        }
+        if !needed {
+            collected.blobs += 1;
+            collected.bytes += blob.size;
+        }
+        Ok(())
     }
 
     async fn collect_blob(&self, blob: &BlobStat, collected: &mut Collected) -> Result<(), RegistryError> {
@@ -114,7 +174,7 @@ impl Registry {
             collected.links += usize::from(self.collect_link(&holder, &blob.digest).await?);
             self.forget_holder(&holder, &blob.digest).await?;
         }
-        let _removing = self.commits.removing(&blob.digest).await;
+        let Some(_removing) = self.commits.try_removing(&blob.digest) else { return Ok(()) };
         if self.metadata.store.range(&holders_prefix(&blob.digest), 1).await?.kvs.is_empty()
             && self.blobs.delete(&blob.digest).await?
         {
@@ -145,7 +205,7 @@ impl Registry {
     }
 
     /// The repositories that may hold a blob.
-    async fn holders(&self, digest: &Digest) -> Result<Vec<RepositoryKeys>, RegistryError> {
+    pub(crate) async fn holders(&self, digest: &Digest) -> Result<Vec<RepositoryKeys>, RegistryError> {
         let prefix = holders_prefix(digest);
         let (mut holders, mut range) = (Vec::new(), KeyRange::prefix(&prefix));
         loop {

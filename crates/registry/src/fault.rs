@@ -630,7 +630,9 @@ impl From<BlobError> for RegistryError {
             BlobError::TooManyUploads { .. } => Self::TooManyRequests,
             BlobError::DiskFull => Self::DiskFull(Some(error)),
             // Callers that know the upload's name say so; see `layers`.
-            BlobError::UploadUnknown | BlobError::UploadBusy | BlobError::Io { .. } => Self::Blobs(error),
+            BlobError::UploadUnknown | BlobError::UploadBusy | BlobError::OfAnother { .. } | BlobError::Io { .. } => {
+                Self::Blobs(error)
+            }
         }
     }
 }

@@ -37,6 +37,7 @@ mod storage_class;
 pub mod templates;
 pub mod token;
 mod verified;
+pub mod verify;
 
 pub use registry::{Clock, OpenError, Registry, RegistryConfig, system_clock};
 pub use sendfile::SendfileStream;

@@ -54,6 +54,7 @@ pub(crate) use keys::{
     parse_to_prepare, planned_at, registry_policy_key, replication_key, repositories_prefix, rule_key, rules_prefix,
     setting_key, template_key, templates_prefix,
 };
+pub(crate) use keys::{ParsedKey, RowKind, parse_row_key, rows_prefix};
 pub use rows::{ImageRow, LinkRow, ReferrerRow, RepositoryRow, TagRow};
 
 use crate::digest::Digest;

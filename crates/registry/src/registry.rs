@@ -113,8 +113,19 @@ impl Registry {
     /// Opens the registry whose blobs and key lie under `directory` (made when absent). Blocking; called at start.
     pub fn open(directory: &Path, store: Store, clock: Clock, config: RegistryConfig) -> Result<Self, OpenError> {
         let blobs = LocalBlobs::open(directory, LocalLimits::default())?;
+        Self::open_with(Arc::new(blobs), directory, store, clock, config)
+    }
+
+    /// Opens a registry whose blobs are elsewhere; only its key lies under `directory`. Blocking; called at start.
+    pub fn open_with(
+        blobs: Arc<dyn BlobStore>,
+        directory: &Path,
+        store: Store,
+        clock: Clock,
+        config: RegistryConfig,
+    ) -> Result<Self, OpenError> {
         let key = TokenKey::load_or_create(&directory.join("token.key")).map_err(OpenError::TokenKey)?;
-        Ok(Self::new(Arc::new(blobs), store, key, clock, config))
+        Ok(Self::new(blobs, store, key, clock, config))
     }
 
     /// A registry of these parts.
@@ -222,9 +233,10 @@ impl CommitLocks {
         self.of(digest).read().await
     }
 
-    /// Held while a file nobody links is removed.
-    pub(crate) async fn removing(&self, digest: &Digest) -> RwLockWriteGuard<'_, ()> {
-        self.of(digest).write().await
+    /// Held while a file nobody links is removed. None while commits are under way: waiting for one that takes long
+    /// would hold up those that come after it, and the next pass is soon enough.
+    pub(crate) fn try_removing(&self, digest: &Digest) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.of(digest).try_write().ok()
     }
 
     fn of(&self, digest: &Digest) -> &RwLock<()> {

@@ -12,7 +12,11 @@ use gantry_companions::{
 };
 use gantry_control::{Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, reconcile::Reconcilers};
 use gantry_protocol::{endpoint::Endpoint, services};
-use gantry_registry::{Registry, RegistryConfig, scanning::ScanConfig};
+use gantry_registry::{
+    Registry, RegistryConfig,
+    blobs::{BlobStore, LocalBlobs, LocalLimits, S3Blobs},
+    scanning::ScanConfig,
+};
 use gantry_store::{Embedded, EmbeddedOptions, OpenError, Store};
 use tokio::{
     sync::watch,
@@ -23,7 +27,7 @@ use tracing::info;
 use crate::{
     Hint,
     arguments::ServerOptions,
-    config::{Running, ServerConfig},
+    config::{Blobs, Running, ServerConfig},
     observe,
     server::{Door, Identities, ImagesOfTasks, Own, Shutdown, Site, World, tls_acceptor},
 };
@@ -131,7 +135,8 @@ impl Parts {
         let events = EventLog::start(store.clone(), EVENTS_KEPT);
         let registry = {
             let (store, clock) = (store.clone(), clock.clone());
-            let open = move || Registry::open(&folder, store, clock, registry_config);
+            let blobs = open_blobs(&config.blobs, &folder).await?;
+            let open = move || Registry::open_with(blobs, &folder, store, clock, registry_config);
             tokio::task::spawn_blocking(open).await?.context("could not open the registry")?
         };
         let sealer = Sealer::open(&config.data_dir.join("encryption-key"))?;
@@ -159,6 +164,37 @@ impl Parts {
             services::iam(Arc::new(self.iam.clone())),
             services::sts(Arc::new(Sts::new(self.iam.clone()))),
         ]
+    }
+}
+
+/// The registry's content store. A bucket is marked with a name that stays with the data directory.
+async fn open_blobs(blobs: &Blobs, folder: &Path) -> Result<Arc<dyn BlobStore>> {
+    match blobs {
+        Blobs::Disk => {
+            let folder = folder.to_owned();
+            let open = move || LocalBlobs::open(&folder, LocalLimits::default());
+            Ok(Arc::new(tokio::task::spawn_blocking(open).await?.context("could not open the registry's blobs")?))
+        }
+        Blobs::S3(config) => {
+            let owner = bucket_owner(folder)?;
+            let opened = S3Blobs::open(&folder.join("staging"), config, &owner).await;
+            Ok(Arc::new(opened.with_context(|| format!("could not open the bucket {}", config.bucket))?))
+        }
+    }
+}
+
+/// What this Gantry calls itself in a bucket.
+fn bucket_owner(folder: &Path) -> Result<String> {
+    let path = folder.join("bucket-owner");
+    match std::fs::read_to_string(&path) {
+        Ok(owner) => Ok(owner.trim().to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(folder)?;
+            let owner = uuid::Uuid::new_v4().to_string();
+            crate::credentials::write_atomically(&path, owner.as_bytes())?;
+            Ok(owner)
+        }
+        Err(error) => Err(error).with_context(|| format!("could not read {}", path.display())),
     }
 }
 
@@ -204,7 +240,11 @@ fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> 
             Arc::new(observe::RequestMetrics),
         ),
         registry: gantry_registry::http::router(Arc::clone(&parts.registry)),
-        own: Own { registry: Arc::clone(&parts.registry), events: parts.events.clone() },
+        own: Own {
+            registry: Arc::clone(&parts.registry),
+            events: parts.events.clone(),
+            account: config.account.clone(),
+        },
         agents: door::router(AgentDoor::open(parts.control.clone())),
         metrics: observe::start_metrics()?,
     })

@@ -11,6 +11,14 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RegistryFile {
+    /// `disk` or `s3`; with the others below see `blobs`.
+    pub(super) blobs: Option<String>,
+    pub(super) bucket: Option<String>,
+    pub(super) prefix: Option<String>,
+    pub(super) endpoint: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) access_key_id: Option<String>,
+    pub(super) secret_access_key: Option<super::blobs::Secret>,
     pub(crate) upstreams: BTreeMap<String, UpstreamFile>,
 }
 

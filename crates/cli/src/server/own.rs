@@ -6,7 +6,13 @@
 use gantry_api::{Caller, Fault, OperationInfo, ServiceInfo, ecr};
 use gantry_companions::events::{EventLog, LoggedEvent};
 use gantry_protocol::endpoint::Endpoint;
-use gantry_registry::{Registry, history::HistoryEntry};
+use gantry_registry::{
+    Registry,
+    collect::{Collected, CollectedPage, Doing},
+    digest::Digest,
+    history::HistoryEntry,
+    verify::Depth,
+};
 use http::request::Parts;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::sync::Arc;
@@ -25,13 +31,19 @@ pub(crate) static GANTRY: ServiceInfo = ServiceInfo {
     query: false,
     xml_namespace: "",
     validation_code: "ValidationException",
-    operations: &[OperationInfo { name: "ListEvents", result_wrapper: "", errors: &[] }],
+    operations: &[
+        OperationInfo { name: "CollectGarbage", result_wrapper: "", errors: &[] },
+        OperationInfo { name: "ListEvents", result_wrapper: "", errors: &[] },
+        OperationInfo { name: "VerifyRegistry", result_wrapper: "", errors: &[] },
+    ],
 };
 
 /// What the calls read and act on.
 pub(crate) struct Own {
     pub(crate) registry: Arc<Registry>,
     pub(crate) events: EventLog,
+    /// The operator's account: only it may look at, or act on, the registry of every account.
+    pub(crate) account: String,
 }
 
 /// `events`: the newest events, or those after a position.
@@ -69,6 +81,32 @@ pub(crate) struct LifecycleRunRequest {
     pub(crate) repository: String,
 }
 
+/// `verify-registry`: some of the check of the whole registry, from where `after` says.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VerifyRequest {
+    pub(crate) after: Option<String>,
+    /// Presence and length only, no content.
+    #[serde(default)]
+    pub(crate) quick: bool,
+}
+
+/// `collect-garbage`: some of a pass of the collector, from where `after` says.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CollectRequest {
+    pub(crate) after: Option<Digest>,
+    /// Count what would go, and leave it.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CollectResponse {
+    pub(crate) collected: Collected,
+    pub(crate) next: Option<Digest>,
+}
+
 impl Own {
     /// Answers one call with the JSON of its response.
     pub(crate) async fn call(
@@ -101,8 +139,37 @@ impl Own {
                 let keys = self.registry.repository_allowed(&caller, "PutLifecyclePolicy", &repository).await?;
                 encode(&self.registry.lifecycle_run(&keys).await?)
             }
+            ("POST", "verify-registry") => {
+                let all = |_: &Caller| "*".to_owned();
+                let caller = endpoint.admit(parts, body, &GANTRY, request_id, "gantry:VerifyRegistry", all)?;
+                self.check_operator(&caller, "VerifyRegistry")?;
+                let input: VerifyRequest = decode(body)?;
+                let depth = if input.quick { Depth::Sizes } else { Depth::Contents };
+                encode(&self.registry.verify(input.after.as_deref(), depth).await?)
+            }
+            ("POST", "collect-garbage") => {
+                let all = |_: &Caller| "*".to_owned();
+                let caller = endpoint.admit(parts, body, &GANTRY, request_id, "gantry:CollectGarbage", all)?;
+                self.check_operator(&caller, "CollectGarbage")?;
+                let input: CollectRequest = decode(body)?;
+                let doing = if input.dry_run { Doing::Looking } else { Doing::Removing };
+                let CollectedPage { collected, next } = self.registry.collect_page(input.after.as_ref(), doing).await?;
+                encode(&CollectResponse { collected, next })
+            }
             _ => Err(Fault::new("UnknownOperationException", 404, format!("Gantry has no call {name}."))),
         }
+    }
+
+    /// What these calls show and do goes beyond one account.
+    fn check_operator(&self, caller: &Caller, action: &str) -> Result<(), Fault> {
+        if caller.account == self.account {
+            return Ok(());
+        }
+        let message = format!(
+            "User: {} is not authorized to perform: gantry:{action} because it belongs to the operator's account",
+            caller.principal_arn
+        );
+        Err(Fault::new("AccessDeniedException", 400, message))
     }
 
     async fn events(&self, caller: &Caller, input: EventsRequest) -> Result<EventsResponse, Fault> {

@@ -16,6 +16,7 @@ const THREADS: usize = 2;
 const PIECE_LENGTH_MIN: u64 = 128 * 1024;
 
 /// A hash that may still be under way.
+#[expect(clippy::large_enum_variant, reason = "one lives on the stack for the time of a write")]
 pub(super) enum Hashing {
     Done(Option<Hasher>),
     UnderWay(mpsc::Receiver<Hasher>),

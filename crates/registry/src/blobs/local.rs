@@ -4,6 +4,7 @@
 //! ROOT/blobs/sha256/9f/9f86d0…        a blob
 //! ROOT/uploads/SCOPE/ID               an upload; SCOPE is a hash of the scope's name
 //! ROOT/uploads/put/ID                 a small blob being written; leftovers are removed at start
+//! ROOT/trash/ID                       a deleted blob whose space is being given back; the same
 //! ROOT/quarantine/sha256-9f86d0…      bytes that did not match their name, for the operator to look at
 //! ```
 //!
@@ -28,7 +29,7 @@ use parking_lot::Mutex;
 
 use super::session::{ActiveSession, Session, hash_file};
 use super::sync::DirectorySync;
-use super::{BlobCache, BlobError, BlobStat, BlobStore, BlobStream, Upload, WriteMode};
+use super::{BlobCache, BlobError, BlobStat, BlobStore, BlobStream, Upload, WriteMode, slice};
 use crate::digest::{Algorithm, Digest};
 
 mod files;
@@ -89,10 +90,11 @@ impl LocalBlobs {
     /// Opens the content store under `root`, creating it if need be. Blocking; called once at start.
     pub fn open(root: &Path, limits: LocalLimits) -> Result<Self, BlobError> {
         let prepare = || -> std::io::Result<usize> {
-            let put = root.join("uploads/put");
-            match fs::remove_dir_all(&put) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => fs::create_dir_all(&put)?,
+            for leftovers in ["uploads/put", "trash"] {
+                match fs::remove_dir_all(root.join(leftovers)) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    _ => fs::create_dir_all(root.join(leftovers))?,
+                }
             }
             fs::create_dir_all(root.join("quarantine"))?;
             for algorithm in Algorithm::ALL {
@@ -113,6 +115,11 @@ impl LocalBlobs {
             directory_sync: DirectorySync::default(),
             rename_locks: std::array::from_fn(|_| Mutex::new(())),
         })))
+    }
+
+    /// The file of a blob, for a store that keeps its blobs elsewhere and only makes them here.
+    pub(super) fn path_of(&self, digest: &Digest) -> PathBuf {
+        self.0.blob_path(digest)
     }
 
     /// Runs file work where it may block.
@@ -179,16 +186,24 @@ impl BlobStore for LocalBlobs {
 
     async fn delete(&self, digest: &Digest) -> Result<bool, BlobError> {
         let digest = digest.clone();
-        self.blocking(move |inner| {
+        let aside = self.0.root.join("trash").join(uuid::Uuid::new_v4().to_string());
+        let to = aside.clone();
+        let removed = self.blocking(move |inner| {
             inner.cache.remove(&digest);
             // Not synced: a blob that comes back after a power cut is unlinked and will be collected again.
-            match fs::remove_file(inner.blob_path(&digest)) {
+            match fs::rename(inner.blob_path(&digest), to) {
                 Ok(()) => Ok(true),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
                 Err(error) => Err(BlobError::io("deleting a blob")(error)),
             }
-        })
-        .await
+        });
+        let removed = removed.await?;
+        if removed {
+            // Giving many gigabytes back takes the file system its time, and nobody needs to wait for it. What a crash
+            // leaves is removed at start.
+            tokio::task::spawn_blocking(move || fs::remove_file(aside));
+        }
+        Ok(removed)
     }
 
     async fn list(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<BlobStat>, BlobError> {
@@ -379,14 +394,6 @@ impl Inner {
         }
         BlobError::Damaged(digest.clone())
     }
-}
-
-fn slice(bytes: &Bytes, digest: &Digest, size: u64, range: &Range<u64>) -> Result<BlobStream, BlobError> {
-    if bytes.len() as u64 != size || range.end > size || range.start > range.end {
-        return Err(BlobError::Damaged(digest.clone()));
-    }
-    // Lossless: the bounds were just checked against a length in memory.
-    Ok(BlobStream::from_bytes(bytes.slice(range.start as usize..range.end as usize)))
 }
 
 fn scope_directory(scope: &str) -> String {

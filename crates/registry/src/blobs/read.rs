@@ -6,10 +6,11 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use futures_util::stream::BoxStream;
 use tokio::task::JoinHandle;
 
 use super::window;
@@ -26,7 +27,16 @@ pub struct BlobStream {
 
 enum Source {
     Memory(Option<Bytes>),
-    File { file: Arc<File>, rest: Range<u64>, next: Option<JoinHandle<io::Result<Bytes>>> },
+    File {
+        file: Arc<File>,
+        rest: Range<u64>,
+        next: Option<JoinHandle<io::Result<Bytes>>>,
+    },
+    /// From elsewhere; `left` bytes must still come.
+    Remote {
+        stream: BoxStream<'static, io::Result<Bytes>>,
+        left: u64,
+    },
 }
 
 impl BlobStream {
@@ -39,6 +49,11 @@ impl BlobStream {
         Self { size, source: Source::File { file: Arc::new(file), rest: range, next: None } }
     }
 
+    /// `size` bytes from a service. One that ends early is an error, never a shorter blob.
+    pub(super) fn from_stream(stream: BoxStream<'static, io::Result<Bytes>>, size: u64) -> Self {
+        Self { size, source: Source::Remote { stream, left: size } }
+    }
+
     /// Bytes this stream will yield.
     pub fn size(&self) -> u64 {
         self.size
@@ -48,7 +63,7 @@ impl BlobStream {
     pub fn take_memory(&mut self) -> Option<Bytes> {
         match &mut self.source {
             Source::Memory(bytes) => bytes.take(),
-            Source::File { .. } => None,
+            Source::File { .. } | Source::Remote { .. } => None,
         }
     }
 }
@@ -59,6 +74,7 @@ impl Stream for BlobStream {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let (file, rest, next) = match &mut self.get_mut().source {
             Source::Memory(bytes) => return Poll::Ready(bytes.take().map(Ok)),
+            Source::Remote { stream, left } => return poll_remote(stream, left, context),
             Source::File { file, rest, next } => (file, rest, next),
         };
         let Some(mut reading) = next.take().or_else(|| read_next(file, rest)) else { return Poll::Ready(None) };
@@ -81,6 +97,26 @@ impl Stream for BlobStream {
             }
         }
     }
+}
+
+fn poll_remote(
+    stream: &mut BoxStream<'static, io::Result<Bytes>>,
+    left: &mut u64,
+    context: &mut Context<'_>,
+) -> Poll<Option<io::Result<Bytes>>> {
+    if *left == 0 {
+        return Poll::Ready(None);
+    }
+    let outcome = match ready!(stream.as_mut().poll_next(context)) {
+        Some(Ok(bytes)) if bytes.len() as u64 <= *left => {
+            *left -= bytes.len() as u64;
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        Some(Err(error)) => Err(error),
+        Some(Ok(_)) | None => Err(io::Error::other("the service sent another number of bytes than it said")),
+    };
+    *left = 0;
+    Poll::Ready(Some(outcome))
 }
 
 /// Begins to read the next piece, if there is one.

@@ -10,10 +10,98 @@ use futures_util::TryStreamExt;
 
 use super::*;
 
-/// Runs one check on a fresh store of every kind. There is one kind so far.
+/// Runs one check on a fresh store of every kind.
 async fn on_each<F: Future<Output = ()>>(check: impl Fn(Arc<dyn BlobStore>) -> F) {
     let directory = tempfile::tempdir().unwrap();
     check(Arc::new(LocalBlobs::open(directory.path(), LocalLimits::default()).unwrap())).await;
+    let service = S3Service::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    check(Arc::new(S3Blobs::open(directory.path(), &service.config("some/prefix"), "us").await.unwrap())).await;
+}
+
+/// A real S3 server that is not ours: moto's, in a process of its own.
+struct S3Service {
+    process: std::process::Child,
+    endpoint: String,
+}
+
+impl S3Service {
+    async fn start() -> Self {
+        use std::io::BufRead;
+        // Fails when another test of this process was first, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let server = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.venv/bin/moto_server");
+        let mut command = std::process::Command::new(server);
+        command.args(["-p", "0"]).stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        let started = command.stderr(std::process::Stdio::piped()).spawn();
+        let mut process = started.unwrap_or_else(|error| panic!("{server} (see tools/setup) is needed: {error}"));
+        let mut lines = std::io::BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let line = lines.find(|line| line.contains("Running on http://")).expect("the S3 server starts");
+        let at = line.find("http://").unwrap();
+        let endpoint = line[at..].split_whitespace().next().unwrap().to_owned();
+        // Its log must be taken from it, or it stops.
+        std::thread::spawn(move || lines.for_each(drop));
+        let made = reqwest::Client::new().put(format!("{endpoint}/images")).send().await.unwrap();
+        assert!(made.status().is_success(), "{made:?}");
+        Self { process, endpoint }
+    }
+
+    fn config(&self, prefix: &str) -> S3Config {
+        S3Config {
+            bucket: "images".to_owned(),
+            prefix: prefix.to_owned(),
+            endpoint: Some(self.endpoint.clone()),
+            region: Some("us-east-1".to_owned()),
+            credentials: Some(("id".to_owned(), "the-secret".to_owned())),
+        }
+    }
+}
+
+impl Drop for S3Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test]
+async fn s3_large_blobs_go_in_parts_and_uploads_survive_a_restart() {
+    let (service, directory) = (S3Service::start().await, tempfile::tempdir().unwrap());
+    let config = service.config("");
+    assert!(!format!("{config:?}").contains("the-secret"));
+    let store = S3Blobs::open(directory.path(), &config, "us").await.unwrap();
+    let bytes = content(20_000_001);
+    let digest = Digest::of(&bytes);
+    let id = store.upload_start("scope", Algorithm::Sha256).await.unwrap();
+    let mut upload = store.upload_open("scope", &id, WriteMode::Streaming).await.unwrap();
+    upload.write(bytes.slice(..12_000_000)).await.unwrap();
+    upload.acknowledge().await.unwrap();
+    drop((upload, store));
+
+    let store = S3Blobs::open(directory.path(), &config, "us").await.unwrap();
+    let mut upload = store.upload_open("scope", &id, WriteMode::Streaming).await.unwrap();
+    assert_eq!(upload.offset(), 12_000_000);
+    upload.write(bytes.slice(12_000_000..)).await.unwrap();
+    assert_eq!(upload.commit(&digest).await.unwrap(), 20_000_001);
+    // The copy on disk is gone; the bucket has it under its name.
+    let staged = LocalBlobs::open(directory.path(), LocalLimits::default()).unwrap();
+    assert!(staged.list(None, 10).await.unwrap().is_empty());
+    store.verify(&digest).await.unwrap();
+    assert_eq!(read(&store, &digest, 20_000_001, None).await, bytes);
+    assert_eq!(read(&store, &digest, 20_000_001, Some(9_999_999..10_000_001)).await, bytes[9_999_999..10_000_001]);
+    // Another length than the metadata has: damaged, set aside, to be pushed again.
+    assert!(matches!(store.get(&digest, 20_000_000, None).await.map(drop), Err(BlobError::Damaged(_))));
+    assert!(matches!(store.stat(&digest).await, Err(BlobError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn s3_a_prefix_belongs_to_one_gantry() {
+    let (service, directory) = (S3Service::start().await, tempfile::tempdir().unwrap());
+    let open = async |prefix: &str, owner: &str| S3Blobs::open(directory.path(), &service.config(prefix), owner).await;
+    open("a", "us").await.unwrap();
+    open("a", "us").await.unwrap();
+    assert!(matches!(open("a", "them").await.map(drop), Err(BlobError::OfAnother { owner, .. }) if owner == "us"));
+    open("b", "them").await.unwrap();
 }
 
 async fn read(store: &dyn BlobStore, digest: &Digest, size: u64, range: Option<Range<u64>>) -> Vec<u8> {

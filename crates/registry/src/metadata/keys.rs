@@ -300,6 +300,72 @@ pub(crate) fn holders_prefix(digest: &Digest) -> String {
     format!("/ecr/holders/{digest}/")
 }
 
+/// A row of a repository, as its key names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ParsedKey {
+    pub(crate) repository: RepositoryKeys,
+    pub(crate) kind: RowKind,
+}
+
+/// The kinds of rows that speak of content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RowKind {
+    Repository,
+    Image(Digest),
+    Tag(Tag),
+    Link(Digest),
+    /// The manifest `by` refers to `of`.
+    Use {
+        of: Digest,
+        by: Digest,
+    },
+    /// The manifest `by` names `of` as its subject.
+    Referrer {
+        of: Digest,
+        by: Digest,
+    },
+}
+
+/// Where the rows of all repositories begin.
+pub(crate) fn rows_prefix() -> &'static str {
+    "/ecr/"
+}
+
+/// What a key says; none for keys of other kinds.
+pub(crate) fn parse_row_key(key: &str) -> Option<ParsedKey> {
+    let mut parts = key.strip_prefix(rows_prefix())?.splitn(4, '/');
+    let (account, region, kind, rest) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let (name, rest) = rest.split_once(':').unwrap_or((rest, ""));
+    let two = || {
+        let (of, by) = rest.split_once('/')?;
+        Some((of.parse().ok()?, by.parse().ok()?))
+    };
+    let kind = match kind {
+        _ if !is_account => return None,
+        "repositories" => RowKind::Repository,
+        "images" => RowKind::Image(rest.parse().ok()?),
+        "tags" => RowKind::Tag(rest.parse().ok()?),
+        "blobs" => RowKind::Link(rest.parse().ok()?),
+        "uses" => two().map(|(of, by)| RowKind::Use { of, by })?,
+        "referrers" => two().map(|(of, by)| RowKind::Referrer { of, by })?,
+        _ => return None,
+    };
+    Some(ParsedKey { repository: RepositoryKeys::new(&Scope::new(account, region), &name.parse().ok()?), kind })
+}
+
+impl std::fmt::Display for ParsedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.repository.upload_scope())?;
+        match &self.kind {
+            RowKind::Repository => Ok(()),
+            RowKind::Tag(tag) => write!(f, ":{tag}"),
+            RowKind::Image(digest) | RowKind::Link(digest) => write!(f, "@{digest}"),
+            RowKind::Use { of, .. } | RowKind::Referrer { of, .. } => write!(f, "@{of}"),
+        }
+    }
+}
+
 /// The repository that a holder row speaks of. `rest` is the key after [`holders_prefix`].
 pub(crate) fn parse_holder(rest: &str) -> Option<RepositoryKeys> {
     let mut parts = rest.splitn(3, '/');

@@ -1,12 +1,13 @@
 //! `kill -9` in the middle of pushes: what was acknowledged is there, byte for byte, and nothing is half there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gantry_registry::digest::Digest;
+use gantry_registry::name::Reference;
 use gantry_registry::{Registry, RegistryConfig, http as v2, system_clock};
 use gantry_store::{Embedded, EmbeddedOptions};
 use reqwest::Client;
@@ -15,6 +16,8 @@ use crate::harness::{ACCOUNT, REGION, keys, manifest};
 use crate::server::client;
 
 const DIRECTORY: &str = "GANTRY_REGISTRY_CRASH_TEST_DIRECTORY";
+/// Set for a process whose collector never rests and for which everything is past its grace.
+const EAGER: &str = "GANTRY_REGISTRY_CRASH_TEST_EAGER";
 
 /// Not a test of its own: the process that the test below starts and kills.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -22,8 +25,21 @@ async fn registry_process() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
     let directory = std::path::PathBuf::from(directory);
     let store = Embedded::open(directory.join("store"), EmbeddedOptions::default()).await.unwrap();
-    let registry = Registry::open(&directory.join("registry"), store, system_clock(), RegistryConfig::default());
+    let eager = std::env::var(EAGER).is_ok();
+    let mut config = RegistryConfig::default();
+    if eager {
+        config.grace = Duration::ZERO;
+    }
+    let registry = Registry::open(&directory.join("registry"), store, system_clock(), config);
     let registry = registry.unwrap().into_shared();
+    if eager {
+        let registry = Arc::clone(&registry);
+        tokio::spawn(async move {
+            loop {
+                registry.collect().await.unwrap();
+            }
+        });
+    }
     let _ = registry.repository_create(&keys("app"), &Default::default()).await;
     let (password, _) = registry.issue_password(&gantry_api::Caller::root(ACCOUNT, REGION));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -40,8 +56,15 @@ struct Process {
 
 impl Process {
     fn start(directory: &std::path::Path) -> Self {
+        Self::start_with(directory, false)
+    }
+
+    fn start_with(directory: &std::path::Path, eager: bool) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["crash::registry_process", "--exact", "--nocapture"]).env(DIRECTORY, directory);
+        if eager {
+            command.env(EAGER, "1");
+        }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let line = lines.find(|line| line.starts_with("serving ")).expect("the registry starts");
@@ -80,6 +103,110 @@ impl Process {
     async fn get(&self, rest: &str) -> (u16, Vec<u8>) {
         let answer = self.request(reqwest::Method::GET, format!("{}/{rest}", self.endpoint)).send().await.unwrap();
         (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
+    }
+}
+
+/// What one client knows: tags that must be there, tags that must not, and of the others nothing.
+#[derive(Default)]
+struct Known {
+    there: BTreeMap<String, String>,
+    gone: BTreeSet<String>,
+    /// Requests that were answered.
+    answered: usize,
+}
+
+/// Pushes and deletes until the process dies.
+async fn push_and_delete(process: &Process, client: usize, known: &Mutex<Known>) -> Option<()> {
+    for number in 0.. {
+        // A few tags over and over, layers that others have too.
+        let tag = format!("c{client}-{}", number % 5);
+        let layer = layer_of(&format!("layer {}", (number * 7 + client) % 6), [40, 5_000, 400_000][number % 3]);
+        if number % 4 == 3 {
+            let text = {
+                let mut known = known.lock().unwrap();
+                known.gone.remove(&tag);
+                known.there.remove(&tag)
+            };
+            let Some(text) = text else { continue };
+            let digest = Digest::of(text.as_bytes());
+            let url = format!("{}/manifests/{digest}", process.endpoint);
+            let deleted = process.request(reqwest::Method::DELETE, url).send().await.ok()?;
+            assert_eq!(deleted.status(), 202);
+            let mut known = known.lock().unwrap();
+            known.gone.insert(tag);
+            known.answered += 1;
+            continue;
+        }
+        let config = format!("{{\"client\":{client},\"n\":{number}}}");
+        let (layer_size, layer) = (layer.len(), process.push_blob(layer).await?);
+        let config_digest = process.push_blob(config.clone().into_bytes()).await?;
+        let text = manifest(&config_digest, config.len(), &layer, layer_size).to_string();
+        {
+            let mut known = known.lock().unwrap();
+            known.there.remove(&tag);
+            known.gone.remove(&tag);
+        }
+        let put = process.request(reqwest::Method::PUT, format!("{}/manifests/{tag}", process.endpoint));
+        let answer = put.body(text.clone()).send().await.ok()?;
+        known.lock().unwrap().answered += 1;
+        match answer.status().as_u16() {
+            201 => drop(known.lock().unwrap().there.insert(tag, text)),
+            // The collector was faster than the manifest.
+            400 => {}
+            other => panic!("push: {other}"),
+        }
+    }
+    None
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_beside_the_collector_and_deletions_leaves_a_whole_registry() {
+    let directory = tempfile::tempdir().unwrap();
+    let known: Vec<Arc<Mutex<Known>>> = (0..3).map(|_| Arc::default()).collect();
+    for round in 0..6_usize {
+        let process = Arc::new(Process::start_with(directory.path(), true));
+        let clients: Vec<_> = known
+            .iter()
+            .enumerate()
+            .map(|(client, known)| {
+                let (process, known) = (Arc::clone(&process), Arc::clone(known));
+                tokio::spawn(async move { push_and_delete(&process, client, &known).await })
+            })
+            .collect();
+        // Killed at a moment that differs from round to round.
+        let answered = || known.iter().map(|known| known.lock().unwrap().answered).sum::<usize>();
+        let enough = answered() + 10 + round * 7;
+        while answered() < enough {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let pid = process.child.id().to_string();
+        assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+        for client in clients {
+            client.await.unwrap();
+        }
+        drop(process);
+
+        let store = Embedded::open(directory.path().join("store"), EmbeddedOptions::default()).await.unwrap();
+        let folder = directory.path().join("registry");
+        let registry = Registry::open(&folder, store.clone(), system_clock(), RegistryConfig::default()).unwrap();
+        assert_eq!(crate::storm::problems(&registry).await, Vec::<String>::new(), "round {round}");
+        for known in &known {
+            let there = known.lock().unwrap().there.clone();
+            for (tag, text) in there {
+                let reference = Reference::Tag(tag.parse().unwrap());
+                let image = registry.image_find(&keys("app"), &reference).await.unwrap();
+                let image = image.unwrap_or_else(|| panic!("round {round}: {tag} was acknowledged"));
+                let bytes = registry.manifest_bytes(&image).await.unwrap();
+                assert_eq!(bytes, text.as_bytes(), "round {round}: {tag}");
+            }
+        }
+        let gone: Vec<String> = known.iter().flat_map(|known| known.lock().unwrap().gone.clone()).collect();
+        for tag in gone {
+            let reference = Reference::Tag(tag.parse().unwrap());
+            assert!(registry.image_find(&keys("app"), &reference).await.unwrap().is_none(), "round {round}: {tag}");
+        }
+        drop(registry);
+        store.close().await;
     }
 }
 

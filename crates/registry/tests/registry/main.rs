@@ -24,5 +24,6 @@ mod races;
 mod replication;
 mod scanning;
 mod server;
+mod storm;
 mod templates;
 mod uploads;

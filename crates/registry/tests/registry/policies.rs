@@ -81,7 +81,8 @@ async fn the_policy_of_a_registry_likewise() {
         assert_eq!(text, "Registry policy does not exist in the registry with id '000000000000'");
     }
     let mut allow = statement("Allow", json!({"AWS": OTHER}), &["ecr:ReplicateImage"]);
-    let (code, text) = refusal(&world, "PutRegistryPolicy", json!({"policyText": policy(&[allow.clone()])})).await;
+    let (code, text) =
+        refusal(&world, "PutRegistryPolicy", json!({"policyText": policy(std::slice::from_ref(&allow))})).await;
     assert_eq!(code, "InvalidParameterException");
     assert!(text.ends_with("'Invalid registry policy provided'"), "{text}");
     allow["Resource"] = json!("arn:aws:ecr:us-east-1:000000000000:repository/*");
@@ -265,7 +266,7 @@ async fn the_policy_of_the_registry_takes_part_in_every_decision() {
         statement
     };
     let allow = in_registry("Allow", json!({"AWS": OTHER}), &["ecr:BatchGetImage"], "app");
-    call(&world, "PutRegistryPolicy", json!({"policyText": policy(&[allow.clone()])})).await;
+    call(&world, "PutRegistryPolicy", json!({"policyText": policy(std::slice::from_ref(&allow))})).await;
     assert_eq!(pulls(&world, &root).await, 200);
     assert_eq!(ask(&world, &root, "GET", "/v2/secret/app/manifests/v1").await.status, 403);
     let deny = in_registry("Deny", json!("*"), &["ecr:BatchGetImage"], "*");
