@@ -8,7 +8,7 @@ import pytest
 
 from conftest import busybox_rootfs, run_task, wait_until
 
-LOOK = "stat -c '%a %u:%g %F' /bin/su /dev-null /box /link; cat /link; echo new > /box/new && cat /box/new; echo end"
+LOOK = "stat -c '%a %u:%g %F' /bin/program /dev-null /box /link; cat /link; echo new > /box/new && cat /box/new; echo end"
 SEEN = ["4755 12:34 regular file", "666 0:0 character special file", "1777 7:8 directory",
         "777 0:0 symbolic link", "linked", "new", "end"]
 
@@ -20,16 +20,17 @@ def mounts(gantry):
 
 def push(gantry, tag):
     root = busybox_rootfs(gantry.folder / f"rootfs-{tag}")
-    (root / "bin/su").write_text("program")
-    os.chown(root / "bin/su", 12, 34)
-    os.chmod(root / "bin/su", 0o4755)
+    (root / "bin/program").write_text("program")
+    os.chown(root / "bin/program", 12, 34)
+    os.chmod(root / "bin/program", 0o4755)
     os.mknod(root / "dev-null", 0o020666, os.makedev(1, 3))
     os.chmod(root / "dev-null", 0o666)
     (root / "box").mkdir()
     os.chown(root / "box", 7, 8)
     os.chmod(root / "box", 0o1777)
     (root / "target").write_text("linked\n")
-    (root / "marker").write_text(tag)
+    # Large enough to be worth it.
+    (root / "ballast").write_bytes(os.urandom(1 << 20))
     (root / "link").symlink_to("target")
     gantry.run("push", str(root), f"prepared:{tag}", "--cmd", '["sh"]')
 
