@@ -13,7 +13,8 @@ import time
 import uuid
 from pathlib import Path
 
-from common import Gantry, milliseconds, table, wait_until
+import common
+from common import Gantry, fresh_disk, milliseconds, table, wait_until
 
 ONE_AT_A_TIME = int(os.environ.get("BENCH_STARTS", "40"))
 AT_ONCE = 20
@@ -57,7 +58,7 @@ class DockerPeer:
 
     def __init__(self, out):
         self.out = out
-        self.folder = Path(tempfile.mkdtemp(prefix="bench-docker-", dir="/var/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="bench-docker-", dir=common.SCRATCH))
         self.environment = {**os.environ, "DOCKER_HOST": f"unix://{self.folder}/docker.sock"}
         log = open(self.folder / "log", "wb")
         self.process = subprocess.Popen(
@@ -65,7 +66,7 @@ class DockerPeer:
              f"{self.folder}/pid", "--host", f"unix://{self.folder}/docker.sock", "--bip", "172.29.0.1/16"],
             stdout=log, stderr=log)
         wait_until(lambda: self.docker("info", check=False).returncode == 0, 60, 0.2)
-        root = Path("/var/tmp") / f"bench-root-{uuid.uuid4().hex[:8]}"
+        root = Path(common.SCRATCH) / f"bench-root-{uuid.uuid4().hex[:8]}"
         sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/e2e"))
         from conftest import busybox_rootfs
         busybox_rootfs(root)
@@ -97,7 +98,7 @@ class CtrPeer:
 
     def __init__(self, out):
         self.out = out
-        self.folder = Path(tempfile.mkdtemp(prefix="bench-ctr-", dir="/var/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="bench-ctr-", dir=common.SCRATCH))
         config = self.folder / "config.toml"
         config.write_text(
             f'version = 2\nroot = "{self.folder}/root"\nstate = "{self.folder}/state"\n'
@@ -190,13 +191,13 @@ def bench(peer, out):
 def main():
     rows = []
     for kind in (GantryPeer, DockerPeer, CtrPeer):
-        out = Path(tempfile.mkdtemp(prefix="bench-out-", dir="/var/tmp"))
-        peer = kind(out)
-        try:
-            rows.append(bench(peer, out))
-        finally:
-            peer.end()
-            shutil.rmtree(out)
+        with fresh_disk():
+            out = Path(tempfile.mkdtemp(prefix="bench-out-", dir=common.SCRATCH))
+            peer = kind(out)
+            try:
+                rows.append(bench(peer, out))
+            finally:
+                peer.end()
     table("Warm start of a busybox container, request to first instruction, ms (p50 / p99)",
           ["", f"one at a time (n={ONE_AT_A_TIME})", "CPU ms per start, whole machine, client included",
            f"{AT_ONCE} at once (n={AT_ONCE * ROUNDS_AT_ONCE})", "starts/s, 20 at once"], rows)
