@@ -11,6 +11,7 @@ mod clock;
 mod clusters;
 mod control;
 pub mod door;
+pub mod events;
 pub mod failures;
 pub mod fault;
 mod instances;

@@ -201,7 +201,7 @@ fn bucket_owner(folder: &Path) -> Result<String> {
 /// What goes on beside the requests; ends when it is dropped.
 struct Background {
     /// Ends, with everything in it, when it is dropped.
-    _registry: JoinSet<()>,
+    _tasks: JoinSet<()>,
     _reconcilers: Reconcilers,
 }
 
@@ -216,7 +216,8 @@ impl Background {
         tasks.spawn(Arc::clone(&parts.registry).replicate());
         let registry = Arc::clone(&parts.registry);
         tasks.spawn(async move { registry.lifecycle_work().await });
-        Self { _registry: tasks, _reconcilers: Reconcilers::start(&parts.control) }
+        tasks.spawn(gantry_control::events::tell(parts.control.clone(), Arc::new(parts.events.clone())));
+        Self { _tasks: tasks, _reconcilers: Reconcilers::start(&parts.control) }
     }
 }
 

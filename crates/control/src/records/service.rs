@@ -196,6 +196,9 @@ pub struct EventRecord {
     pub at: Timestamp,
     /// The sentence.
     pub message: String,
+    /// Type and name of the EventBridge event that goes with it, with a blank between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 pub(super) mod deployment_id {

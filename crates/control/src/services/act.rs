@@ -239,7 +239,16 @@ pub(crate) fn name_in_events(key: &ServiceKey, unit: Unit) -> String {
 
 /// Adds a message to the service's events; `name` says who speaks.
 pub(crate) fn tell(record: &mut ServiceRecord, name: &str, event: &ServiceEvent, random: &Random, now: Timestamp) {
-    record.tell(EventRecord { id: random.uuid(), at: now, message: event.message(name) });
+    record.tell(event_record(name, event, random, now));
+}
+
+fn event_record(name: &str, event: &ServiceEvent, random: &Random, now: Timestamp) -> EventRecord {
+    // A task set's name has the service's before it (`name_in_events`).
+    let action = match event {
+        ServiceEvent::SteadyState if name.contains(", taskSet ") => Some("INFO TASKSET_STEADY_STATE"),
+        other => other.action(),
+    };
+    EventRecord { id: random.uuid(), at: now, message: event.message(name), name: action.map(str::to_owned) }
 }
 
 /// Adds a message, unless the same was said last and not long ago.
@@ -250,7 +259,7 @@ pub(crate) fn complain(record: &mut ServiceRecord, name: &str, event: &ServiceEv
         .as_ref()
         .is_some_and(|last| last.message == message && now.millis_since(last.at) < COMPLAINT_REPEAT_MS);
     if !repeated {
-        let event = EventRecord { id: random.uuid(), at: now, message };
+        let event = event_record(name, event, random, now);
         record.complaint = Some(event.clone());
         record.tell(event);
     }

@@ -97,6 +97,24 @@ pub enum ServiceEvent {
 }
 
 impl ServiceEvent {
+    /// Type and name of the EventBridge event (`ECS Service Action`) that goes with the message, with a blank between
+    /// them; none for messages that are told otherwise or not at all.
+    pub const fn action(&self) -> Option<&'static str> {
+        match self {
+            ServiceEvent::Started { .. } => Some("INFO TASKS_STARTED"),
+            ServiceEvent::Stopped { .. } => Some("INFO TASKS_STOPPED"),
+            ServiceEvent::SteadyState => Some("INFO SERVICE_STEADY_STATE"),
+            ServiceEvent::StartImpaired => Some("WARN SERVICE_TASK_START_IMPAIRED"),
+            ServiceEvent::NotPlaced(_) => Some("ERROR SERVICE_TASK_PLACEMENT_FAILURE"),
+            ServiceEvent::DeploymentCompleted { .. }
+            | ServiceEvent::DeploymentFailed { .. }
+            | ServiceEvent::RollingBack { .. }
+            | ServiceEvent::FailedContainerHealthChecks { .. }
+            | ServiceEvent::ConfigurationStuck
+            | ServiceEvent::ProtectedTasks { .. } => None,
+        }
+    }
+
     /// The message of the service called `service`.
     pub fn message(&self, service: &str) -> String {
         match self {
