@@ -24,6 +24,7 @@ mod races;
 mod replication;
 mod scanning;
 mod server;
+mod settings;
 mod storm;
 mod templates;
 mod uploads;
