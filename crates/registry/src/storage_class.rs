@@ -99,7 +99,7 @@ impl Registry {
             let Some(child) = self.metadata.image(keys, digest).await? else { continue };
             let changes = child.row.archived != archive
                 // What has a name of its own stays when the list goes.
-                && !(archive && !child.row.tags.is_empty())
+                && (!archive || child.row.tags.is_empty())
                 && !(archive && self.is_needed_by_an_active_list(keys, digest, Some(&image.digest)).await?);
             if changes {
                 children.insert(digest.clone(), child);

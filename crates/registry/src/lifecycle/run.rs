@@ -139,7 +139,10 @@ impl Registry {
                 match self.act(run, &image).await? {
                     Outcome::Nothing => return Ok(()),
                     Outcome::Kept(_) if lists_only => return Ok(()),
-                    Outcome::Kept(because) => return Ok(run.tally.keep(&image.digest, because)),
+                    Outcome::Kept(because) => {
+                        run.tally.keep(&image.digest, because);
+                        return Ok(());
+                    }
                     Outcome::Expired => run.tally.expired.fetch_add(1, Ordering::Relaxed),
                     Outcome::Archived => run.tally.archived.fetch_add(1, Ordering::Relaxed),
                 };

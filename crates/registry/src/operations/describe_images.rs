@@ -96,7 +96,6 @@ fn detail(keys: &RepositoryKeys, digest: &Digest, row: ImageRow, scan: Option<Sc
         image_status: Some(if row.archived { ImageStatus::Archived } else { ImageStatus::Active }),
         last_archived_at: row.archived_at_ms.map(wire::timestamp),
         last_activated_at: row.activated_at_ms.map(wire::timestamp),
-        ..ImageDetail::default()
     }
 }
 
