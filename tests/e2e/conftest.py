@@ -191,6 +191,10 @@ def scratch():
 
 def remove_everything(gantry):
     """Stops every task of a Gantry, so that no container outlives the test session."""
+    if not gantry.processes:
+        # The test ended it, tasks and all.
+        gantry.run("teardown")
+        return
     try:
         ecs = gantry.client("ecs")
         for cluster in ecs.list_clusters()["clusterArns"]:

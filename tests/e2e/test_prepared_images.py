@@ -53,7 +53,9 @@ def test_a_task_sees_the_same_of_every_form_of_an_image(own_gantry, name, prepar
     gantry = own_gantry(apart=True)
     if prepared:
         push(gantry, "v1")
-        wait_until(lambda: "image prepared" in gantry.log("server"), 60, "the preparation")
+        told = ('"message":"image prepared"', '"repository":"prepared"')
+        wait_until(lambda: any(all(part in line for part in told) for line in gantry.log("server").splitlines()),
+                   60, "the preparation")
     else:
         # What the registry prepares comes too late.
         gantry.kill("server")

@@ -197,5 +197,9 @@ def test_rules_say_what_is_scanned_when_it_comes(registry, name, tmp_path):
     assert [each["failureCode"] for each in answer["failures"]] == ["REPOSITORY_NOT_FOUND"]
     # What exists already is told of when it is scanned more or less often.
     ecr.put_registry_scanning_configuration(scanType="BASIC", rules=[])
-    events = registry.run("events", "--output", "json").stdout
-    assert "ECR Image Scan" in events and "ECR Scan Resource Change" in events
+
+    def told():
+        events = registry.run("events", "--output", "json", "--lines", "1000").stdout
+        return "ECR Image Scan" in events and "ECR Scan Resource Change" in events
+
+    wait_until(told, what="the events")

@@ -43,9 +43,14 @@ enum Opening {
 impl Db {
     /// Opens or creates the file. Blocks.
     pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Self, OpenError> {
-        let file = file::open_locked(path)?;
+        let existing = path.exists();
+        let file = if existing { file::open_locked(path)? } else { file::create_unnamed(path)? };
         let (database, disk) = open_database(path, &file, cache_bytes)?;
         prepare(path, &database)?;
+        if !existing {
+            // A process that is killed before this leaves nothing that the next start takes for a damaged database.
+            file::name(path)?;
+        }
         let open = RwLock::new(Opening::Open(Arc::new(database), disk));
         Ok(Self { path: path.to_owned(), file, cache_bytes, open })
     }

@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -86,23 +86,52 @@ impl redb::StorageBackend for DiskFile {
     }
 }
 
-/// Opens or creates the file and takes its lock.
+/// Opens the file and takes its lock.
 pub(super) fn open_locked(path: &Path) -> Result<Arc<File>, OpenError> {
-    let failed = |source: io::Error| match is_no_space(&source) {
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| failure(path, error))?;
+    lock(path, file)
+}
+
+/// Creates the file under the name it has until it is whole, and takes its lock.
+pub(super) fn create_unnamed(path: &Path) -> Result<Arc<File>, OpenError> {
+    let unnamed = unfinished(path);
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(unnamed);
+    let file = lock(path, options.map_err(|error| failure(path, error))?)?;
+    // What a process that was killed left of its own.
+    file.set_len(0).map_err(|error| failure(path, error))?;
+    Ok(file)
+}
+
+/// Gives a file of [`create_unnamed`] its name, durably.
+pub(super) fn name(path: &Path) -> Result<(), OpenError> {
+    let (here, flags) = (rustix::fs::CWD, rustix::fs::RenameFlags::NOREPLACE);
+    match rustix::fs::renameat_with(here, unfinished(path), here, path, flags) {
+        // Somebody else made one at the same moment.
+        Err(rustix::io::Errno::EXIST) => return Err(OpenError::Locked { path: path.to_owned() }),
+        named => named.map_err(|error| failure(path, error.into()))?,
+    }
+    sync_directory_of(path).map_err(|error| failure(path, error))
+}
+
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
+}
+
+fn lock(path: &Path, file: File) -> Result<Arc<File>, OpenError> {
+    match file.try_lock() {
+        Ok(()) => Ok(Arc::new(file)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(failure(path, error)),
+    }
+}
+
+fn failure(path: &Path, source: io::Error) -> OpenError {
+    match is_no_space(&source) {
         true => OpenError::NoSpace { path: path.to_owned() },
         false => OpenError::Io { path: path.to_owned(), source },
-    };
-    let existed = path.exists();
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
-    if !existed {
-        sync_directory_of(path).map_err(failed)?;
-    }
-    Ok(Arc::new(file))
 }
 
 /// Whether the error says that the disk, or our share of it, is full.
