@@ -251,6 +251,9 @@ pub enum RegistryError {
     /// The image's storage class cannot be changed so.
     #[error("{0}")]
     StorageClass(String),
+    /// What is asked needs an ACTIVE image.
+    #[error("The image with digest '{0}' is archived.")]
+    ImageArchived(Digest),
     /// A list of manifests needs this image.
     #[error("Requested image referenced by manifest list: [{}]", display_all(parents))]
     ReferencedByManifestList {
@@ -470,7 +473,7 @@ impl RegistryError {
             Self::Manifest(_) => (400, "MANIFEST_INVALID"),
             Self::ManifestUnknown | Self::ImageNotFound { .. } => (404, "MANIFEST_UNKNOWN"),
             Self::ReferencedByManifestList { .. } => (403, "DENIED"),
-            Self::StorageClass(_) => (400, "UNSUPPORTED"),
+            Self::StorageClass(_) | Self::ImageArchived(_) => (400, "UNSUPPORTED"),
             Self::LayersNotFound { .. } | Self::ReferencedImagesNotFound { .. } => (400, "MANIFEST_BLOB_UNKNOWN"),
             Self::BlobUnknown(_) | Self::LayerNotFound { .. } | Self::LayerInaccessible(..) => (404, "BLOB_UNKNOWN"),
             Self::UploadNotFound { .. } => (404, "BLOB_UPLOAD_UNKNOWN"),
@@ -575,6 +578,7 @@ impl RegistryError {
             Self::PreviewNotFound { .. } => fault::lifecycle_policy_preview_not_found_exception(text),
             Self::PreviewInProgress { .. } => fault::lifecycle_policy_preview_in_progress_exception(text),
             Self::StorageClass(_) => fault::image_storage_class_update_not_supported_exception(text),
+            Self::ImageArchived(_) => fault::image_archived_exception(text),
             Self::ImageAlreadyExists { .. } => fault::image_already_exists_exception(text),
             Self::TagImmutable { .. } => fault::image_tag_already_exists_exception(text),
             Self::LayersNotFound { .. } | Self::LayerNotFound { .. } | Self::BlobUnknown(_) => {

@@ -53,9 +53,12 @@ pub(super) async fn run(
         registry_id: Some(keys.scope().account.clone()),
         repository_name: Some(keys.name().to_string()),
         image_id: Some(ImageIdentifier { image_digest: Some(image.digest.to_string()), ..id }),
-        image_scan_status: Some(wire::scan_status(&scan, scanning.enhanced && continuous)),
+        image_scan_status: Some(match image.row.archived {
+            true => wire::archived_scan_status(),
+            false => wire::scan_status(&scan, scanning.enhanced && continuous),
+        }),
         // An empty list would say that there is nothing to find.
-        image_scan_findings: has_findings(&scan).then_some(result),
+        image_scan_findings: (has_findings(&scan) && !image.row.archived).then_some(result),
         next_token: page.next_token,
     })
 }

@@ -91,7 +91,10 @@ fn detail(keys: &RepositoryKeys, digest: &Digest, row: ImageRow, scan: Option<Sc
         artifact_media_type: row.artifact_type,
         last_recorded_pull_time: row.pulled_at_ms.map(wire::timestamp),
         subject_manifest_digest: row.subject.map(String::from),
-        image_scan_status: scan.as_ref().map(|scan| wire::scan_status(scan, false)),
+        image_scan_status: scan.as_ref().map(|scan| match row.archived {
+            true => wire::archived_scan_status(),
+            false => wire::scan_status(scan, false),
+        }),
         image_scan_findings_summary: scan.filter(|scan| scan.completed_at_ms.is_some()).map(summary),
         image_status: Some(if row.archived { ImageStatus::Archived } else { ImageStatus::Active }),
         last_archived_at: row.archived_at_ms.map(wire::timestamp),

@@ -10,6 +10,9 @@ pub(super) async fn run(
     let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     let id = input.image_id.unwrap_or_default();
     let image = wire::image(registry, &keys, &id).await?;
+    if image.row.archived {
+        return Err(RegistryError::ImageArchived(image.digest));
+    }
     registry.scan_start(&keys, &image).await?;
     let status = ImageScanStatus { status: Some(ScanStatus::InProgress), description: None };
     Ok(StartImageScanResponse {

@@ -278,6 +278,11 @@ pub(super) fn scan_status(scan: &ScanRow, continuous: bool) -> ImageScanStatus {
     ImageScanStatus { status: Some(status), description }
 }
 
+/// The status of a scan of an image that is archived now: its findings are kept for when it comes back.
+pub(super) fn archived_scan_status() -> ImageScanStatus {
+    ImageScanStatus { status: Some(ScanStatus::ImageArchived), description: None }
+}
+
 /// A registry's configuration, as the wire has it.
 pub(super) fn scanning_out(row: &ScanningRow) -> RegistryScanningConfiguration {
     let rule = |rule: &ScanningRule| RegistryScanningRule {

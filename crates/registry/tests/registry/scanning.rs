@@ -249,6 +249,29 @@ async fn call_size(world: &World, digest: &Digest) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_archived_image_is_not_scanned_and_keeps_its_findings_for_later() {
+    let mut scanner = Scanner::new().await;
+    scanner.import(&[samples()]);
+    let digest = push_debian(&scanner.world, "1").await;
+    scanner.start_scan(&digest).await;
+    scanner.scanned().await;
+    let image = json!({"repositoryName": "app", "imageId": {"imageDigest": digest}});
+    let class = |class: &str| {
+        let mut input = image.clone();
+        input["targetStorageClass"] = json!(class);
+        input
+    };
+    call(&scanner.world, "UpdateImageStorageClass", class("ARCHIVE")).await;
+    let refused = refusal(&scanner.world, "StartImageScan", image.clone()).await;
+    assert_eq!(refused.0, "ImageArchivedException");
+    let found = scanner.findings(&digest).await;
+    assert_eq!(found["imageScanStatus"], json!({"status": "IMAGE_ARCHIVED"}));
+    assert!(found.get("imageScanFindings").is_none());
+    call(&scanner.world, "UpdateImageStorageClass", class("STANDARD")).await;
+    assert_eq!(scanner.findings(&digest).await["imageScanStatus"]["status"], "COMPLETE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_image_has_no_scan_any_more() {
     let mut scanner = Scanner::new().await;
     scanner.import(&[samples()]);
