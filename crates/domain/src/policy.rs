@@ -3,7 +3,7 @@
 //! A text becomes a [`Document`] once, with [`Document::parse`]; whatever the grammar does not know is refused by name.
 //! A call becomes a [`Request`]: who ([`Principal`]), what (an action such as `ecr:BatchGetImage`), on which resource
 //! (an ARN, or `*` for actions that have none), whose it is, when, and the condition keys of the [`Context`].
-//! [`evaluate`] answers with a [`Decision`]; a [`Denial`] knows the service's own sentence:
+//! [`evaluate()`] answers with a [`Decision`]; a [`Denial`] knows the service's own sentence:
 //!
 //! ```
 //! use gantry_domain::Timestamp;

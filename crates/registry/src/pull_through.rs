@@ -1,8 +1,8 @@
 //! The pull-through cache: repositories that are filled from an upstream registry when somebody pulls from them.
 //!
-//! A pull asks [`Registry::pull_find`] first, which says what is here and whether the upstream should be asked; what to
-//! do then is decided by [`decide`]. An import ([`import`]) brings the manifest with everything it needs, checked
-//! against its digest, and pushes it like any image. Of many who pull the same at a time one asks the upstream.
+//! A pull asks [`Registry::pull_find`] first, which says what is here and whether the upstream should be asked. An
+//! import ([`import`]) brings the manifest with everything it needs, checked against its digest, and pushes it like any
+//! image. Of many who pull the same at a time one asks the upstream.
 //!
 //! What must hold:
 //! * only hosts that the API names or the operator configured are asked (`upstreams`, `client`);
