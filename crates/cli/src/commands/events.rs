@@ -14,6 +14,22 @@ use crate::{
 /// How often `--follow` asks for more.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 
+/// What a person looks for in an event of ECS.
+const ECS_MEMBERS: [&str; 12] = [
+    "agentConnected",
+    "containerInstanceArn",
+    "deploymentId",
+    "desiredStatus",
+    "eventName",
+    "group",
+    "healthStatus",
+    "lastStatus",
+    "reason",
+    "status",
+    "stoppedReason",
+    "taskArn",
+];
+
 /// Prints events to standard output.
 pub(crate) async fn run(options: &EventsOptions) -> Result<ExitCode> {
     let client = Client::new(&options.client)?;
@@ -49,6 +65,10 @@ fn line(output: Output, logged: &LoggedEvent) -> Result<String> {
     }
     let mut line = format!("{time} {}: {}", event.source, event.detail_type);
     for (name, value) in event.detail.as_object().into_iter().flatten() {
+        // A task or an instance is told as a whole document.
+        if event.source == "aws.ecs" && !ECS_MEMBERS.contains(&name.as_str()) {
+            continue;
+        }
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         line += &format!(" {name}={value}");
     }
