@@ -1,5 +1,7 @@
 //! Which tags may be moved. Pure.
 
+use gantry_domain::wildcard;
+
 /// A repository's rule for its tags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -23,34 +25,13 @@ impl Mutability {
 
     /// Whether `tag`, once set, may be moved to another image.
     pub fn allows_moving(self, filters: &[String], tag: &str) -> bool {
-        let matches = || filters.iter().any(|filter| wildcard_matches(filter, tag));
+        let matches = || filters.iter().any(|filter| wildcard::matches(filter, tag));
         match self {
             Self::Mutable => true,
             Self::Immutable => false,
             Self::ImmutableWithExclusion => matches(),
             Self::MutableWithExclusion => !matches(),
         }
-    }
-}
-
-/// Whether the whole tag matches: `*` stands for any characters, everything else for itself.
-pub(crate) fn wildcard_matches(filter: &str, tag: &str) -> bool {
-    let mut pieces = filter.split('*');
-    let Some(rest) = tag.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
-    let mut rest = rest;
-    let mut last = None;
-    for piece in pieces {
-        // The piece before this one was not the last, so its first occurrence is as good as any.
-        if let Some(before) = last.replace(piece) {
-            match rest.find(before) {
-                Some(at) => rest = &rest[at + before.len()..],
-                None => return false,
-            }
-        }
-    }
-    match last {
-        Some(last) => rest.ends_with(last),
-        None => rest.is_empty(),
     }
 }
 
@@ -81,7 +62,8 @@ mod tests {
             ("", "x", false),
         ];
         for (filter, tag, expected) in cases {
-            assert_eq!(wildcard_matches(filter, tag), expected, "{filter} against {tag}");
+            let allowed = Mutability::ImmutableWithExclusion.allows_moving(&[filter.to_owned()], tag);
+            assert_eq!(allowed, expected, "{filter} against {tag}");
         }
     }
 

@@ -7,10 +7,9 @@ use gantry_api::{
 use gantry_domain::{
     Timestamp,
     arn::Name,
-    limits::{CLIENT_TOKEN_LIFETIME_SECONDS, SERVICE_CLIENT_TOKEN_LENGTH_MAX, SERVICES_PER_CLUSTER_MAX},
+    limits::{CLIENT_TOKEN_LIFETIME_SECONDS, SERVICES_PER_CLUSTER_MAX},
 };
 use gantry_store::Txn;
-use sha2::{Digest, Sha256};
 
 use crate::{
     Control, control,
@@ -38,8 +37,9 @@ pub(crate) async fn run(
     let service = service_name(input.service_name.as_deref())?;
     let create = Create {
         key: ServiceKey { scope, cluster, service },
-        request: digest(&input),
-        token: client_token(input.client_token.as_deref())?,
+        // Two requests are the same when everything but the token is.
+        request: spec::digest(&CreateServiceRequest { client_token: None, ..input.clone() }),
+        token: spec::client_token(input.client_token.as_deref())?,
         created_by: caller.principal_arn.clone(),
         ids: deploy::new_ids(&control.random),
         now: control.now(),
@@ -226,16 +226,6 @@ fn service_name(name: Option<&str>) -> Result<Name, Fault> {
     }
 }
 
-fn client_token(token: Option<&str>) -> Result<Option<String>, Fault> {
-    let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
-    if token.len() > SERVICE_CLIENT_TOKEN_LENGTH_MAX || !token.bytes().all(|byte| (33..=126).contains(&byte)) {
-        return Err(fault::invalid(format!(
-            "clientToken can have up to {SERVICE_CLIENT_TOKEN_LENGTH_MAX} characters in the range 33-126."
-        )));
-    }
-    Ok(Some(token.to_owned()))
-}
-
 fn grace_period(seconds: Option<i32>) -> Result<i32, Fault> {
     match seconds.unwrap_or(0) {
         seconds @ 0.. => Ok(seconds),
@@ -262,13 +252,6 @@ fn rebalancing(
         first.field.as_deref().is_some_and(|field| field.eq_ignore_ascii_case("attribute:ecs.availability-zone"))
     });
     Ok(input.availability_zone_rebalancing.clone().unwrap_or(if by_zone { Enabled } else { Disabled }))
-}
-
-/// Two requests are the same when everything but the token is.
-fn digest(input: &CreateServiceRequest) -> String {
-    let input = CreateServiceRequest { client_token: None, ..input.clone() };
-    // Wire documents have string keys only, so writing them cannot fail.
-    hex::encode(Sha256::digest(serde_json::to_vec(&input).unwrap_or_default()))
 }
 
 fn check_supported(input: &CreateServiceRequest) -> Result<(), Fault> {

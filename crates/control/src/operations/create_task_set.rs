@@ -7,10 +7,8 @@ use gantry_api::{
 use gantry_domain::{
     Timestamp,
     deployment::{DeploymentId, Failures},
-    limits::SERVICE_CLIENT_TOKEN_LENGTH_MAX,
 };
 use gantry_store::Txn;
-use sha2::{Digest, Sha256};
 
 use crate::{
     Control, control,
@@ -101,16 +99,9 @@ fn plan(
 
 /// The client's token with a digest of everything else.
 fn token(input: &CreateTaskSetRequest) -> Result<Option<(String, String)>, Fault> {
-    let Some(token) = input.client_token.clone().filter(|token| !token.is_empty()) else { return Ok(None) };
-    if token.len() > SERVICE_CLIENT_TOKEN_LENGTH_MAX || !token.bytes().all(|byte| (33..=126).contains(&byte)) {
-        return Err(fault::invalid(format!(
-            "clientToken can have up to {SERVICE_CLIENT_TOKEN_LENGTH_MAX} characters in the range 33-126."
-        )));
-    }
-    let rest = CreateTaskSetRequest { client_token: None, ..input.clone() };
-    // Wire documents have string keys only, so writing them cannot fail.
-    let digest = hex::encode(Sha256::digest(serde_json::to_vec(&rest).unwrap_or_default()));
-    Ok(Some((token, digest)))
+    let token = spec::client_token(input.client_token.as_deref())?;
+    let digest = || spec::digest(&CreateTaskSetRequest { client_token: None, ..input.clone() });
+    Ok(token.map(|token| (token, digest())))
 }
 
 fn check_supported(input: &CreateTaskSetRequest) -> Result<(), Fault> {

@@ -11,7 +11,7 @@ use super::{start, wire};
 use crate::{
     keys::{ClusterKey, ServiceKey},
     launch::{Candidate, TakenByHost, instance},
-    records::{InstanceStatus, LaunchType, Scheduling, ServiceRecord, ServiceStatus},
+    records::{InstanceStatus, LaunchType, ServiceRecord, ServiceStatus},
     task_definition,
     view::{EcsView, Host},
 };
@@ -56,10 +56,10 @@ impl Reserved {
     /// themselves.
     pub(crate) fn of(view: &EcsView, cluster: &ClusterKey, for_group: &str) -> Self {
         let Some(cluster_view) = view.cluster(&cluster.scope, &cluster.cluster) else { return Self::default() };
-        let daemons = cluster_view.services().iter().filter(|(_, row)| {
+        let daemons = cluster_view.daemons().filter(|(_, row)| {
             // A deployment that was given up starts nothing more.
             let starts = row.primary().is_some_and(|primary| primary.rollout != RolloutState::Failed);
-            row.scheduling == Scheduling::Daemon && row.status == ServiceStatus::Active && starts
+            row.status == ServiceStatus::Active && starts
         });
         let wanted = daemons.filter_map(|(name, row)| {
             let (scope, cluster) = (cluster.scope.clone(), cluster.cluster.clone());

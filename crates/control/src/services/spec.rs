@@ -5,10 +5,12 @@ use gantry_domain::{
     Timestamp,
     arn::{Scope, TaskDefinitionKey},
     limits::{
-        PLACEMENT_CONSTRAINTS_MAX, PLACEMENT_STRATEGIES_MAX, SECURITY_GROUPS_MAX, SUBNETS_MAX, TASKS_PER_SERVICE_MAX,
+        PLACEMENT_CONSTRAINTS_MAX, PLACEMENT_STRATEGIES_MAX, SECURITY_GROUPS_MAX, SERVICE_CLIENT_TOKEN_LENGTH_MAX,
+        SUBNETS_MAX, TASKS_PER_SERVICE_MAX,
     },
     query::Expression,
 };
+use sha2::{Digest, Sha256};
 
 use crate::{
     fault,
@@ -188,6 +190,23 @@ fn network(
         return Err(fault::invalid(format!("securityGroups can have at most {SECURITY_GROUPS_MAX} items.")));
     }
     Ok(asked.cloned())
+}
+
+/// The client token of a request that creates a service or a task set.
+pub(crate) fn client_token(token: Option<&str>) -> Result<Option<String>, Fault> {
+    let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
+    if token.len() > SERVICE_CLIENT_TOKEN_LENGTH_MAX || !token.bytes().all(|byte| (33..=126).contains(&byte)) {
+        return Err(fault::invalid(format!(
+            "clientToken can have up to {SERVICE_CLIENT_TOKEN_LENGTH_MAX} characters in the range 33-126."
+        )));
+    }
+    Ok(Some(token.to_owned()))
+}
+
+/// What a request says, to compare a repeated one with.
+pub(crate) fn digest(request: &impl serde::Serialize) -> String {
+    // Wire documents have string keys only, so writing them cannot fail.
+    hex::encode(Sha256::digest(serde_json::to_vec(request).unwrap_or_default()))
 }
 
 /// How many tasks are wanted.

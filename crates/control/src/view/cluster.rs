@@ -1,13 +1,13 @@
 //! One cluster with what is in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_domain::arn::Name;
 
 use super::Tasks;
 use crate::records::{
-    ClusterRecord, InstanceRecord, Row, ServiceDeploymentRecord, ServiceRecord, ServiceRevisionRecord, ServiceStatus,
-    SharedRow,
+    ClusterRecord, InstanceRecord, Row, Scheduling, ServiceDeploymentRecord, ServiceRecord, ServiceRevisionRecord,
+    ServiceStatus, SharedRow,
 };
 
 /// A cluster. Its instances are found through [`super::EcsView::hosts_of_cluster`].
@@ -16,6 +16,7 @@ pub struct ClusterView {
     row: Option<SharedRow<ClusterRecord>>,
     tasks: Tasks,
     services: BTreeMap<Name, SharedRow<ServiceRecord>>,
+    daemons: BTreeSet<Name>,
     deployments: BTreeMap<(Name, String), SharedRow<ServiceDeploymentRecord>>,
     revisions: BTreeMap<(Name, String), SharedRow<ServiceRevisionRecord>>,
     registered_instances: u32,
@@ -40,6 +41,11 @@ impl ClusterView {
     /// Its services, deleted ones included, in the order of their names.
     pub fn services(&self) -> &BTreeMap<Name, SharedRow<ServiceRecord>> {
         &self.services
+    }
+
+    /// Its DAEMON services, deleted ones included: every placement asks what they need.
+    pub fn daemons(&self) -> impl Iterator<Item = (&Name, &SharedRow<ServiceRecord>)> {
+        self.daemons.iter().filter_map(|name| self.services.get_key_value(name))
     }
 
     /// Deployments by service and id.
@@ -77,6 +83,11 @@ impl ClusterView {
     }
 
     pub(super) fn set_service(&mut self, name: &Name, row: Option<SharedRow<ServiceRecord>>) {
+        if row.as_ref().is_some_and(|row| row.scheduling == Scheduling::Daemon) {
+            self.daemons.insert(name.clone());
+        } else {
+            self.daemons.remove(name);
+        }
         super::set(&mut self.services, name.clone(), row);
     }
 

@@ -10,7 +10,7 @@ pub(super) async fn run(
     input: DescribeImageSigningStatusRequest,
 ) -> Result<DescribeImageSigningStatusResponse, RegistryError> {
     let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
-    let image = wire::one_image(registry, &keys, &input.image_id.unwrap_or_default()).await?;
+    let image = wire::image(registry, &keys, &input.image_id.unwrap_or_default()).await?;
     let profiles = registry.signing_profiles(&keys, image.row.pushed_at_ms).await?;
     let failed = |arn: String| ImageSigningStatus {
         status: Some(SigningStatus::Failed),

@@ -40,7 +40,7 @@ async fn by_id(
 ) -> Result<Vec<ImageDetail>, RegistryError> {
     let mut found = BTreeMap::new();
     for id in ids {
-        let image = wire::one_image(registry, keys, &id).await?;
+        let image = wire::image(registry, keys, &id).await?;
         found.insert(image.digest, image.row);
     }
     details(registry, keys, found.into_iter().collect()).await

@@ -49,7 +49,7 @@ async fn by_id(
 ) -> Result<Vec<(Digest, ResultRow)>, RegistryError> {
     let mut results = Vec::new();
     for id in wire::distinct(ids) {
-        let image = wire::one_image(registry, keys, &id).await?;
+        let image = wire::image(registry, keys, &id).await?;
         if let Some(row) = registry.preview_result(keys, &image.digest).await? {
             results.push((image.digest, row));
         }

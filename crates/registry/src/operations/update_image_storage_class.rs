@@ -9,7 +9,7 @@ pub(super) async fn run(
 ) -> Result<UpdateImageStorageClassResponse, RegistryError> {
     let keys = request.repository(registry, input.registry_id.as_deref(), input.repository_name.as_deref()).await?;
     let id = input.image_id.unwrap_or_default();
-    let found = wire::one_image(registry, &keys, &id).await?;
+    let found = wire::image(registry, &keys, &id).await?;
     let archive = match input.target_storage_class {
         Some(TargetStorageClass::Archive) => true,
         Some(TargetStorageClass::Standard) => false,

@@ -324,30 +324,6 @@ pub(super) fn distinct(ids: Vec<ImageIdentifier>) -> Vec<ImageIdentifier> {
     ids.into_iter().filter(|id| seen.insert((id.image_digest.clone(), id.image_tag.clone()))).collect()
 }
 
-/// The one image that an operation is about, or the error that says it is not there.
-pub(super) async fn one_image(
-    registry: &Registry,
-    keys: &RepositoryKeys,
-    id: &ImageIdentifier,
-) -> Result<FoundImage, RegistryError> {
-    match image_by_id(registry, keys, id).await? {
-        Ok(image) => Ok(image),
-        Err(ImageIdError::MissingDigestAndTag) => {
-            let constraint = "both tag and digest cannot be null".to_owned();
-            Err(RegistryError::Parameter { member: "imageId", constraint })
-        }
-        Err(_) => {
-            let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
-            Err(RegistryError::ImageNotFound {
-                digest: text(&id.image_digest),
-                tag: text(&id.image_tag),
-                name: keys.name().to_string(),
-                registry: keys.scope().account.clone(),
-            })
-        }
-    }
-}
-
 /// The filters that ListImages and DescribeImages share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wanted {

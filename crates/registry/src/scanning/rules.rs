@@ -1,9 +1,9 @@
 //! Which repositories are scanned how often. Pure.
 
+use gantry_domain::wildcard;
 use serde::{Deserialize, Serialize};
 
 use super::rows::ScanningRow;
-use crate::mutability::wildcard_matches;
 
 /// How often the images of a repository are scanned. Later ones win over earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ impl Frequency {
 
 /// A filter without `*` matches every name that contains it; with one, the whole name must match.
 fn matches(filter: &str, name: &str) -> bool {
-    if filter.contains('*') { wildcard_matches(filter, name) } else { name.contains(filter) }
+    if filter.contains('*') { wildcard::matches(filter, name) } else { name.contains(filter) }
 }
 
 #[cfg(test)]
