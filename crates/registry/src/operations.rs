@@ -81,577 +81,82 @@ use crate::fault::RegistryError;
 use crate::metadata::RepositoryKeys;
 use crate::registry::Registry;
 
-impl Ecr for Registry {
-    async fn batch_check_layer_availability(
-        &self,
-        caller: &Caller,
-        input: BatchCheckLayerAvailabilityRequest,
-    ) -> Result<BatchCheckLayerAvailabilityResponse, Fault> {
-        Ok(batch_check_layer_availability::run(self, &Request { caller, action: "BatchCheckLayerAvailability" }, input)
-            .await?)
-    }
+/// Each line names an operation, the file that does the work, and the action that policies allow or deny.
+macro_rules! delegate {
+    ($($operation:ident: $action:literal, $input:ty => $output:ty,)*) => {
+        impl Ecr for Registry {
+            $(
+                async fn $operation(&self, caller: &Caller, input: $input) -> Result<$output, Fault> {
+                    Ok($operation::run(self, &Request { caller, action: $action }, input).await?)
+                }
+            )*
+        }
+    };
+}
 
-    async fn batch_delete_image(
-        &self,
-        caller: &Caller,
-        input: BatchDeleteImageRequest,
-    ) -> Result<BatchDeleteImageResponse, Fault> {
-        Ok(batch_delete_image::run(self, &Request { caller, action: "BatchDeleteImage" }, input).await?)
-    }
-
-    async fn batch_get_image(
-        &self,
-        caller: &Caller,
-        input: BatchGetImageRequest,
-    ) -> Result<BatchGetImageResponse, Fault> {
-        Ok(batch_get_image::run(self, &Request { caller, action: "BatchGetImage" }, input).await?)
-    }
-
-    async fn batch_get_repository_scanning_configuration(
-        &self,
-        caller: &Caller,
-        input: BatchGetRepositoryScanningConfigurationRequest,
-    ) -> Result<BatchGetRepositoryScanningConfigurationResponse, Fault> {
-        Ok(batch_get_repository_scanning_configuration::run(
-            self,
-            &Request { caller, action: "BatchGetRepositoryScanningConfiguration" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn complete_layer_upload(
-        &self,
-        caller: &Caller,
-        input: CompleteLayerUploadRequest,
-    ) -> Result<CompleteLayerUploadResponse, Fault> {
-        Ok(complete_layer_upload::run(self, &Request { caller, action: "CompleteLayerUpload" }, input).await?)
-    }
-
-    async fn create_pull_through_cache_rule(
-        &self,
-        caller: &Caller,
-        input: CreatePullThroughCacheRuleRequest,
-    ) -> Result<CreatePullThroughCacheRuleResponse, Fault> {
-        Ok(create_pull_through_cache_rule::run(self, &Request { caller, action: "CreatePullThroughCacheRule" }, input)
-            .await?)
-    }
-
-    async fn create_repository(
-        &self,
-        caller: &Caller,
-        input: CreateRepositoryRequest,
-    ) -> Result<CreateRepositoryResponse, Fault> {
-        Ok(create_repository::run(self, &Request { caller, action: "CreateRepository" }, input).await?)
-    }
-
-    async fn create_repository_creation_template(
-        &self,
-        caller: &Caller,
-        input: CreateRepositoryCreationTemplateRequest,
-    ) -> Result<CreateRepositoryCreationTemplateResponse, Fault> {
-        Ok(create_repository_creation_template::run(
-            self,
-            &Request { caller, action: "CreateRepositoryCreationTemplate" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn delete_lifecycle_policy(
-        &self,
-        caller: &Caller,
-        input: DeleteLifecyclePolicyRequest,
-    ) -> Result<DeleteLifecyclePolicyResponse, Fault> {
-        Ok(delete_lifecycle_policy::run(self, &Request { caller, action: "DeleteLifecyclePolicy" }, input).await?)
-    }
-
-    async fn delete_pull_through_cache_rule(
-        &self,
-        caller: &Caller,
-        input: DeletePullThroughCacheRuleRequest,
-    ) -> Result<DeletePullThroughCacheRuleResponse, Fault> {
-        Ok(delete_pull_through_cache_rule::run(self, &Request { caller, action: "DeletePullThroughCacheRule" }, input)
-            .await?)
-    }
-
-    async fn delete_registry_policy(
-        &self,
-        caller: &Caller,
-        input: DeleteRegistryPolicyRequest,
-    ) -> Result<DeleteRegistryPolicyResponse, Fault> {
-        Ok(delete_registry_policy::run(self, &Request { caller, action: "DeleteRegistryPolicy" }, input).await?)
-    }
-
-    async fn delete_repository(
-        &self,
-        caller: &Caller,
-        input: DeleteRepositoryRequest,
-    ) -> Result<DeleteRepositoryResponse, Fault> {
-        Ok(delete_repository::run(self, &Request { caller, action: "DeleteRepository" }, input).await?)
-    }
-
-    async fn delete_repository_creation_template(
-        &self,
-        caller: &Caller,
-        input: DeleteRepositoryCreationTemplateRequest,
-    ) -> Result<DeleteRepositoryCreationTemplateResponse, Fault> {
-        Ok(delete_repository_creation_template::run(
-            self,
-            &Request { caller, action: "DeleteRepositoryCreationTemplate" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn delete_repository_policy(
-        &self,
-        caller: &Caller,
-        input: DeleteRepositoryPolicyRequest,
-    ) -> Result<DeleteRepositoryPolicyResponse, Fault> {
-        Ok(delete_repository_policy::run(self, &Request { caller, action: "DeleteRepositoryPolicy" }, input).await?)
-    }
-
-    async fn delete_signing_configuration(
-        &self,
-        caller: &Caller,
-        input: DeleteSigningConfigurationRequest,
-    ) -> Result<DeleteSigningConfigurationResponse, Fault> {
-        Ok(delete_signing_configuration::run(self, &Request { caller, action: "DeleteSigningConfiguration" }, input)
-            .await?)
-    }
-
-    async fn deregister_pull_time_update_exclusion(
-        &self,
-        caller: &Caller,
-        input: DeregisterPullTimeUpdateExclusionRequest,
-    ) -> Result<DeregisterPullTimeUpdateExclusionResponse, Fault> {
-        Ok(deregister_pull_time_update_exclusion::run(
-            self,
-            &Request { caller, action: "DeregisterPullTimeUpdateExclusion" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn describe_image_scan_findings(
-        &self,
-        caller: &Caller,
-        input: DescribeImageScanFindingsRequest,
-    ) -> Result<DescribeImageScanFindingsResponse, Fault> {
-        Ok(describe_image_scan_findings::run(self, &Request { caller, action: "DescribeImageScanFindings" }, input)
-            .await?)
-    }
-
-    async fn describe_image_replication_status(
-        &self,
-        caller: &Caller,
-        input: DescribeImageReplicationStatusRequest,
-    ) -> Result<DescribeImageReplicationStatusResponse, Fault> {
-        Ok(describe_image_replication_status::run(
-            self,
-            &Request { caller, action: "DescribeImageReplicationStatus" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn describe_image_signing_status(
-        &self,
-        caller: &Caller,
-        input: DescribeImageSigningStatusRequest,
-    ) -> Result<DescribeImageSigningStatusResponse, Fault> {
-        Ok(describe_image_signing_status::run(self, &Request { caller, action: "DescribeImageSigningStatus" }, input)
-            .await?)
-    }
-
-    async fn describe_images(
-        &self,
-        caller: &Caller,
-        input: DescribeImagesRequest,
-    ) -> Result<DescribeImagesResponse, Fault> {
-        Ok(describe_images::run(self, &Request { caller, action: "DescribeImages" }, input).await?)
-    }
-
-    async fn describe_pull_through_cache_rules(
-        &self,
-        caller: &Caller,
-        input: DescribePullThroughCacheRulesRequest,
-    ) -> Result<DescribePullThroughCacheRulesResponse, Fault> {
-        Ok(describe_pull_through_cache_rules::run(
-            self,
-            &Request { caller, action: "DescribePullThroughCacheRules" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn describe_registry(
-        &self,
-        caller: &Caller,
-        input: DescribeRegistryRequest,
-    ) -> Result<DescribeRegistryResponse, Fault> {
-        Ok(describe_registry::run(self, &Request { caller, action: "DescribeRegistry" }, input).await?)
-    }
-
-    async fn describe_replication_backfill_results(
-        &self,
-        caller: &Caller,
-        input: DescribeReplicationBackfillResultsRequest,
-    ) -> Result<DescribeReplicationBackfillResultsResponse, Fault> {
-        Ok(describe_replication_backfill_results::run(
-            self,
-            &Request { caller, action: "DescribeReplicationBackfillResults" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn describe_repositories(
-        &self,
-        caller: &Caller,
-        input: DescribeRepositoriesRequest,
-    ) -> Result<DescribeRepositoriesResponse, Fault> {
-        Ok(describe_repositories::run(self, &Request { caller, action: "DescribeRepositories" }, input).await?)
-    }
-
-    async fn describe_repository_creation_templates(
-        &self,
-        caller: &Caller,
-        input: DescribeRepositoryCreationTemplatesRequest,
-    ) -> Result<DescribeRepositoryCreationTemplatesResponse, Fault> {
-        Ok(describe_repository_creation_templates::run(
-            self,
-            &Request { caller, action: "DescribeRepositoryCreationTemplates" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn get_account_setting(
-        &self,
-        caller: &Caller,
-        input: GetAccountSettingRequest,
-    ) -> Result<GetAccountSettingResponse, Fault> {
-        Ok(get_account_setting::run(self, &Request { caller, action: "GetAccountSetting" }, input).await?)
-    }
-
-    async fn get_authorization_token(
-        &self,
-        caller: &Caller,
-        input: GetAuthorizationTokenRequest,
-    ) -> Result<GetAuthorizationTokenResponse, Fault> {
-        Ok(get_authorization_token::run(self, &Request { caller, action: "GetAuthorizationToken" }, input).await?)
-    }
-
-    async fn get_download_url_for_layer(
-        &self,
-        caller: &Caller,
-        input: GetDownloadUrlForLayerRequest,
-    ) -> Result<GetDownloadUrlForLayerResponse, Fault> {
-        Ok(get_download_url_for_layer::run(self, &Request { caller, action: "GetDownloadUrlForLayer" }, input).await?)
-    }
-
-    async fn get_lifecycle_policy(
-        &self,
-        caller: &Caller,
-        input: GetLifecyclePolicyRequest,
-    ) -> Result<GetLifecyclePolicyResponse, Fault> {
-        Ok(get_lifecycle_policy::run(self, &Request { caller, action: "GetLifecyclePolicy" }, input).await?)
-    }
-
-    async fn get_lifecycle_policy_preview(
-        &self,
-        caller: &Caller,
-        input: GetLifecyclePolicyPreviewRequest,
-    ) -> Result<GetLifecyclePolicyPreviewResponse, Fault> {
-        Ok(get_lifecycle_policy_preview::run(self, &Request { caller, action: "GetLifecyclePolicyPreview" }, input)
-            .await?)
-    }
-
-    async fn get_registry_policy(
-        &self,
-        caller: &Caller,
-        input: GetRegistryPolicyRequest,
-    ) -> Result<GetRegistryPolicyResponse, Fault> {
-        Ok(get_registry_policy::run(self, &Request { caller, action: "GetRegistryPolicy" }, input).await?)
-    }
-
-    async fn get_registry_scanning_configuration(
-        &self,
-        caller: &Caller,
-        input: GetRegistryScanningConfigurationRequest,
-    ) -> Result<GetRegistryScanningConfigurationResponse, Fault> {
-        Ok(get_registry_scanning_configuration::run(
-            self,
-            &Request { caller, action: "GetRegistryScanningConfiguration" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn get_repository_policy(
-        &self,
-        caller: &Caller,
-        input: GetRepositoryPolicyRequest,
-    ) -> Result<GetRepositoryPolicyResponse, Fault> {
-        Ok(get_repository_policy::run(self, &Request { caller, action: "GetRepositoryPolicy" }, input).await?)
-    }
-
-    async fn get_signing_configuration(
-        &self,
-        caller: &Caller,
-        input: GetSigningConfigurationRequest,
-    ) -> Result<GetSigningConfigurationResponse, Fault> {
-        Ok(get_signing_configuration::run(self, &Request { caller, action: "GetSigningConfiguration" }, input).await?)
-    }
-
-    async fn initiate_layer_upload(
-        &self,
-        caller: &Caller,
-        input: InitiateLayerUploadRequest,
-    ) -> Result<InitiateLayerUploadResponse, Fault> {
-        Ok(initiate_layer_upload::run(self, &Request { caller, action: "InitiateLayerUpload" }, input).await?)
-    }
-
-    async fn list_image_referrers(
-        &self,
-        caller: &Caller,
-        input: ListImageReferrersRequest,
-    ) -> Result<ListImageReferrersResponse, Fault> {
-        Ok(list_image_referrers::run(self, &Request { caller, action: "ListImageReferrers" }, input).await?)
-    }
-
-    async fn list_images(&self, caller: &Caller, input: ListImagesRequest) -> Result<ListImagesResponse, Fault> {
-        Ok(list_images::run(self, &Request { caller, action: "ListImages" }, input).await?)
-    }
-
-    async fn list_pull_time_update_exclusions(
-        &self,
-        caller: &Caller,
-        input: ListPullTimeUpdateExclusionsRequest,
-    ) -> Result<ListPullTimeUpdateExclusionsResponse, Fault> {
-        Ok(list_pull_time_update_exclusions::run(
-            self,
-            &Request { caller, action: "ListPullTimeUpdateExclusions" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn list_replication_backfills(
-        &self,
-        caller: &Caller,
-        input: ListReplicationBackfillsRequest,
-    ) -> Result<ListReplicationBackfillsResponse, Fault> {
-        Ok(list_replication_backfills::run(self, &Request { caller, action: "ListReplicationBackfills" }, input)
-            .await?)
-    }
-
-    async fn list_tags_for_resource(
-        &self,
-        caller: &Caller,
-        input: ListTagsForResourceRequest,
-    ) -> Result<ListTagsForResourceResponse, Fault> {
-        Ok(list_tags_for_resource::run(self, &Request { caller, action: "ListTagsForResource" }, input).await?)
-    }
-
-    async fn put_account_setting(
-        &self,
-        caller: &Caller,
-        input: PutAccountSettingRequest,
-    ) -> Result<PutAccountSettingResponse, Fault> {
-        Ok(put_account_setting::run(self, &Request { caller, action: "PutAccountSetting" }, input).await?)
-    }
-
-    async fn put_image(&self, caller: &Caller, input: PutImageRequest) -> Result<PutImageResponse, Fault> {
-        Ok(put_image::run(self, &Request { caller, action: "PutImage" }, input).await?)
-    }
-
-    async fn put_image_scanning_configuration(
-        &self,
-        caller: &Caller,
-        input: PutImageScanningConfigurationRequest,
-    ) -> Result<PutImageScanningConfigurationResponse, Fault> {
-        Ok(put_image_scanning_configuration::run(
-            self,
-            &Request { caller, action: "PutImageScanningConfiguration" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn put_image_tag_mutability(
-        &self,
-        caller: &Caller,
-        input: PutImageTagMutabilityRequest,
-    ) -> Result<PutImageTagMutabilityResponse, Fault> {
-        Ok(put_image_tag_mutability::run(self, &Request { caller, action: "PutImageTagMutability" }, input).await?)
-    }
-
-    async fn put_lifecycle_policy(
-        &self,
-        caller: &Caller,
-        input: PutLifecyclePolicyRequest,
-    ) -> Result<PutLifecyclePolicyResponse, Fault> {
-        Ok(put_lifecycle_policy::run(self, &Request { caller, action: "PutLifecyclePolicy" }, input).await?)
-    }
-
-    async fn put_registry_policy(
-        &self,
-        caller: &Caller,
-        input: PutRegistryPolicyRequest,
-    ) -> Result<PutRegistryPolicyResponse, Fault> {
-        Ok(put_registry_policy::run(self, &Request { caller, action: "PutRegistryPolicy" }, input).await?)
-    }
-
-    async fn put_registry_scanning_configuration(
-        &self,
-        caller: &Caller,
-        input: PutRegistryScanningConfigurationRequest,
-    ) -> Result<PutRegistryScanningConfigurationResponse, Fault> {
-        Ok(put_registry_scanning_configuration::run(
-            self,
-            &Request { caller, action: "PutRegistryScanningConfiguration" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn put_signing_configuration(
-        &self,
-        caller: &Caller,
-        input: PutSigningConfigurationRequest,
-    ) -> Result<PutSigningConfigurationResponse, Fault> {
-        Ok(put_signing_configuration::run(self, &Request { caller, action: "PutSigningConfiguration" }, input).await?)
-    }
-
-    async fn register_pull_time_update_exclusion(
-        &self,
-        caller: &Caller,
-        input: RegisterPullTimeUpdateExclusionRequest,
-    ) -> Result<RegisterPullTimeUpdateExclusionResponse, Fault> {
-        Ok(register_pull_time_update_exclusion::run(
-            self,
-            &Request { caller, action: "RegisterPullTimeUpdateExclusion" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn set_repository_policy(
-        &self,
-        caller: &Caller,
-        input: SetRepositoryPolicyRequest,
-    ) -> Result<SetRepositoryPolicyResponse, Fault> {
-        Ok(set_repository_policy::run(self, &Request { caller, action: "SetRepositoryPolicy" }, input).await?)
-    }
-
-    async fn start_image_scan(
-        &self,
-        caller: &Caller,
-        input: StartImageScanRequest,
-    ) -> Result<StartImageScanResponse, Fault> {
-        Ok(start_image_scan::run(self, &Request { caller, action: "StartImageScan" }, input).await?)
-    }
-
-    async fn put_replication_configuration(
-        &self,
-        caller: &Caller,
-        input: PutReplicationConfigurationRequest,
-    ) -> Result<PutReplicationConfigurationResponse, Fault> {
-        Ok(put_replication_configuration::run(self, &Request { caller, action: "PutReplicationConfiguration" }, input)
-            .await?)
-    }
-
-    async fn start_lifecycle_policy_preview(
-        &self,
-        caller: &Caller,
-        input: StartLifecyclePolicyPreviewRequest,
-    ) -> Result<StartLifecyclePolicyPreviewResponse, Fault> {
-        Ok(start_lifecycle_policy_preview::run(self, &Request { caller, action: "StartLifecyclePolicyPreview" }, input)
-            .await?)
-    }
-
-    async fn start_replication_backfill(
-        &self,
-        caller: &Caller,
-        input: StartReplicationBackfillRequest,
-    ) -> Result<StartReplicationBackfillResponse, Fault> {
-        Ok(start_replication_backfill::run(self, &Request { caller, action: "StartReplicationBackfill" }, input)
-            .await?)
-    }
-
-    async fn stop_replication_backfill(
-        &self,
-        caller: &Caller,
-        input: StopReplicationBackfillRequest,
-    ) -> Result<StopReplicationBackfillResponse, Fault> {
-        Ok(stop_replication_backfill::run(self, &Request { caller, action: "StopReplicationBackfill" }, input).await?)
-    }
-
-    async fn tag_resource(&self, caller: &Caller, input: TagResourceRequest) -> Result<TagResourceResponse, Fault> {
-        Ok(tag_resource::run(self, &Request { caller, action: "TagResource" }, input).await?)
-    }
-
-    async fn untag_resource(
-        &self,
-        caller: &Caller,
-        input: UntagResourceRequest,
-    ) -> Result<UntagResourceResponse, Fault> {
-        Ok(untag_resource::run(self, &Request { caller, action: "UntagResource" }, input).await?)
-    }
-
-    async fn update_image_storage_class(
-        &self,
-        caller: &Caller,
-        input: UpdateImageStorageClassRequest,
-    ) -> Result<UpdateImageStorageClassResponse, Fault> {
-        Ok(update_image_storage_class::run(self, &Request { caller, action: "UpdateImageStorageClass" }, input).await?)
-    }
-
-    async fn update_pull_through_cache_rule(
-        &self,
-        caller: &Caller,
-        input: UpdatePullThroughCacheRuleRequest,
-    ) -> Result<UpdatePullThroughCacheRuleResponse, Fault> {
-        Ok(update_pull_through_cache_rule::run(self, &Request { caller, action: "UpdatePullThroughCacheRule" }, input)
-            .await?)
-    }
-
-    async fn update_repository_creation_template(
-        &self,
-        caller: &Caller,
-        input: UpdateRepositoryCreationTemplateRequest,
-    ) -> Result<UpdateRepositoryCreationTemplateResponse, Fault> {
-        Ok(update_repository_creation_template::run(
-            self,
-            &Request { caller, action: "UpdateRepositoryCreationTemplate" },
-            input,
-        )
-        .await?)
-    }
-
-    async fn upload_layer_part(
-        &self,
-        caller: &Caller,
-        input: UploadLayerPartRequest,
-    ) -> Result<UploadLayerPartResponse, Fault> {
-        Ok(upload_layer_part::run(self, &Request { caller, action: "UploadLayerPart" }, input).await?)
-    }
-
-    async fn validate_pull_through_cache_rule(
-        &self,
-        caller: &Caller,
-        input: ValidatePullThroughCacheRuleRequest,
-    ) -> Result<ValidatePullThroughCacheRuleResponse, Fault> {
-        Ok(validate_pull_through_cache_rule::run(
-            self,
-            &Request { caller, action: "ValidatePullThroughCacheRule" },
-            input,
-        )
-        .await?)
-    }
+delegate! {
+    batch_check_layer_availability: "BatchCheckLayerAvailability", BatchCheckLayerAvailabilityRequest => BatchCheckLayerAvailabilityResponse,
+    batch_delete_image: "BatchDeleteImage", BatchDeleteImageRequest => BatchDeleteImageResponse,
+    batch_get_image: "BatchGetImage", BatchGetImageRequest => BatchGetImageResponse,
+    batch_get_repository_scanning_configuration: "BatchGetRepositoryScanningConfiguration", BatchGetRepositoryScanningConfigurationRequest => BatchGetRepositoryScanningConfigurationResponse,
+    complete_layer_upload: "CompleteLayerUpload", CompleteLayerUploadRequest => CompleteLayerUploadResponse,
+    create_pull_through_cache_rule: "CreatePullThroughCacheRule", CreatePullThroughCacheRuleRequest => CreatePullThroughCacheRuleResponse,
+    create_repository: "CreateRepository", CreateRepositoryRequest => CreateRepositoryResponse,
+    create_repository_creation_template: "CreateRepositoryCreationTemplate", CreateRepositoryCreationTemplateRequest => CreateRepositoryCreationTemplateResponse,
+    delete_lifecycle_policy: "DeleteLifecyclePolicy", DeleteLifecyclePolicyRequest => DeleteLifecyclePolicyResponse,
+    delete_pull_through_cache_rule: "DeletePullThroughCacheRule", DeletePullThroughCacheRuleRequest => DeletePullThroughCacheRuleResponse,
+    delete_registry_policy: "DeleteRegistryPolicy", DeleteRegistryPolicyRequest => DeleteRegistryPolicyResponse,
+    delete_repository: "DeleteRepository", DeleteRepositoryRequest => DeleteRepositoryResponse,
+    delete_repository_creation_template: "DeleteRepositoryCreationTemplate", DeleteRepositoryCreationTemplateRequest => DeleteRepositoryCreationTemplateResponse,
+    delete_repository_policy: "DeleteRepositoryPolicy", DeleteRepositoryPolicyRequest => DeleteRepositoryPolicyResponse,
+    delete_signing_configuration: "DeleteSigningConfiguration", DeleteSigningConfigurationRequest => DeleteSigningConfigurationResponse,
+    deregister_pull_time_update_exclusion: "DeregisterPullTimeUpdateExclusion", DeregisterPullTimeUpdateExclusionRequest => DeregisterPullTimeUpdateExclusionResponse,
+    describe_image_scan_findings: "DescribeImageScanFindings", DescribeImageScanFindingsRequest => DescribeImageScanFindingsResponse,
+    describe_image_replication_status: "DescribeImageReplicationStatus", DescribeImageReplicationStatusRequest => DescribeImageReplicationStatusResponse,
+    describe_image_signing_status: "DescribeImageSigningStatus", DescribeImageSigningStatusRequest => DescribeImageSigningStatusResponse,
+    describe_images: "DescribeImages", DescribeImagesRequest => DescribeImagesResponse,
+    describe_pull_through_cache_rules: "DescribePullThroughCacheRules", DescribePullThroughCacheRulesRequest => DescribePullThroughCacheRulesResponse,
+    describe_registry: "DescribeRegistry", DescribeRegistryRequest => DescribeRegistryResponse,
+    describe_replication_backfill_results: "DescribeReplicationBackfillResults", DescribeReplicationBackfillResultsRequest => DescribeReplicationBackfillResultsResponse,
+    describe_repositories: "DescribeRepositories", DescribeRepositoriesRequest => DescribeRepositoriesResponse,
+    describe_repository_creation_templates: "DescribeRepositoryCreationTemplates", DescribeRepositoryCreationTemplatesRequest => DescribeRepositoryCreationTemplatesResponse,
+    get_account_setting: "GetAccountSetting", GetAccountSettingRequest => GetAccountSettingResponse,
+    get_authorization_token: "GetAuthorizationToken", GetAuthorizationTokenRequest => GetAuthorizationTokenResponse,
+    get_download_url_for_layer: "GetDownloadUrlForLayer", GetDownloadUrlForLayerRequest => GetDownloadUrlForLayerResponse,
+    get_lifecycle_policy: "GetLifecyclePolicy", GetLifecyclePolicyRequest => GetLifecyclePolicyResponse,
+    get_lifecycle_policy_preview: "GetLifecyclePolicyPreview", GetLifecyclePolicyPreviewRequest => GetLifecyclePolicyPreviewResponse,
+    get_registry_policy: "GetRegistryPolicy", GetRegistryPolicyRequest => GetRegistryPolicyResponse,
+    get_registry_scanning_configuration: "GetRegistryScanningConfiguration", GetRegistryScanningConfigurationRequest => GetRegistryScanningConfigurationResponse,
+    get_repository_policy: "GetRepositoryPolicy", GetRepositoryPolicyRequest => GetRepositoryPolicyResponse,
+    get_signing_configuration: "GetSigningConfiguration", GetSigningConfigurationRequest => GetSigningConfigurationResponse,
+    initiate_layer_upload: "InitiateLayerUpload", InitiateLayerUploadRequest => InitiateLayerUploadResponse,
+    list_image_referrers: "ListImageReferrers", ListImageReferrersRequest => ListImageReferrersResponse,
+    list_images: "ListImages", ListImagesRequest => ListImagesResponse,
+    list_pull_time_update_exclusions: "ListPullTimeUpdateExclusions", ListPullTimeUpdateExclusionsRequest => ListPullTimeUpdateExclusionsResponse,
+    list_replication_backfills: "ListReplicationBackfills", ListReplicationBackfillsRequest => ListReplicationBackfillsResponse,
+    list_tags_for_resource: "ListTagsForResource", ListTagsForResourceRequest => ListTagsForResourceResponse,
+    put_account_setting: "PutAccountSetting", PutAccountSettingRequest => PutAccountSettingResponse,
+    put_image: "PutImage", PutImageRequest => PutImageResponse,
+    put_image_scanning_configuration: "PutImageScanningConfiguration", PutImageScanningConfigurationRequest => PutImageScanningConfigurationResponse,
+    put_image_tag_mutability: "PutImageTagMutability", PutImageTagMutabilityRequest => PutImageTagMutabilityResponse,
+    put_lifecycle_policy: "PutLifecyclePolicy", PutLifecyclePolicyRequest => PutLifecyclePolicyResponse,
+    put_registry_policy: "PutRegistryPolicy", PutRegistryPolicyRequest => PutRegistryPolicyResponse,
+    put_registry_scanning_configuration: "PutRegistryScanningConfiguration", PutRegistryScanningConfigurationRequest => PutRegistryScanningConfigurationResponse,
+    put_signing_configuration: "PutSigningConfiguration", PutSigningConfigurationRequest => PutSigningConfigurationResponse,
+    register_pull_time_update_exclusion: "RegisterPullTimeUpdateExclusion", RegisterPullTimeUpdateExclusionRequest => RegisterPullTimeUpdateExclusionResponse,
+    set_repository_policy: "SetRepositoryPolicy", SetRepositoryPolicyRequest => SetRepositoryPolicyResponse,
+    start_image_scan: "StartImageScan", StartImageScanRequest => StartImageScanResponse,
+    put_replication_configuration: "PutReplicationConfiguration", PutReplicationConfigurationRequest => PutReplicationConfigurationResponse,
+    start_lifecycle_policy_preview: "StartLifecyclePolicyPreview", StartLifecyclePolicyPreviewRequest => StartLifecyclePolicyPreviewResponse,
+    start_replication_backfill: "StartReplicationBackfill", StartReplicationBackfillRequest => StartReplicationBackfillResponse,
+    stop_replication_backfill: "StopReplicationBackfill", StopReplicationBackfillRequest => StopReplicationBackfillResponse,
+    tag_resource: "TagResource", TagResourceRequest => TagResourceResponse,
+    untag_resource: "UntagResource", UntagResourceRequest => UntagResourceResponse,
+    update_image_storage_class: "UpdateImageStorageClass", UpdateImageStorageClassRequest => UpdateImageStorageClassResponse,
+    update_pull_through_cache_rule: "UpdatePullThroughCacheRule", UpdatePullThroughCacheRuleRequest => UpdatePullThroughCacheRuleResponse,
+    update_repository_creation_template: "UpdateRepositoryCreationTemplate", UpdateRepositoryCreationTemplateRequest => UpdateRepositoryCreationTemplateResponse,
+    upload_layer_part: "UploadLayerPart", UploadLayerPartRequest => UploadLayerPartResponse,
+    validate_pull_through_cache_rule: "ValidatePullThroughCacheRule", ValidatePullThroughCacheRuleRequest => ValidatePullThroughCacheRuleResponse,
 }
 
 /// Who asks for what.
