@@ -20,10 +20,14 @@ use model::Model;
 
 /// The services that have a trait in `gantry-api`, with the error code that refuses input against the model.
 pub(crate) const SERVICES: &[(&str, &str)] = &[
+    ("application-autoscaling", "ValidationException"),
     ("ecs", "InvalidParameterException"),
     ("ecr", "InvalidParameterException"),
+    ("events", "ValidationException"),
     ("iam", "ValidationError"),
     ("logs", "InvalidParameterException"),
+    ("secretsmanager", "InvalidParameterException"),
+    ("ssm", "ValidationException"),
     ("sts", "ValidationError"),
 ];
 
@@ -44,8 +48,8 @@ pub(crate) fn run(mode: Mode) -> Result<()> {
         let files = format_all(service::generate(name, validation_code, &model)?)?;
         let target = root.join("crates/api/src");
         match mode {
-            Mode::Write => write(&target, name, &files)?,
-            Mode::Check => compare(&target, name, &files)?,
+            Mode::Write => write(&target, &names::module(name), &files)?,
+            Mode::Check => compare(&target, &names::module(name), &files)?,
         }
     }
     Ok(())
@@ -57,8 +61,8 @@ pub(crate) fn workspace_root() -> Result<PathBuf> {
     Ok(Path::new(&manifest).parent().context("xtask lies in the workspace")?.to_path_buf())
 }
 
-fn write(target: &Path, name: &str, files: &BTreeMap<String, String>) -> Result<()> {
-    let folder = target.join(name);
+fn write(target: &Path, module: &str, files: &BTreeMap<String, String>) -> Result<()> {
+    let folder = target.join(module);
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
@@ -69,16 +73,16 @@ fn write(target: &Path, name: &str, files: &BTreeMap<String, String>) -> Result<
     Ok(())
 }
 
-fn compare(target: &Path, name: &str, files: &BTreeMap<String, String>) -> Result<()> {
+fn compare(target: &Path, module: &str, files: &BTreeMap<String, String>) -> Result<()> {
     for (path, text) in files {
         if fs::read_to_string(target.join(path)).unwrap_or_default() != *text {
-            bail!("crates/api/src/{path} differs from models/{name}.json: run `cargo xtask generate`");
+            bail!("crates/api/src/{path} differs from its model: run `cargo xtask generate`");
         }
     }
-    for entry in fs::read_dir(target.join(name).join("operations"))? {
-        let path = format!("{name}/operations/{}", entry?.file_name().to_string_lossy());
+    for entry in fs::read_dir(target.join(module).join("operations"))? {
+        let path = format!("{module}/operations/{}", entry?.file_name().to_string_lossy());
         if !files.contains_key(&path) {
-            bail!("crates/api/src/{path} is not generated from models/{name}.json any more");
+            bail!("crates/api/src/{path} is not generated from its model any more");
         }
     }
     Ok(())

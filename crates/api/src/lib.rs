@@ -5,16 +5,20 @@
 //! when an operation sees its input.
 
 pub mod agent;
+pub mod application_autoscaling;
 mod caller;
 pub mod codec;
 pub mod ecr;
 pub mod ecs;
 pub mod event;
+pub mod events;
 mod fault;
 pub mod iam;
 pub mod logs;
 mod scalar;
+pub mod secretsmanager;
 mod service;
+pub mod ssm;
 pub mod sts;
 pub mod validate;
 

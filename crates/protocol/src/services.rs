@@ -62,3 +62,7 @@ mount!(/** Elastic Container Registry. */ ecr, ecr, Ecr);
 mount!(/** CloudWatch Logs. */ logs, logs, Logs);
 mount!(/** Identity and Access Management. */ iam, iam, Iam);
 mount!(/** Security Token Service. */ sts, sts, Sts);
+mount!(/** EventBridge. */ events, events, Events);
+mount!(/** Application Auto Scaling. */ application_autoscaling, application_autoscaling, ApplicationAutoscaling);
+mount!(/** Systems Manager. */ ssm, ssm, Ssm);
+mount!(/** Secrets Manager. */ secretsmanager, secretsmanager, Secretsmanager);

@@ -1,5 +1,10 @@
 //! Rust names for the model's names.
 
+/// The Rust module of a service: `application-autoscaling` → `application_autoscaling`.
+pub(crate) fn module(service: &str) -> String {
+    service.replace('-', "_")
+}
+
 /// `managedEBSVolume` → `managed_ebs_volume`.
 pub(crate) fn snake(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
