@@ -5,6 +5,7 @@
 //! when an operation sees its input.
 
 pub mod agent;
+pub mod alarm;
 pub mod application_autoscaling;
 mod caller;
 pub mod codec;

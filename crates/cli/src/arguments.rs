@@ -25,6 +25,9 @@ pub(crate) enum Command {
     /// Accounts beside the server's own.
     #[command(subcommand)]
     Account(AccountCommand),
+    /// States of alarms, which deployments can watch.
+    #[command(subcommand)]
+    Alarm(AlarmCommand),
     /// Clusters, services and tasks at a glance.
     Status(ClientOptions),
     /// Put an image into the registry without any other tool.
@@ -175,6 +178,27 @@ pub(crate) struct AccountListOptions {
     pub(crate) data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum AlarmCommand {
+    /// Say how an alarm stands; it is made when it is not there.
+    Set(AlarmSetOptions),
+    /// List the alarms.
+    List(ClientOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AlarmSetOptions {
+    /// Its name
+    pub(crate) name: String,
+    /// OK, ALARM or INSUFFICIENT_DATA
+    pub(crate) state: String,
+    /// Why, for people
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
 }
 
 /// How a command finds the server.

@@ -157,6 +157,11 @@ pub fn subnet(scope: &Scope, subnet: &str) -> String {
     path(scope, "subnets", &[&escape(subnet)])
 }
 
+/// Key of an alarm's row.
+pub fn alarm(scope: &Scope, name: &str) -> String {
+    gantry_api::alarm::key(&scope.account, &scope.region, name)
+}
+
 /// Key of a block of addresses. Blocks belong to no account: all subnets share the hosts' routing tables.
 pub fn subnet_block(block: u16) -> String {
     format!("{PREFIX}-/-/subnet-blocks/{block:04}")
@@ -188,6 +193,7 @@ pub enum Key {
     ClientToken { operation: String, cluster: Name, token: String },
     Subnet { subnet: String },
     SubnetBlock { block: u16 },
+    Alarm { name: String },
 }
 
 impl Key {
@@ -230,6 +236,7 @@ impl Key {
                 token: unescape(text()?),
             },
             "subnets" => Self::Subnet { subnet: unescape(text()?) },
+            "alarms" => Self::Alarm { name: unescape(text()?) },
             "subnet-blocks" => Self::SubnetBlock { block: text()?.parse().ok()? },
             _ => return None,
         })
@@ -282,6 +289,7 @@ mod tests {
                 Key::ClientToken { operation: "RunTask".into(), cluster: c(), token: "a/b%".into() },
             ),
             (subnet(&scope, "subnet-1"), Key::Subnet { subnet: "subnet-1".into() }),
+            (alarm(&scope, "a/b%2F"), Key::Alarm { name: "a/b%2F".into() }),
         ];
         for (text, key) in table {
             assert_eq!(Key::parse(&text), Some((scope.clone(), key)), "{text}");

@@ -5,6 +5,7 @@
 //! Nothing else keeps state that matters: a new [`Control`] on the same store goes on where the old one stopped.
 
 mod account_settings;
+pub mod alarms;
 mod attributes;
 pub mod authorization;
 mod clock;

@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use gantry_api::alarm::AlarmRow;
 use gantry_domain::arn::{Name, Scope, TaskDefinitionKey, TaskId};
 use gantry_store::{Event, Model};
 use serde::de::DeserializeOwned;
@@ -52,6 +53,7 @@ pub struct Namespace {
     account_settings: BTreeMap<(String, String), SharedRow<AccountSettingRecord>>,
     client_tokens: BTreeMap<(String, Name, String), SharedRow<ClientTokenRecord>>,
     subnets: BTreeMap<String, SubnetView>,
+    alarms: BTreeMap<String, SharedRow<AlarmRow>>,
     /// Attachments of tasks that are not STOPPED.
     attachments: BTreeMap<String, TaskKey>,
 }
@@ -182,6 +184,10 @@ impl EcsView {
                 set(&mut space.client_tokens, (operation, cluster, token), row(event));
             }
             Key::Subnet { subnet } => space.set_subnet(subnet, row(event)),
+            Key::Alarm { name } => {
+                set(&mut space.alarms, name.clone(), row(event));
+                self.feed.send(Change::Alarm(scope, name));
+            }
             Key::SubnetBlock { block } => set(&mut self.subnet_blocks, block, row(event)),
         }
     }
@@ -282,6 +288,11 @@ impl Namespace {
     /// Every subnet by its id.
     pub fn subnets(&self) -> impl Iterator<Item = (&String, &SubnetView)> {
         self.subnets.iter()
+    }
+
+    /// Alarms by their names.
+    pub fn alarms(&self) -> &BTreeMap<String, SharedRow<AlarmRow>> {
+        &self.alarms
     }
 
     /// The task of an attachment.

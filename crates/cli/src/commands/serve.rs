@@ -242,6 +242,7 @@ fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> 
         ),
         registry: gantry_registry::http::router(Arc::clone(&parts.registry)),
         own: Own {
+            control: parts.control.clone(),
             registry: Arc::clone(&parts.registry),
             events: parts.events.clone(),
             account: config.account.clone(),

@@ -5,6 +5,7 @@
 
 use gantry_api::{Caller, Fault, OperationInfo, ServiceInfo, ecr};
 use gantry_companions::events::{EventLog, LoggedEvent};
+use gantry_control::{Control, alarms};
 use gantry_protocol::endpoint::Endpoint;
 use gantry_registry::{
     Registry,
@@ -33,13 +34,16 @@ pub(crate) static GANTRY: ServiceInfo = ServiceInfo {
     validation_code: "ValidationException",
     operations: &[
         OperationInfo { name: "CollectGarbage", result_wrapper: "", errors: &[] },
+        OperationInfo { name: "ListAlarms", result_wrapper: "", errors: &[] },
         OperationInfo { name: "ListEvents", result_wrapper: "", errors: &[] },
+        OperationInfo { name: "SetAlarmState", result_wrapper: "", errors: &[] },
         OperationInfo { name: "VerifyRegistry", result_wrapper: "", errors: &[] },
     ],
 };
 
 /// What the calls read and act on.
 pub(crate) struct Own {
+    pub(crate) control: Control,
     pub(crate) registry: Arc<Registry>,
     pub(crate) events: EventLog,
     /// The operator's account: only it may look at, or act on, the registry of every account.
@@ -107,6 +111,31 @@ pub(crate) struct CollectResponse {
     pub(crate) next: Option<Digest>,
 }
 
+/// `set-alarm-state`: says how an alarm stands; one that is not there is made.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetAlarmRequest {
+    pub(crate) name: String,
+    pub(crate) state: String,
+    pub(crate) reason: Option<String>,
+}
+
+/// `list-alarms`: the alarms after a name, in the order of their names.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListAlarmsRequest {
+    pub(crate) after: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ListAlarmsResponse {
+    pub(crate) alarms: Vec<alarms::NamedAlarm>,
+}
+
+/// The answer of a call that has nothing to say.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Empty {}
+
 impl Own {
     /// Answers one call with the JSON of its response.
     pub(crate) async fn call(
@@ -155,6 +184,24 @@ impl Own {
                 let doing = if input.dry_run { Doing::Looking } else { Doing::Removing };
                 let CollectedPage { collected, next } = self.registry.collect_page(input.after.as_ref(), doing).await?;
                 encode(&CollectResponse { collected, next })
+            }
+            // There is no CloudWatch; what may be done to its alarms is still said with its actions.
+            ("POST", "set-alarm-state") => {
+                let input: SetAlarmRequest = decode(body)?;
+                let alarm = |caller: &Caller| caller.arn("cloudwatch", &format!("alarm:{}", input.name));
+                let action = "cloudwatch:SetAlarmState";
+                let caller = endpoint.admit(parts, body, &GANTRY, request_id, action, alarm)?;
+                let SetAlarmRequest { name, state, reason } = input;
+                alarms::set(&self.control, &caller, &name, &state, reason).await?;
+                encode(&Empty {})
+            }
+            ("POST", "list-alarms") => {
+                let all = |_: &Caller| "*".to_owned();
+                let caller = endpoint.admit(parts, body, &GANTRY, request_id, "cloudwatch:DescribeAlarms", all)?;
+                let ListAlarmsRequest { after } = decode(body)?;
+                encode(&ListAlarmsResponse {
+                    alarms: alarms::list(&self.control, &caller, after.as_deref(), PAGE_SIZE_MAX),
+                })
             }
             _ => Err(Fault::new("UnknownOperationException", 404, format!("Gantry has no call {name}."))),
         }

@@ -22,6 +22,7 @@ pub enum Change {
     },
     Service(ServiceKey),
     Instance(InstanceKey),
+    Alarm(Scope, String),
 }
 
 /// The sending end.

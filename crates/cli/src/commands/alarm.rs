@@ -1,0 +1,50 @@
+//! `gantry alarm`: says how alarms stand, for deployments that watch them.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use gantry_control::alarms::NamedAlarm;
+
+use crate::{
+    arguments::{AlarmCommand, AlarmSetOptions, ClientOptions, Output},
+    client::Client,
+    server::own::{Empty, GANTRY, ListAlarmsRequest, ListAlarmsResponse, SetAlarmRequest},
+};
+
+pub(crate) async fn run(command: &AlarmCommand) -> Result<ExitCode> {
+    match command {
+        AlarmCommand::Set(options) => set(options).await,
+        AlarmCommand::List(options) => list(options).await,
+    }
+}
+
+async fn set(options: &AlarmSetOptions) -> Result<ExitCode> {
+    let client = Client::new(&options.client)?;
+    let AlarmSetOptions { name, state, reason, .. } = options.clone();
+    let _: Empty = client.own(GANTRY.signing_name, "set-alarm-state", &SetAlarmRequest { name, state, reason }).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(options: &ClientOptions) -> Result<ExitCode> {
+    let client = Client::new(options)?;
+    let mut alarms: Vec<NamedAlarm> = Vec::new();
+    loop {
+        let input = ListAlarmsRequest { after: alarms.last().map(|alarm| alarm.name.clone()) };
+        let page: ListAlarmsResponse = client.own(GANTRY.signing_name, "list-alarms", &input).await?;
+        if page.alarms.is_empty() {
+            break;
+        }
+        alarms.extend(page.alarms);
+    }
+    match options.output.output {
+        Output::Json => super::print(&(serde_json::to_string_pretty(&alarms)? + "\n")),
+        Output::Text => super::print(&super::table(&["ALARM", "STATE", "SINCE", "REASON"], alarms.iter().map(row))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(alarm: &NamedAlarm) -> Vec<String> {
+    let NamedAlarm { name, alarm } = alarm;
+    let reason = alarm.reason.clone().unwrap_or_default();
+    vec![name.clone(), alarm.state.as_str().to_owned(), super::time(alarm.updated_ms), reason]
+}
