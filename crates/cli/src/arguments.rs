@@ -118,6 +118,9 @@ pub(crate) struct AgentOptions {
     /// Cluster to join [default: default]
     #[arg(long)]
     pub(crate) cluster: Option<String>,
+    /// Capacity provider that this instance belongs to
+    #[arg(long, value_name = "NAME")]
+    pub(crate) capacity_provider: Option<String>,
     /// Region of the cluster [default: us-east-1]
     #[arg(long)]
     pub(crate) region: Option<String>,

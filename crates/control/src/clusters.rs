@@ -4,6 +4,6 @@ mod capacity;
 mod settings;
 mod wire;
 
-pub(crate) use capacity::{check_providers, check_strategy};
+pub(crate) use capacity::{check_providers, check_strategy, items};
 pub(crate) use settings::{CONTAINER_INSIGHTS, check_configuration, check_namespace, check_settings};
 pub(crate) use wire::{Include, wire};

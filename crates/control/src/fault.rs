@@ -3,6 +3,7 @@
 
 mod account_setting;
 mod attribute;
+mod capacity_provider;
 mod cluster;
 mod request;
 mod tagging;
@@ -15,6 +16,7 @@ use gantry_store::StoreError;
 
 pub use account_setting::*;
 pub use attribute::*;
+pub use capacity_provider::*;
 pub use cluster::*;
 pub use request::*;
 pub use tagging::*;

@@ -107,6 +107,11 @@ pub fn cluster(scope: &Scope, name: &str) -> String {
     path(scope, "clusters", &[name])
 }
 
+/// Key of a capacity provider.
+pub fn capacity_provider(scope: &Scope, name: &str) -> String {
+    path(scope, "capacity-providers", &[name])
+}
+
 /// Key of the counter of a family's revisions.
 pub fn family(scope: &Scope, family: &str) -> String {
     path(scope, "families", &[family])
@@ -181,6 +186,7 @@ fn unescape(text: &str) -> String {
 #[expect(missing_docs, reason = "the variants say what the functions above say")]
 pub enum Key {
     Cluster { name: Name },
+    CapacityProvider { name: Name },
     Family { family: Name },
     TaskDefinition(TaskDefinitionKey),
     Task { cluster: Name, id: TaskId },
@@ -210,6 +216,7 @@ impl Key {
         let mut text = || parts.next();
         Some(match kind {
             "clusters" => Self::Cluster { name: text()?.parse().ok()? },
+            "capacity-providers" => Self::CapacityProvider { name: text()?.parse().ok()? },
             "families" => Self::Family { family: text()?.parse().ok()? },
             "task-definitions" => Self::TaskDefinition(TaskDefinitionKey {
                 family: text()?.parse().ok()?,
@@ -266,6 +273,7 @@ mod tests {
         let deployment = |id: &str| (c(), name("s"), id.to_owned());
         let table = [
             (cluster(&scope, "c"), Key::Cluster { name: c() }),
+            (capacity_provider(&scope, "p"), Key::CapacityProvider { name: name("p") }),
             (family(&scope, "f"), Key::Family { family: name("f") }),
             (task_definition(&scope, &definition(12)), Key::TaskDefinition(definition(12))),
             (task(&scope, "c", id), Key::Task { cluster: c(), id }),

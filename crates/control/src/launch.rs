@@ -8,7 +8,9 @@ mod batch;
 mod instances;
 mod network;
 mod plan;
+mod providers;
 mod template;
+mod waiting;
 
 use gantry_api::Fault;
 use gantry_domain::{
@@ -20,7 +22,10 @@ use gantry_store::Txn;
 pub(crate) use batch::{Launcher, start};
 pub(crate) use instances::{Candidate, TakenByHost, instance};
 pub(crate) use network::{PREFIX_LENGTH, gateway};
+pub use providers::ProviderShare;
+pub(crate) use providers::{share, target};
 pub use template::{NetworkRequest, TaskTemplate};
+pub(crate) use waiting::admit;
 
 use crate::keys::{ClusterKey, InstanceKey};
 
@@ -56,6 +61,10 @@ pub enum Target {
     Ec2,
     /// The cluster's instances from outside.
     External,
+    /// The instances of capacity providers of the cluster, so many tasks on those of each.
+    Providers(Vec<ProviderShare>),
+    /// The instances of this provider.
+    Provider(String),
     /// The Fargate fleet of the account.
     Fleet,
     /// These instances, one task each, whatever constraints say (StartTask).

@@ -8,6 +8,7 @@ mod account_settings;
 pub mod alarms;
 mod attributes;
 pub mod authorization;
+mod capacity_providers;
 mod clock;
 mod clusters;
 mod control;

@@ -1,10 +1,12 @@
 //! One file per operation: wire in, domain between, one transaction, wire out.
 
+pub(crate) mod create_capacity_provider;
 pub(crate) mod create_cluster;
 pub(crate) mod create_service;
 pub(crate) mod create_task_set;
 pub(crate) mod delete_account_setting;
 pub(crate) mod delete_attributes;
+pub(crate) mod delete_capacity_provider;
 pub(crate) mod delete_cluster;
 pub(crate) mod delete_service;
 pub(crate) mod delete_task_definitions;
@@ -48,6 +50,7 @@ pub(crate) mod submit_container_state_change;
 pub(crate) mod submit_task_state_change;
 pub(crate) mod tag_resource;
 pub(crate) mod untag_resource;
+pub(crate) mod update_capacity_provider;
 pub(crate) mod update_cluster;
 pub(crate) mod update_cluster_settings;
 pub(crate) mod update_container_agent;

@@ -1,6 +1,7 @@
 //! Reconcilers close the gap between what was asked and what is. Each observes one key, decides with the domain, and
 //! acts with one transaction; the [`runner`] says when.
 
+mod capacity_providers;
 mod clusters;
 mod instances;
 mod leftovers;
@@ -8,7 +9,9 @@ pub mod runner;
 mod services;
 mod task_definitions;
 mod tasks;
+mod waiting;
 
+pub use capacity_providers::CapacityProviders;
 pub use clusters::Clusters;
 pub use instances::Instances;
 pub use leftovers::Leftovers;
@@ -16,30 +19,35 @@ pub use runner::{Reconciler, Runner, Wake};
 pub use services::Services;
 pub use task_definitions::TaskDefinitions;
 pub use tasks::StoppedTasks;
+pub use waiting::WaitingTasks;
 
 use crate::Control;
 
 /// Every reconciler of a control plane, running; they end when this is dropped.
 #[derive(Debug)]
 pub struct Reconcilers {
+    _capacity_providers: Runner<<CapacityProviders as Reconciler>::Key>,
     _clusters: Runner<<Clusters as Reconciler>::Key>,
     _instances: Runner<<Instances as Reconciler>::Key>,
     _leftovers: Runner<<Leftovers as Reconciler>::Key>,
     _services: Runner<<Services as Reconciler>::Key>,
     _stopped_tasks: Runner<<StoppedTasks as Reconciler>::Key>,
     _task_definitions: Runner<<TaskDefinitions as Reconciler>::Key>,
+    _waiting_tasks: Runner<<WaitingTasks as Reconciler>::Key>,
 }
 
 impl Reconcilers {
     /// Starts them all.
     pub fn start(control: &Control) -> Self {
         Self {
+            _capacity_providers: Runner::start(control, CapacityProviders::new(control.clone())),
             _clusters: Runner::start(control, Clusters::new(control.clone())),
             _instances: Runner::start(control, Instances::new(control.clone())),
             _leftovers: Runner::start(control, Leftovers::new(control.clone())),
             _services: Runner::start(control, Services::new(control.clone())),
             _stopped_tasks: Runner::start(control, StoppedTasks::new(control.clone())),
             _task_definitions: Runner::start(control, TaskDefinitions::new(control.clone())),
+            _waiting_tasks: Runner::start(control, WaitingTasks::new(control.clone())),
         }
     }
 }

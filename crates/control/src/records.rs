@@ -4,6 +4,7 @@
 //! A field added later needs `#[serde(default)]`: rows of an older version must still be read.
 
 mod account_setting;
+mod capacity_provider;
 mod client_token;
 mod cluster;
 mod instance;
@@ -22,15 +23,16 @@ use gantry_store::Revision;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use account_setting::AccountSettingRecord;
+pub use capacity_provider::{CapacityProviderRecord, ProviderUpdate};
 pub use client_token::ClientTokenRecord;
-pub use cluster::{ClusterRecord, ClusterStatus};
+pub use cluster::{ClusterRecord, ClusterStatus, ProviderAttachment};
 pub use instance::{InstanceRecord, InstanceStatus, RegisteredResources};
 pub use service::{DeploymentRecord, EventRecord, SERVICE_EVENTS_MAX, Scheduling, ServiceRecord, ServiceStatus};
 pub use service_deployment::{RollbackRecord, ServiceDeploymentRecord, ServiceRevisionRecord};
 pub use subnet::{SubnetBlockRecord, SubnetRecord};
 pub use task::{
     AttachmentStatus, ContainerRecord, InterfaceRecord, LaunchType, NetworkRecord, PlatformRecord, Reservation,
-    TaskRecord,
+    TaskRecord, WaitingRecord,
 };
 pub use task_definition::{FamilyRecord, StoredDocument, TaskDefinitionRecord, TaskDefinitionStatus};
 pub use task_set::{TaskSetRecord, TaskSetStatus};

@@ -13,6 +13,7 @@ use gantry_store::{Revision, Txn};
 
 use crate::{
     Control, EcsView, Plan,
+    capacity_providers::BUILT_IN,
     control::active_cluster,
     fault,
     keys::{self, InstanceKey, ServiceKey, TaskKey},
@@ -23,6 +24,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Taggable {
     Cluster(Name),
+    CapacityProvider(Name),
     Service(ServiceKey),
     Task(TaskKey),
     Instance(InstanceKey),
@@ -53,7 +55,10 @@ impl Taggable {
             Resource::Service { cluster: None, .. }
             | Resource::Task { cluster: None, .. }
             | Resource::ContainerInstance { cluster: None, .. } => Err(fault::long_arn_required()),
-            // Fargate's providers belong to nobody; the rest has no tags of its own.
+            // Fargate's belong to nobody, so they have no tags.
+            Resource::CapacityProvider(name) if BUILT_IN.contains(&name.as_str()) => Err(fault::arn_invalid()),
+            Resource::CapacityProvider(name) => Ok(Self::CapacityProvider(name)),
+            // The rest has no tags of its own.
             _ => Err(fault::arn_invalid()),
         }
     }
@@ -62,6 +67,7 @@ impl Taggable {
     pub(crate) fn look(&self, view: &EcsView, scope: &Scope) -> Result<Tagged, Fault> {
         match self {
             Self::Cluster(name) => look_at_cluster(view, scope, name),
+            Self::CapacityProvider(name) => look_at_capacity_provider(view, scope, name),
             Self::Service(key) => look_at_service(view, key),
             Self::Task(key) => look_at_task(view, key),
             Self::Instance(key) => look_at_instance(view, key),
@@ -112,6 +118,21 @@ fn look_at_cluster(view: &EcsView, scope: &Scope, name: &Name) -> Result<Tagged,
     Ok(Tagged {
         tags: record.tags.clone(),
         path: keys::cluster(scope, name.as_str()),
+        revision: row.revision,
+        with: Box::new(move |tags| {
+            record.tags = tags;
+            encode(&record)
+        }),
+    })
+}
+
+fn look_at_capacity_provider(view: &EcsView, scope: &Scope, name: &Name) -> Result<Tagged, Fault> {
+    let row = view.namespace(scope).and_then(|space| space.capacity_providers().get(name));
+    let row = row.filter(|row| row.is_active()).ok_or_else(|| fault::resource_not_found("capacity provider"))?;
+    let mut record = row.record.clone();
+    Ok(Tagged {
+        tags: record.tags.clone(),
+        path: keys::capacity_provider(scope, name.as_str()),
         revision: row.revision,
         with: Box::new(move |tags| {
             record.tags = tags;

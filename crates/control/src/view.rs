@@ -29,8 +29,8 @@ pub use tasks::{TaskRow, Tasks};
 use crate::{
     keys::{ClusterKey, InstanceKey, Key, TaskKey},
     records::{
-        AccountSettingRecord, ClientTokenRecord, Row, SharedRow, SubnetBlockRecord, SubnetRecord, TaskDefinitionRecord,
-        TaskRecord, decode,
+        AccountSettingRecord, CapacityProviderRecord, ClientTokenRecord, Row, SharedRow, SubnetBlockRecord,
+        SubnetRecord, TaskDefinitionRecord, TaskRecord, decode,
     },
 };
 
@@ -48,6 +48,7 @@ pub struct EcsView {
 #[derive(Debug, Default)]
 pub struct Namespace {
     clusters: BTreeMap<Name, ClusterView>,
+    capacity_providers: BTreeMap<Name, SharedRow<CapacityProviderRecord>>,
     families: BTreeMap<Name, FamilyView>,
     deleting: BTreeSet<TaskDefinitionKey>,
     account_settings: BTreeMap<(String, String), SharedRow<AccountSettingRecord>>,
@@ -94,7 +95,8 @@ impl EcsView {
     }
 
     /// The Fargate fleet of an account, over all regions and clusters: hosts that registered for it.
-    pub fn fleet<'a>(&'a self, account: &'a str) -> impl Iterator<Item = (&'a InstanceKey, &'a Host)> {
+    pub fn fleet<'a>(&'a self, account: &str) -> impl Iterator<Item = (&'a InstanceKey, &'a Host)> + use<'a> {
+        let account = account.to_owned();
         let own = self.fleet.iter().filter(move |key| key.scope.account == account);
         own.filter_map(|key| self.hosts.get_key_value(key))
     }
@@ -102,15 +104,16 @@ impl EcsView {
     /// The hosts of one cluster, in the order of their ids.
     pub fn hosts_of_cluster<'a>(
         &'a self,
-        scope: &'a Scope,
-        cluster: &'a Name,
-    ) -> impl Iterator<Item = (&'a InstanceKey, &'a Host)> {
+        scope: &Scope,
+        cluster: &Name,
+    ) -> impl Iterator<Item = (&'a InstanceKey, &'a Host)> + use<'a> {
         let first = InstanceKey {
             scope: scope.clone(),
             cluster: cluster.clone(),
             id: gantry_domain::arn::ContainerInstanceId::from_bytes([0; 16]),
         };
-        self.hosts.range(first..).take_while(move |(key, _)| key.scope == *scope && key.cluster == *cluster)
+        let (scope, cluster) = (scope.clone(), cluster.clone());
+        self.hosts.range(first..).take_while(move |(key, _)| key.scope == scope && key.cluster == cluster)
     }
 
     /// Every host, in the order of account, region, cluster and id.
@@ -148,6 +151,10 @@ impl EcsView {
                     space.clusters.remove(&name);
                 }
                 self.feed.send(Change::Cluster(ClusterKey { scope, cluster: name }));
+            }
+            Key::CapacityProvider { name } => {
+                set(&mut space.capacity_providers, name.clone(), row(event));
+                self.feed.send(Change::CapacityProvider(scope, name));
             }
             Key::Family { family } => space.families.entry(family).or_default().set_counter(row(event)),
             Key::TaskDefinition(key) => {
@@ -248,6 +255,11 @@ impl Namespace {
     /// The clusters, deleted ones included, in the order of their names.
     pub fn clusters(&self) -> &BTreeMap<Name, ClusterView> {
         &self.clusters
+    }
+
+    /// The capacity providers, deleted ones included, in the order of their names.
+    pub fn capacity_providers(&self) -> &BTreeMap<Name, SharedRow<CapacityProviderRecord>> {
+        &self.capacity_providers
     }
 
     /// The families of task definitions, in the order of their names.

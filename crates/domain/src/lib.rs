@@ -3,6 +3,7 @@
 
 pub mod arn;
 pub mod capabilities;
+pub mod capacity;
 pub mod challenge;
 pub mod deployment;
 pub mod fargate;

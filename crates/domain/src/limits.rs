@@ -14,6 +14,20 @@ pub const INSTANCES_PER_CLUSTER_MAX: usize = 5_000;
 pub const TASKS_PER_SERVICE_MAX: u32 = 5_000;
 /// Capacity providers attached to a cluster.
 pub const CAPACITY_PROVIDERS_PER_CLUSTER_MAX: usize = 20;
+/// Capacity providers in a region of one account. The real service publishes no such quota; this one keeps lists short.
+pub const CAPACITY_PROVIDERS_MAX: usize = 1_000;
+/// Highest `targetCapacity` of managed scaling, percent, and its default.
+pub const TARGET_CAPACITY_MAX: i32 = 100;
+/// Default of `minimumScalingStepSize`.
+pub const SCALING_STEP_SIZE_MIN: i32 = 1;
+/// Default of `maximumScalingStepSize`.
+pub const SCALING_STEP_SIZE_MAX: i32 = 10_000;
+/// Default of `instanceWarmupPeriod`, seconds.
+pub const INSTANCE_WARMUP_SECONDS_DEFAULT: i32 = 300;
+/// Tasks of a cluster that wait for an instance of a provider with managed scaling.
+pub const PROVISIONING_TASKS_PER_CLUSTER_MAX: usize = 500;
+/// How long a task waits for an instance. The real service says 10 to 30 minutes.
+pub const PROVISIONING_WAIT_SECONDS: i64 = 30 * 60;
 /// Items of a capacity provider strategy.
 pub const STRATEGY_ITEMS_MAX: usize = 20;
 

@@ -49,6 +49,9 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
     let cluster = options.cluster.or_else(|| variable("GANTRY_CLUSTER")).or(file.cluster);
     let mut config = place.config(&key);
     config.cluster = cluster.unwrap_or_else(|| "default".to_string());
+    if let Some(provider) = options.capacity_provider {
+        config.attributes.insert("gantry.capacity-provider".to_owned(), provider);
+    }
     let parts = host::open(&place.data_dir, runtime.as_deref().unwrap_or("embedded")).await?;
     info!(endpoint = place.endpoint, cluster = config.cluster, "gantry agent starts");
     gantry_agent::run(config, parts, async {

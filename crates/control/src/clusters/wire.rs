@@ -1,10 +1,10 @@
 //! A cluster as clients see it.
 
-use gantry_api::ecs::{Cluster, ClusterField, ClusterServiceConnectDefaults, ClusterSetting, KeyValuePair};
+use gantry_api::ecs::{Attachment, Cluster, ClusterField, ClusterServiceConnectDefaults, ClusterSetting, KeyValuePair};
 use gantry_domain::arn::{Name, Scope};
 
 use crate::{
-    records::{ClusterRecord, ClusterStatus, LaunchType, ServiceStatus},
+    records::{ClusterRecord, ClusterStatus, LaunchType, ProviderAttachment, ServiceStatus},
     tags,
     view::ClusterView,
 };
@@ -68,13 +68,28 @@ pub(crate) fn wire(
         configuration: record.configuration.clone().filter(|_| include.configurations),
         capacity_providers: Some(record.capacity_providers.clone()),
         default_capacity_provider_strategy: Some(record.default_capacity_provider_strategy.clone()),
-        // Only providers of our own making have attachments, and there are none.
-        attachments: include.attachments.then(Vec::new),
-        attachments_status: None,
+        attachments: include.attachments.then(|| record.attachments.iter().map(attachment).collect()),
+        attachments_status: record
+            .attachments_updating
+            .map(|updating| if updating { "UPDATE_IN_PROGRESS" } else { "UPDATE_COMPLETE" }.to_owned()),
         service_connect_defaults: record
             .service_connect_namespace
             .clone()
             .map(|namespace| ClusterServiceConnectDefaults { namespace: Some(namespace) }),
+    }
+}
+
+/// The scaling policy of an attached provider.
+fn attachment(attachment: &ProviderAttachment) -> Attachment {
+    let detail = |name: &str, value: &str| KeyValuePair { name: Some(name.to_owned()), value: Some(value.to_owned()) };
+    Attachment {
+        id: Some(attachment.id.clone()),
+        r#type: Some("as_policy".to_owned()),
+        status: Some("CREATED".to_owned()),
+        details: Some(vec![
+            detail("capacityProviderName", &attachment.provider),
+            detail("scalingPolicyName", &attachment.policy),
+        ]),
     }
 }
 

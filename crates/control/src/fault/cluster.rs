@@ -66,6 +66,19 @@ pub fn strategy_not_associated() -> Fault {
     )
 }
 
+/// A strategy names a provider that does not exist.
+pub fn strategy_not_found(name: &str) -> Fault {
+    invalid(format!("The specified capacity provider '{name}' was not found."))
+}
+
+/// Fargate's providers beside others.
+pub fn strategy_mixed() -> Fault {
+    invalid(
+        "The specified capacity provider strategy cannot contain both FARGATE or FARGATE_SPOT and capacity providers of \
+         Auto Scaling groups.",
+    )
+}
+
 /// A strategy that is too long, names a provider twice, or has more than one base.
 pub fn strategy_invalid() -> Fault {
     invalid(format!(

@@ -12,6 +12,8 @@ use crate::{fault, records::RegisteredResources};
 
 /// The attribute with which a host offers itself to the Fargate fleet.
 pub(crate) const FARGATE_ATTRIBUTE: &str = "gantry.fargate";
+/// The attribute with which an agent says whose instance it is: the registration has no member for it.
+pub(crate) const CAPACITY_PROVIDER_ATTRIBUTE: &str = "gantry.capacity-provider";
 /// The attribute of instances from outside.
 pub(crate) const EXTERNAL_ATTRIBUTE: &str = "ecs.capability.external";
 

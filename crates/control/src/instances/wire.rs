@@ -31,6 +31,7 @@ pub(crate) fn instance(
     ecs::ContainerInstance {
         container_instance_arn: Some(key.arn()),
         ec2_instance_id: record.ec2_instance_id.clone(),
+        capacity_provider_name: record.capacity_provider.clone(),
         version: Some(record.version),
         version_info: Some(record.version_info.clone().unwrap_or_default()),
         remaining_resources: Some(remaining(host, &record.resources)),

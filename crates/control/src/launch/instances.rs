@@ -21,7 +21,7 @@ pub(crate) type TakenByHost = BTreeMap<InstanceKey, Vec<(TaskResources, String)>
 pub(crate) type Candidate<'a> = (&'a InstanceKey, &'a Host, &'a Row<InstanceRecord>);
 
 /// The ACTIVE hosts of a target, in a fixed order.
-pub(super) fn candidates<'a>(view: &'a EcsView, cluster: &'a ClusterKey, target: &Target) -> Vec<Candidate<'a>> {
+pub(super) fn candidates<'a>(view: &'a EcsView, cluster: &ClusterKey, target: &Target) -> Vec<Candidate<'a>> {
     let active = |(key, host): (&'a InstanceKey, &'a Host)| {
         let row = host.row.as_deref().filter(|row| row.status == InstanceStatus::Active)?;
         Some((key, host, row))
@@ -30,9 +30,12 @@ pub(super) fn candidates<'a>(view: &'a EcsView, cluster: &'a ClusterKey, target:
     match target {
         Target::Ec2 => own().filter(|(_, _, row)| !row.external).collect(),
         Target::External => own().filter(|(_, _, row)| row.external).collect(),
+        Target::Provider(name) => {
+            own().filter(|(_, _, row)| row.capacity_provider.as_deref() == Some(name.as_str())).collect()
+        }
         Target::Fleet => view.fleet(&cluster.scope.account).filter_map(active).collect(),
-        // Looked up one by one.
-        Target::Named(_) => Vec::new(),
+        // Instances that are named are looked up one by one; several providers are planned one by one.
+        Target::Named(_) | Target::Providers(_) => Vec::new(),
     }
 }
 

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_domain::{
     Timestamp,
-    arn::TaskId,
+    arn::{Scope, TaskId},
     limits::CLIENT_TOKEN_LIFETIME_SECONDS,
     placement::{Instance, Lack, Needs, Rejection, place, resource_lacks},
+    task_definition::TaskResources,
 };
 use gantry_store::{Op, Revision, Txn};
 
 use super::{
-    Launch, LaunchError, Launched, Refusal, Refused, Target,
+    Launch, LaunchError, Launched, NetworkRequest, Refusal, Refused, Target,
     instances::{Candidate, TakenByHost, candidates, instance},
     network::Addresses,
+    providers::{may_wait, parts},
     refused,
 };
 use crate::{
@@ -36,6 +38,8 @@ pub(super) struct Batch {
     exists: BTreeSet<String>,
     puts: BTreeMap<String, Op>,
     tasks: usize,
+    /// How many of them wait for an instance.
+    waiting: usize,
 }
 
 /// What planning one launch gave.
@@ -72,9 +76,22 @@ impl Batch {
             return Ok(Planned::Done(earlier));
         }
         let (_, cluster) = active_cluster(view, &launch.cluster.scope, &launch.cluster.cluster)?;
-        let (places, mut launched) = self.choose(view, launch, random);
-        let placed = self.create((view, random, now), launch, &places, &mut launched);
-        if placed > 0 {
+        let mut launched: Option<Launched> = None;
+        let parts = parts(launch);
+        for (part, waits) in &parts {
+            let (places, mut of_part) = self.choose(view, part, random);
+            self.create((view, random, now), part, &places, &mut of_part);
+            if *waits && of_part.unplaced > 0 {
+                let waiting = may_wait(view, part, of_part.unplaced, self.waiting)?;
+                self.create_waiting(part, waiting, (random, now), &mut of_part);
+            }
+            launched = Some(match launched {
+                Some(launched) => launched.and(of_part),
+                None => of_part,
+            });
+        }
+        let launched = launched.unwrap_or_default();
+        if !launched.tasks.is_empty() {
             let scope = &launch.cluster.scope;
             self.compares.insert(keys::cluster(scope, launch.cluster.cluster.as_str()), cluster.revision);
             self.exists.insert(keys::task_definition(scope, &launch.definition));
@@ -112,7 +129,7 @@ impl Batch {
     }
 
     /// A host for each task that finds one.
-    fn choose<'a>(&self, view: &'a EcsView, launch: &'a Launch, random: &Random) -> (Vec<Candidate<'a>>, Launched) {
+    fn choose<'a>(&self, view: &'a EcsView, launch: &Launch, random: &Random) -> (Vec<Candidate<'a>>, Launched) {
         let needs = needs(launch);
         let reserved = match launch.target {
             Target::Fleet => Reserved::default(),
@@ -144,7 +161,7 @@ impl Batch {
     fn choose_named<'a>(
         &self,
         view: &'a EcsView,
-        launch: &'a Launch,
+        launch: &Launch,
         needs: &Needs,
         reserved: &Reserved,
     ) -> (Vec<Candidate<'a>>, Launched) {
@@ -168,14 +185,14 @@ impl Batch {
         (places, launched)
     }
 
-    /// Creates the tasks on their hosts; returns how many.
+    /// Creates the tasks on their hosts.
     fn create(
         &mut self,
         (view, random, now): (&EcsView, &Random, Timestamp),
         launch: &Launch,
         places: &[Candidate<'_>],
         launched: &mut Launched,
-    ) -> usize {
+    ) {
         let scope = &launch.cluster.scope;
         for (index, (host, entry, row)) in places.iter().enumerate() {
             let Ok(network) = self.network(view, launch, random, self.tasks + index) else {
@@ -184,7 +201,7 @@ impl Batch {
                 continue;
             };
             let zone = row.attribute("ecs.availability-zone").flatten();
-            let record = launch.task.record(index, &launch.definition, (host, zone), network, (random, now));
+            let record = launch.task.record(index, &launch.definition, Some((host, zone)), network, (random, now));
             let id = TaskId::from_bytes(random.id());
             self.put_task(TaskKey { scope: scope.clone(), cluster: launch.cluster.cluster.clone(), id }, &record);
             let resources = launch.task.requirements.resources();
@@ -193,7 +210,64 @@ impl Batch {
             launched.tasks.push(id);
         }
         self.tasks += launched.tasks.len();
-        launched.tasks.len()
+    }
+
+    /// Creates tasks that wait for an instance of their provider.
+    fn create_waiting(
+        &mut self,
+        launch: &Launch,
+        count: usize,
+        (random, now): (&Random, Timestamp),
+        launched: &mut Launched,
+    ) {
+        let (scope, cluster) = (&launch.cluster.scope, &launch.cluster.cluster);
+        for index in 0..count {
+            let record = launch.task.record(index, &launch.definition, None, None, (random, now));
+            let id = TaskId::from_bytes(random.id());
+            self.put_task(TaskKey { scope: scope.clone(), cluster: cluster.clone(), id }, &record);
+            launched.tasks.push(id);
+        }
+        launched.unplaced -= count;
+        launched.no_instances &= count == 0;
+        self.tasks += count;
+        self.waiting += count;
+    }
+
+    /// What the batch took from each host.
+    pub(super) fn taken(&self) -> &TakenByHost {
+        &self.taken
+    }
+
+    /// An address of one of the subnets.
+    pub(super) fn draw_address(
+        &mut self,
+        view: &EcsView,
+        scope: &Scope,
+        request: &NetworkRequest,
+        random: &Random,
+    ) -> Option<NetworkRecord> {
+        self.addresses.draw(view, scope, request, random, self.tasks)
+    }
+
+    /// Writes a task that is there.
+    pub(super) fn change_task(&mut self, key: &TaskKey, revision: Revision, record: &TaskRecord) {
+        self.compares.insert(key.path(), revision);
+        self.put(key.path(), encode(record));
+    }
+
+    /// Writes a task that is there and now has a host, from which it takes what it needs.
+    pub(super) fn move_to_host(
+        &mut self,
+        key: &TaskKey,
+        revision: Revision,
+        record: &TaskRecord,
+        (host, entry, row): Candidate<'_>,
+        taken: (TaskResources, String),
+    ) {
+        self.change_task(key, revision, record);
+        self.taken.entry(host.clone()).or_default().push(taken);
+        self.hosts.insert(host.clone(), (row.revision, entry.placements_revision));
+        self.tasks += 1;
     }
 
     fn network(

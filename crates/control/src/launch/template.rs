@@ -11,7 +11,7 @@ use gantry_domain::{
 use crate::{
     keys::InstanceKey,
     random::Random,
-    records::{ContainerRecord, LaunchType, NetworkRecord, PlatformRecord, TaskRecord},
+    records::{ContainerRecord, LaunchType, NetworkRecord, PlatformRecord, TaskRecord, WaitingRecord},
 };
 
 /// A task before it has a place.
@@ -29,6 +29,8 @@ pub struct TaskTemplate {
     pub launch_type: LaunchType,
     /// The provider of each task in turn (the last one goes on); empty without a strategy.
     pub capacity_providers: Vec<String>,
+    /// What a task that waits for an instance of its provider remembers of the request.
+    pub waiting: WaitingRecord,
     /// Fargate's platform.
     pub platform: Option<PlatformRecord>,
     /// As given.
@@ -58,17 +60,17 @@ impl TaskTemplate {
         self.requirements.network_mode == NetworkMode::Awsvpc
     }
 
-    /// The record of the `index`th task, on `host`.
+    /// The record of the `index`th task, on `host`; without one it waits.
     pub(super) fn record(
         &self,
         index: usize,
         definition: &TaskDefinitionKey,
-        host: (&InstanceKey, Option<&str>),
+        host: Option<(&InstanceKey, Option<&str>)>,
         network: Option<NetworkRecord>,
         (random, now): (&Random, Timestamp),
     ) -> TaskRecord {
         let fleet = self.launch_type == LaunchType::Fargate;
-        let path = TaskPath { attachments: fleet || network.is_some(), registrations: false };
+        let path = TaskPath { attachments: fleet || network.is_some() || host.is_none(), registrations: false };
         TaskRecord {
             task_definition: definition.clone(),
             life: TaskLife::new(path, now),
@@ -78,8 +80,10 @@ impl TaskTemplate {
             launch_type: self.launch_type,
             capacity_provider: self.capacity_providers.get(index).or(self.capacity_providers.last()).cloned(),
             platform: self.platform.clone(),
-            host: Some(host.0.clone()),
-            availability_zone: Some(host.1.map_or_else(|| format!("{}a", host.0.scope.region), str::to_owned)),
+            host: host.map(|(host, _)| host.clone()),
+            availability_zone: host
+                .map(|(host, zone)| zone.map_or_else(|| format!("{}a", host.scope.region), str::to_owned)),
+            waiting: host.is_none().then(|| Box::new(self.waiting.clone())),
             reserved: self.requirements.resources().into(),
             cpu_units: self.requirements.cpu_units,
             memory_mib: self.requirements.memory_mib,

@@ -5,6 +5,7 @@ use gantry_api::{
     ecs::{CreateClusterRequest, CreateClusterResponse},
 };
 use gantry_domain::{
+    Timestamp,
     arn::{Name, Scope},
     limits::CLUSTERS_MAX,
 };
@@ -12,6 +13,7 @@ use gantry_store::Txn;
 
 use crate::{
     Control, EcsView, Plan, account_settings,
+    capacity_providers::attach,
     clusters::{
         CONTAINER_INSIGHTS, Include, check_configuration, check_namespace, check_providers, check_settings,
         check_strategy, wire,
@@ -30,9 +32,10 @@ pub(crate) async fn run(
     let scope = scope(caller);
     let name = input.cluster_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("default");
     let name: Name = name.parse().map_err(|_| fault::cluster_name_invalid(name))?;
-    let wanted = wanted(control, &scope, &input)?;
+    let now = control.now();
     let cluster = control
         .transact(|view| {
+            let wanted = wanted(view, &scope, &input, now)?;
             let known = view.cluster(&scope, &name);
             let row = known.and_then(|known| known.row());
             if let Some(row) = row.filter(|row| row.is_active()) {
@@ -40,13 +43,14 @@ pub(crate) async fn run(
                 return Ok(Plan::Done(wire(&scope, &name, row, known, Include::CHANGED)));
             }
             check_quota(view, &scope)?;
-            let mut record = wanted.clone();
+            let mut record = wanted;
             if !record.settings.contains_key(CONTAINER_INSIGHTS) {
                 let value = account_settings::effective(view, &scope, &caller.principal_arn, CONTAINER_INSIGHTS);
                 record.settings.insert(CONTAINER_INSIGHTS.to_owned(), value);
             }
             let path = keys::cluster(&scope, name.as_str());
-            let txn = Txn::new().require(&path, row.map_or(0, |row| row.revision)).put(path, encode(&record));
+            let txn = Txn::new().require(&path, row.map_or(0, |row| row.revision));
+            let txn = attach(view, (&scope, &name), &mut record, &[], &control.random, txn)?.put(path, encode(&record));
             Ok(Plan::Commit(txn, wire(&scope, &name, &record, known, Include::CHANGED)))
         })
         .await?;
@@ -54,18 +58,18 @@ pub(crate) async fn run(
 }
 
 /// The cluster as the request alone describes it.
-fn wanted(control: &Control, scope: &Scope, input: &CreateClusterRequest) -> Result<ClusterRecord, Fault> {
+fn wanted(view: &EcsView, scope: &Scope, input: &CreateClusterRequest, now: Timestamp) -> Result<ClusterRecord, Fault> {
     check_configuration(input.configuration.as_ref())?;
-    let capacity_providers = check_providers(scope, input.capacity_providers.as_deref().unwrap_or_default())?;
+    let capacity_providers = check_providers(view, scope, input.capacity_providers.as_deref().unwrap_or_default())?;
     let strategy = input.default_capacity_provider_strategy.as_deref().unwrap_or_default();
     Ok(ClusterRecord {
         settings: check_settings(input.settings.as_deref())?,
         configuration: input.configuration.clone(),
-        default_capacity_provider_strategy: check_strategy(scope, strategy, &capacity_providers)?,
+        default_capacity_provider_strategy: check_strategy(view, scope, strategy, &capacity_providers)?,
         capacity_providers,
         service_connect_namespace: check_namespace(input.service_connect_defaults.as_ref())?.flatten(),
         tags: tags::parse(input.tags.as_deref())?.into(),
-        ..ClusterRecord::new(control.now())
+        ..ClusterRecord::new(now)
     })
 }
 

@@ -28,10 +28,14 @@ pub(crate) async fn run(
         .transact(|view| {
             let (known, row) = active_cluster(view, &scope, &name)?;
             check_empty(known)?;
+            if row.attachments_updating == Some(true) {
+                return Err(fault::cluster_busy());
+            }
             let mut record = row.record.clone();
             record.status = ClusterStatus::Inactive;
             record.deleted_at = Some(now);
             record.capacity_providers.clear();
+            record.attachments.clear();
             record.default_capacity_provider_strategy.clear();
             let path = keys::cluster(&scope, name.as_str());
             let answer = wire(&scope, &name, &record, Some(known), Include::CHANGED);

@@ -1,10 +1,9 @@
-//! `DescribeCapacityProviders`. There are Fargate's two, which every account has.
+//! `DescribeCapacityProviders`: Fargate's two, which every account has, and those that the account made.
 
 use gantry_api::{
     Caller, Fault,
     ecs::{
-        CapacityProvider, CapacityProviderStatus, CapacityProviderType, DescribeCapacityProvidersRequest,
-        DescribeCapacityProvidersResponse,
+        CapacityProvider, CapacityProviderField, DescribeCapacityProvidersRequest, DescribeCapacityProvidersResponse,
     },
 };
 use gantry_domain::{
@@ -13,7 +12,8 @@ use gantry_domain::{
 };
 
 use crate::{
-    Control,
+    Control, EcsView,
+    capacity_providers::{self, BUILT_IN},
     control::{active_cluster, cluster_name, scope},
     failures, fault,
     paging::Listing,
@@ -32,7 +32,8 @@ pub(crate) async fn run(
     let question = format!("DescribeCapacityProviders {:?} {references:?}", input.cluster);
     let pages = (SMALL_PAGE_SIZE_MAX, SMALL_PAGE_SIZE_MAX);
     let listing = Listing::new(question, input.next_token.as_deref(), input.max_results, pages)?;
-    let visible = visible(control, &scope, input.cluster.as_deref())?;
+    let view = control.read();
+    let visible = visible(&view, &scope, input.cluster.as_deref(), !references.is_empty())?;
     let (mut found, mut failures) = (visible.clone(), Vec::new());
     if !references.is_empty() {
         found.clear();
@@ -47,34 +48,37 @@ pub(crate) async fn run(
         found.sort_unstable();
         found.dedup();
     }
+    let with_tags = input.include.unwrap_or_default().contains(&CapacityProviderField::Tags);
     let rest = found.into_iter().filter(|name| listing.after().is_none_or(|after| name.as_str() > after));
     let (page, next_token) = listing.page(rest, Clone::clone);
     Ok(DescribeCapacityProvidersResponse {
-        capacity_providers: Some(page.iter().map(|name| wire(&scope, name)).collect()),
+        capacity_providers: Some(page.iter().map(|name| wire(&view, &scope, name, with_tags)).collect()),
         failures: Some(failures),
         next_token,
     })
 }
 
-/// The providers of a cluster when one is named, else all.
-fn visible(control: &Control, scope: &Scope, cluster: Option<&str>) -> Result<Vec<String>, Fault> {
-    let Some(cluster) = cluster else { return Ok(vec!["FARGATE".to_owned(), "FARGATE_SPOT".to_owned()]) };
-    let name = cluster_name(scope, Some(cluster))?;
-    let view = control.read();
-    let (_, row) = active_cluster(&view, scope, &name)?;
-    let mut providers = row.capacity_providers.clone();
+/// The providers of a cluster when one is named, else all; deleted ones are shown to whoever names them.
+fn visible(view: &EcsView, scope: &Scope, cluster: Option<&str>, deleted: bool) -> Result<Vec<String>, Fault> {
+    let mut providers = match cluster {
+        Some(cluster) => {
+            let name = cluster_name(scope, Some(cluster))?;
+            active_cluster(view, scope, &name)?.1.capacity_providers.clone()
+        }
+        None => {
+            let own = view.namespace(scope).into_iter().flat_map(|space| space.capacity_providers());
+            let own = own.filter(|(_, row)| deleted || row.is_active()).map(|(name, _)| name.to_string());
+            BUILT_IN.map(str::to_owned).into_iter().chain(own).collect()
+        }
+    };
     providers.sort_unstable();
     Ok(providers)
 }
 
-fn wire(scope: &Scope, name: &str) -> CapacityProvider {
-    let spot = name == "FARGATE_SPOT";
-    CapacityProvider {
-        capacity_provider_arn: Some(scope.capacity_provider_arn(name)),
-        name: Some(name.to_owned()),
-        status: Some(CapacityProviderStatus::Active),
-        r#type: Some(if spot { CapacityProviderType::FargateSpot } else { CapacityProviderType::Fargate }),
-        tags: Some(Vec::new()),
-        ..CapacityProvider::default()
+fn wire(view: &EcsView, scope: &Scope, name: &str, with_tags: bool) -> CapacityProvider {
+    let row = view.namespace(scope).and_then(|space| space.capacity_providers().get(&name.parse().ok()?));
+    match row {
+        Some(row) => capacity_providers::wire(scope, name, row, with_tags),
+        None => capacity_providers::built_in(scope, name),
     }
 }

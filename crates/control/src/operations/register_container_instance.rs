@@ -16,7 +16,7 @@ use crate::{
     fault,
     instances::{
         find::{instance_key, known},
-        registration::{self, EXTERNAL_ATTRIBUTE, FARGATE_ATTRIBUTE, Identity},
+        registration::{self, CAPACITY_PROVIDER_ATTRIBUTE, EXTERNAL_ATTRIBUTE, FARGATE_ATTRIBUTE, Identity},
         wire::{self, Include},
     },
     keys,
@@ -83,6 +83,7 @@ fn record(scope: &Scope, input: &RegisterContainerInstanceRequest, now: Timestam
         registered_at: now,
         deregistered_at: None,
         resources,
+        capacity_provider: attributes.get(CAPACITY_PROVIDER_ATTRIBUTE).cloned().flatten(),
         external: attributes.contains_key(EXTERNAL_ATTRIBUTE),
         fargate: attributes.contains_key(FARGATE_ATTRIBUTE),
         attributes,
@@ -107,6 +108,7 @@ fn again(old: &InstanceRecord, new: &InstanceRecord) -> Result<InstanceRecord, F
     Ok(InstanceRecord {
         resources: new.resources.clone(),
         attributes: new.attributes.clone(),
+        capacity_provider: new.capacity_provider.clone(),
         external: new.external,
         fargate: new.fargate,
         version_info: new.version_info.clone(),

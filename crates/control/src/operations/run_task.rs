@@ -13,7 +13,7 @@ use crate::{
     control::{active_cluster, cluster_name, scope},
     failures, fault,
     keys::ClusterKey,
-    launch::{ClientToken, Launch, Launched, Target},
+    launch::{self, ClientToken, Launch, Launched, Target},
     services::spec,
     tasks::{request, wire::Seen},
 };
@@ -23,7 +23,7 @@ pub(crate) async fn run(control: &Control, caller: &Caller, input: RunTaskReques
     let (scope, cluster) = (launch.cluster.scope.clone(), launch.cluster.cluster.clone());
     let (target, tags) = (launch.target.clone(), true);
     let launched = control.launch(launch).await?;
-    if launched.no_instances && target != Target::Fleet {
+    if launched.no_instances && launched.tasks.is_empty() && target != Target::Fleet {
         return Err(fault::no_container_instances());
     }
     let seen: Vec<Seen> = {
@@ -64,13 +64,16 @@ fn plan(control: &Control, caller: &Caller, input: RunTaskRequest) -> Result<Lau
     let mut task = request::template(&revision, definition, input.overrides)?;
     task.group = request::group(input.group, revision.task_definition.family.as_str())?;
     task.started_by = request::started_by(input.started_by)?;
-    task.capacity_providers = request::providers(&revision.capacity_provider_strategy, count);
+    task.capacity_providers = launch::share(&revision.capacity_provider_strategy, &[], count);
+    task.waiting.placement_constraints.clone_from(&constraints);
+    task.waiting.placement_strategy.clone_from(&strategies);
+    let target = launch::target(&view, &scope, revision.launch_type, &task.capacity_providers);
     let managed = [("aws:ecs:clusterName", cluster.as_str())];
     let managed = if input.enable_ecs_managed_tags == Some(true) { &managed[..] } else { &[] };
     task.tags = request::task_tags(definition, input.propagate_tags.as_ref(), input.tags.as_deref(), managed)?;
     Ok(Launch {
         definition: revision.task_definition.clone(),
-        target: request::target(revision.launch_type),
+        target,
         count,
         constraints: request::constraints(&task.requirements, &constraints)?,
         strategies: request::strategies(&strategies),

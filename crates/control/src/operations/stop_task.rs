@@ -35,7 +35,7 @@ pub(crate) async fn run(control: &Control, caller: &Caller, input: StopTaskReque
             active_cluster(view, &key.scope, &key.cluster)?;
             let row = view.task(&key).ok_or_else(fault::task_not_found)?;
             let mut record = row.record.clone();
-            if !record.life.request_stop(stop.clone(), record.host.is_some(), now) {
+            if !record.ask_to_stop(stop.clone(), now) {
                 return Ok(Plan::Done(()));
             }
             Ok(Plan::Commit(Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record)), ()))

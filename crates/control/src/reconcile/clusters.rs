@@ -1,4 +1,5 @@
-//! Forgets deleted clusters after a while. Until then they can be described, as the service promises.
+//! Forgets deleted clusters after a while (until then they can be described, as the service promises), and ends changes of
+//! attachments.
 
 use gantry_domain::{Timestamp, limits::INACTIVE_CLUSTER_RETENTION_SECONDS};
 use gantry_store::{Txn, TxnError};
@@ -7,10 +8,11 @@ use super::{Reconciler, Wake};
 use crate::{
     Control, EcsView,
     keys::{self, ClusterKey},
+    records::encode,
     view::Change,
 };
 
-/// Forgets deleted clusters.
+/// The reconciler of clusters.
 #[derive(Debug)]
 pub struct Clusters {
     control: Control,
@@ -31,10 +33,12 @@ impl Reconciler for Clusters {
 
     fn keys(&self) -> Vec<ClusterKey> {
         let view = self.control.read();
+        let unfinished =
+            |row: &crate::records::ClusterRecord| !row.is_active() || row.attachments_updating == Some(true);
         let inactive = view.namespaces().flat_map(|(scope, space)| {
-            let deleted =
-                space.clusters().iter().filter(|(_, cluster)| cluster.row().is_some_and(|row| !row.is_active()));
-            deleted.map(move |(name, _)| ClusterKey { scope: scope.clone(), cluster: name.clone() })
+            let some = space.clusters().iter();
+            let some = some.filter(|(_, cluster)| cluster.row().is_some_and(|row| unfinished(row)));
+            some.map(move |(name, _)| ClusterKey { scope: scope.clone(), cluster: name.clone() })
         });
         inactive.collect()
     }
@@ -51,7 +55,7 @@ impl Reconciler for Clusters {
         match planned {
             Plan::Nothing => Ok(Wake::OnChange),
             Plan::Later(at) => Ok(Wake::At(at)),
-            Plan::Forget(txn) => {
+            Plan::Change(txn) => {
                 self.control.commit(txn).await?;
                 Ok(Wake::OnChange)
             }
@@ -62,13 +66,22 @@ impl Reconciler for Clusters {
 enum Plan {
     Nothing,
     Later(Timestamp),
-    Forget(Txn),
+    Change(Txn),
 }
 
 /// A cluster goes last: its stopped tasks, services and instances are described through it.
 fn plan(view: &EcsView, key: &ClusterKey, now: Timestamp) -> Plan {
     let Some(cluster) = view.cluster(&key.scope, &key.cluster) else { return Plan::Nothing };
-    let Some(row) = cluster.row().filter(|row| !row.is_active()) else { return Plan::Nothing };
+    let Some(row) = cluster.row() else { return Plan::Nothing };
+    let path = keys::cluster(&key.scope, key.cluster.as_str());
+    if row.is_active() {
+        // The policies have nothing to be made of: they are there as soon as the cluster has them.
+        let mut record = row.record.clone();
+        return match record.attachments_updating.replace(false) {
+            Some(true) => Plan::Change(Txn::new().require(&path, row.revision).put(path, encode(&record))),
+            _ => Plan::Nothing,
+        };
+    }
     let retention = i64::try_from(INACTIVE_CLUSTER_RETENTION_SECONDS).unwrap_or(i64::MAX);
     let due = row.deleted_at.unwrap_or(row.created_at).plus_seconds(retention);
     if due > now {
@@ -80,6 +93,5 @@ fn plan(view: &EcsView, key: &ClusterKey, now: Timestamp) -> Plan {
     if occupied {
         return Plan::Nothing;
     }
-    let path = keys::cluster(&key.scope, key.cluster.as_str());
-    Plan::Forget(Txn::new().require(&path, row.revision).delete(path))
+    Plan::Change(Txn::new().require(&path, row.revision).delete(path))
 }

@@ -38,6 +38,12 @@ pub struct ClusterRecord {
     /// Names of the attached capacity providers.
     #[serde(default)]
     pub capacity_providers: Vec<String>,
+    /// What goes with those of them that scale their groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<ProviderAttachment>,
+    /// Whether the attachments are still being made; none when there never was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments_updating: Option<bool>,
     /// Used when a request names neither launch type nor strategy.
     #[serde(default)]
     pub default_capacity_provider_strategy: Vec<ecs::CapacityProviderStrategyItem>,
@@ -47,6 +53,17 @@ pub struct ClusterRecord {
     /// Key and value.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+}
+
+/// The scaling policy of an attached provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderAttachment {
+    /// A UUID.
+    pub id: String,
+    /// The provider's name.
+    pub provider: String,
+    /// The policy's name.
+    pub policy: String,
 }
 
 impl ClusterRecord {
@@ -59,6 +76,8 @@ impl ClusterRecord {
             settings: BTreeMap::new(),
             configuration: None,
             capacity_providers: Vec::new(),
+            attachments: Vec::new(),
+            attachments_updating: None,
             default_capacity_provider_strategy: Vec::new(),
             service_connect_namespace: None,
             tags: BTreeMap::new(),

@@ -79,6 +79,9 @@ pub struct InstanceRecord {
     /// `i-…` or `mi-…`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ec2_instance_id: Option<String>,
+    /// The capacity provider it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity_provider: Option<String>,
     /// Registered from outside: serves launch type EXTERNAL instead of EC2.
     #[serde(default)]
     pub external: bool,

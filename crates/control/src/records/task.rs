@@ -11,7 +11,7 @@ use gantry_api::ecs;
 use gantry_domain::{
     Timestamp,
     arn::{ContainerInstanceId, Name, Revision, Scope, TaskDefinitionKey},
-    task::{ContainerStatus, HealthStatus, LastStatus, TaskLife},
+    task::{ContainerStatus, HealthStatus, LastStatus, Stop, TaskLife},
     task_definition::TaskResources,
 };
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,9 @@ pub struct TaskRecord {
     /// The machine that has it; also on Fargate, where clients do not see it.
     #[serde(with = "host_text", default, skip_serializing_if = "Option::is_none")]
     pub host: Option<InstanceKey>,
+    /// Set while it waits for an instance of its capacity provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Box<WaitingRecord>>,
     /// Of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub availability_zone: Option<String>,
@@ -130,6 +133,18 @@ impl TaskRecord {
         self.protected_until.filter(|until| *until > now)
     }
 
+    /// Asks it to stop. One that no host has ends at once. Returns whether anything changed.
+    pub fn ask_to_stop(&mut self, stop: Stop, now: Timestamp) -> bool {
+        if !self.life.request_stop(stop, self.host.is_some(), now) {
+            return false;
+        }
+        if self.is_stopped() {
+            self.waiting = None;
+            self.containers.iter_mut().for_each(|container| container.last_status = ContainerStatus::Stopped);
+        }
+        true
+    }
+
     /// Whether nothing of it is left on any host.
     pub fn is_stopped(&self) -> bool {
         self.life.last_status.is_final()
@@ -139,6 +154,20 @@ impl TaskRecord {
     pub fn holds_resources(&self) -> bool {
         self.life.last_status < LastStatus::Deprovisioning
     }
+}
+
+/// What a task asked of its place, for as long as it has none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WaitingRecord {
+    /// As given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placement_constraints: Vec<ecs::PlacementConstraint>,
+    /// As given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placement_strategy: Vec<ecs::PlacementStrategy>,
+    /// As given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_configuration: Option<ecs::NetworkConfiguration>,
 }
 
 /// Fargate's platform.

@@ -122,7 +122,7 @@ impl<'a> Act<'a> {
     fn stop(&mut self, id: &str, stop: Stop) {
         let Some(task) = self.task(id).filter(|_| self.touched < TASKS_MAX) else { return };
         let mut record = task.record.clone();
-        if record.life.request_stop(stop, record.host.is_some(), self.now) {
+        if record.ask_to_stop(stop, self.now) {
             self.stopped.push(id.to_owned());
             self.put_task(&task, &record);
         }

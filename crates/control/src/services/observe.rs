@@ -12,6 +12,7 @@ use gantry_domain::{
 
 use super::{daemon, deploy, find, wire};
 use crate::{
+    clusters,
     keys::ServiceKey,
     records::{
         DeploymentRecord, InstanceStatus, LaunchType, Scheduling, ServiceRecord, ServiceRevisionRecord, ServiceStatus,
@@ -78,11 +79,15 @@ pub(crate) fn observe(
     let strays = tasks.uncounted_of_service(name).filter(stray).cloned().collect();
     let ended = tasks.uncounted_of_service(name).filter(|task| own(task)).cloned();
     let tasks: Vec<Arc<TaskRow>> = alive.filter(|task| own(task)).cloned().chain(ended).collect();
-    let rules = Rules::of(&row);
     let set = match unit {
         Unit::Service => None,
         Unit::TaskSet(id) => Some(row.task_set(id)?),
     };
+    let revision = match set {
+        Some(set) => Some(&set.revision),
+        None => row.primary().and_then(|primary| wire::revision(view, key, primary.revision)),
+    };
+    let rules = Rules::of(&row).with_providers(revision);
     let draining =
         row.status == ServiceStatus::Draining || set.is_some_and(|set| set.status == TaskSetStatus::Draining);
     let daemon = (row.scheduling == Scheduling::Daemon).then(|| daemon::instances(view, key, &row));
@@ -158,6 +163,7 @@ fn task_view(view: &EcsView, rules: &Rules, task: &TaskRow, now: Timestamp) -> O
         instance: task.host.as_ref().map(|host| host.id.to_string()).unwrap_or_default(),
         on_draining_instance: task.host.is_some() && status != Some(InstanceStatus::Active),
         protected: task.protection_at(now).is_some(),
+        provider: rules.provider(task),
         spread: rules.spread_values(task, host),
         instance_free: rules.free(host),
     })
@@ -180,6 +186,7 @@ fn end(task: &TaskRecord) -> End {
 
 /// What scale-in goes by: the placement strategy, or zones and then instances.
 enum Rule {
+    Provider(Vec<gantry_api::ecs::CapacityProviderStrategyItem>),
     Instance,
     Attribute(String),
     Cpu,
@@ -210,8 +217,23 @@ impl Rules {
         Self(service.placement_strategy.iter().filter_map(rule).collect())
     }
 
+    /// The same after a look at the strategy of capacity providers, which comes before all placement.
+    fn with_providers(mut self, revision: Option<&ServiceRevisionRecord>) -> Self {
+        let strategy = revision.map(|revision| &revision.capacity_provider_strategy);
+        if let Some(strategy) = strategy.filter(|strategy| strategy.len() > 1) {
+            self.0.insert(0, Rule::Provider(strategy.clone()));
+        }
+        self
+    }
+
+    fn provider(&self, task: &TaskRecord) -> Option<usize> {
+        let [Rule::Provider(strategy), ..] = &self.0[..] else { return None };
+        strategy.iter().position(|item| item.capacity_provider == task.capacity_provider)
+    }
+
     fn scale_in(&self) -> Vec<ScaleInRule> {
         let rule = |rule: &Rule| match rule {
+            Rule::Provider(strategy) => ScaleInRule::Provider(clusters::items(strategy)),
             Rule::Instance | Rule::Attribute(_) => ScaleInRule::Spread,
             Rule::Cpu | Rule::Memory => ScaleInRule::Binpack,
         };
@@ -229,7 +251,7 @@ impl Rules {
                 let value = instance.and_then(|row| row.attribute(name).flatten().map(str::to_owned));
                 Some(value.unwrap_or_default())
             }
-            Rule::Cpu | Rule::Memory => None,
+            Rule::Provider(_) | Rule::Cpu | Rule::Memory => None,
         };
         self.0.iter().filter_map(value).collect()
     }
@@ -239,7 +261,7 @@ impl Rules {
         let free = self.0.iter().find_map(|rule| match rule {
             Rule::Cpu => Some(row.resources.cpu.saturating_sub(host.cpu_reserved())),
             Rule::Memory => Some(row.resources.memory.saturating_sub(host.memory_reserved())),
-            Rule::Instance | Rule::Attribute(_) => None,
+            Rule::Provider(_) | Rule::Instance | Rule::Attribute(_) => None,
         });
         free.unwrap_or(0).into()
     }

@@ -4,6 +4,7 @@ use gantry_api::{Fault, ecs};
 use gantry_domain::{
     Timestamp,
     arn::{Scope, TaskDefinitionKey},
+    capacity::strategy,
     limits::{
         PLACEMENT_CONSTRAINTS_MAX, PLACEMENT_STRATEGIES_MAX, SECURITY_GROUPS_MAX, SERVICE_CLIENT_TOKEN_LENGTH_MAX,
         SUBNETS_MAX, TASKS_PER_SERVICE_MAX,
@@ -13,7 +14,7 @@ use gantry_domain::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    fault,
+    capacity_providers, clusters, fault,
     records::{
         ClusterRecord, LaunchType, Scheduling, ServiceRevisionRecord, SharedRow, TaskDefinitionRecord,
         TaskDefinitionStatus,
@@ -41,7 +42,7 @@ pub(crate) fn revision(
     now: Timestamp,
 ) -> Result<ServiceRevisionRecord, Fault> {
     let (task_definition, row) = find_task_definition(view, scope, asked.task_definition.as_deref())?;
-    build(cluster, asked, task_definition, row, now)
+    build((view, scope), cluster, asked, task_definition, row, now)
 }
 
 /// The same with a task definition that the service uses already, which may have been deregistered since.
@@ -55,17 +56,18 @@ pub(crate) fn revision_of_known(
 ) -> Result<ServiceRevisionRecord, Fault> {
     let row = view.namespace(scope).and_then(|space| space.task_definition(task_definition));
     let row = row.ok_or_else(|| fault::client("TaskDefinition not found."))?;
-    build(cluster, asked, task_definition.clone(), row, now)
+    build((view, scope), cluster, asked, task_definition.clone(), row, now)
 }
 
 fn build(
+    (view, scope): (&EcsView, &Scope),
     cluster: &ClusterRecord,
     asked: &Asked,
     task_definition: TaskDefinitionKey,
     row: &TaskDefinitionRecord,
     now: Timestamp,
 ) -> Result<ServiceRevisionRecord, Fault> {
-    let (launch_type, strategy) = launch(cluster, asked)?;
+    let (launch_type, strategy) = launch(view, scope, cluster, asked)?;
     check_task_definition(row, launch_type)?;
     Ok(ServiceRevisionRecord {
         created_at: now,
@@ -79,7 +81,12 @@ fn build(
 
 type Strategy = Vec<ecs::CapacityProviderStrategyItem>;
 
-fn launch(cluster: &ClusterRecord, asked: &Asked) -> Result<(LaunchType, Strategy), Fault> {
+fn launch(
+    view: &EcsView,
+    scope: &Scope,
+    cluster: &ClusterRecord,
+    asked: &Asked,
+) -> Result<(LaunchType, Strategy), Fault> {
     let strategy = &asked.capacity_provider_strategy;
     if let Some(launch_type) = &asked.launch_type {
         if !strategy.is_empty() {
@@ -93,22 +100,13 @@ fn launch(cluster: &ClusterRecord, asked: &Asked) -> Result<(LaunchType, Strateg
     if strategy.is_empty() {
         return Ok((LaunchType::Ec2, Vec::new()));
     }
-    for item in strategy {
-        let provider = item.capacity_provider.as_deref().unwrap_or_default();
-        if !matches!(provider, "FARGATE" | "FARGATE_SPOT") {
-            return Err(fault::invalid(format!("The specified capacity provider {provider} was not found.")));
-        }
-        if !cluster.capacity_providers.iter().any(|known| known == provider) {
-            return Err(fault::invalid(
-                "The specified capacity provider strategy cannot contain a capacity provider that is not associated \
-                 with the cluster. Associate the capacity provider with the cluster and try again.",
-            ));
-        }
-    }
-    if strategy.iter().all(|item| item.weight.unwrap_or(1) == 0 && item.base.unwrap_or(0) == 0) {
+    let checked = clusters::check_strategy(view, scope, strategy, &cluster.capacity_providers)?;
+    if strategy::check(&clusters::items(&checked)) == Err(strategy::Invalid::Weights) {
         return Err(fault::invalid("At least one capacity provider must have a weight greater than 0."));
     }
-    Ok((LaunchType::Fargate, strategy.clone()))
+    let first = checked.first().and_then(|item| item.capacity_provider.as_deref()).unwrap_or_default();
+    let fargate = matches!(capacity_providers::kind(view, scope, first), Some(capacity_providers::Kind::Fargate));
+    Ok((if fargate { LaunchType::Fargate } else { LaunchType::Ec2 }, checked))
 }
 
 /// The revision a reference names, or the latest ACTIVE one of the family it names.

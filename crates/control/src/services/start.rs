@@ -18,8 +18,10 @@ use super::{
 use crate::{
     Random,
     keys::{ClusterKey, ServiceKey},
-    launch::{Launch, Launched, NetworkRequest, Refusal, Refused, Target, TaskTemplate},
-    records::{LaunchType, PlatformRecord, ServiceRecord, ServiceRevisionRecord, TaskDefinitionRecord, encode},
+    launch::{self, Launch, Launched, NetworkRequest, Refusal, Refused, Target, TaskTemplate},
+    records::{
+        LaunchType, PlatformRecord, ServiceRecord, ServiceRevisionRecord, TaskDefinitionRecord, WaitingRecord, encode,
+    },
     task_definition,
     view::{EcsView, Phase},
 };
@@ -51,12 +53,16 @@ pub(crate) fn launch(
     };
     let definition = view.namespace(&key.scope)?.task_definition(&revision.task_definition)?;
     let requirements = task_definition::requirements(&definition.document);
-    let (target, count) = match starts {
-        Starts::Anywhere(count) => (anywhere(revision.launch_type), usize::try_from(count).ok()?),
+    let (target, count, capacity_providers) = match starts {
+        Starts::Anywhere(count) => {
+            let count = usize::try_from(count).ok()?;
+            let providers = providers(view, key, deployment, revision, count);
+            (launch::target(view, &key.scope, revision.launch_type, &providers), count, providers)
+        }
         Starts::On(instances) => {
             let ids: Vec<ContainerInstanceId> = instances.iter().filter_map(|id| id.parse().ok()).collect();
             let count = ids.len();
-            (Target::Named(ids), count)
+            (Target::Named(ids), count, Vec::new())
         }
     };
     Some(Launch {
@@ -71,7 +77,8 @@ pub(crate) fn launch(
             started_by: Some(deployment.to_string()),
             service: Some(key.service.to_string()),
             launch_type: revision.launch_type,
-            capacity_providers: providers(view, key, revision, count),
+            capacity_providers,
+            waiting: waiting(record, revision),
             platform: platform(revision),
             overrides: None,
             network: network(revision),
@@ -83,14 +90,6 @@ pub(crate) fn launch(
         // Puts the row although nothing in it changes: two plans made from the same row cannot both be carried out.
         with: Txn::new().require(key.path(), observed.row.revision).put(key.path(), encode(record)),
     })
-}
-
-fn anywhere(launch_type: LaunchType) -> Target {
-    match launch_type {
-        LaunchType::Ec2 => Target::Ec2,
-        LaunchType::External => Target::External,
-        LaunchType::Fargate => Target::Fleet,
-    }
 }
 
 pub(super) fn constraints(record: &ServiceRecord, of_definition: &[String]) -> Vec<Constraint> {
@@ -156,37 +155,41 @@ fn tags(key: &ServiceKey, record: &ServiceRecord, definition: &TaskDefinitionRec
     tags.into_iter().collect()
 }
 
-/// The capacity provider of each new task: first the base, then whichever is furthest below its weight.
-fn providers(view: &EcsView, key: &ServiceKey, revision: &ServiceRevisionRecord, count: usize) -> Vec<String> {
+/// The capacity provider of each new task of a deployment, by what its tasks have already.
+fn providers(
+    view: &EcsView,
+    key: &ServiceKey,
+    deployment: DeploymentId,
+    revision: &ServiceRevisionRecord,
+    count: usize,
+) -> Vec<String> {
     let strategy = &revision.capacity_provider_strategy;
-    if strategy.is_empty() {
-        return Vec::new();
-    }
+    let started_by = deployment.to_string();
     let tasks = view.cluster(&key.scope, &key.cluster).map(|cluster| cluster.tasks());
-    let running = tasks.and_then(|tasks| Some((tasks, tasks.of_service(key.service.as_str())?)));
-    let mut have: Vec<u64> = vec![0; strategy.len()];
+    let running = tasks.and_then(|tasks| Some((tasks, tasks.started_by(&started_by)?)));
+    let mut placed = vec![0_u32; strategy.len()];
     for task in running.into_iter().flat_map(|(tasks, group)| tasks.walk(group, &[Phase::Wanted], None)) {
-        if let Some(index) = strategy.iter().position(|item| item.capacity_provider == task.capacity_provider) {
-            have[index] += 1;
+        let item = strategy.iter().position(|item| item.capacity_provider == task.capacity_provider);
+        if let Some(placed) = item.and_then(|index| placed.get_mut(index)) {
+            *placed += 1;
         }
     }
-    let mut chosen = Vec::with_capacity(count);
-    for _ in 0..count {
-        let number =
-            |value: Option<i32>, default: u64| value.map_or(default, |value| u64::try_from(value).unwrap_or(0));
-        let below_base = (0..strategy.len()).find(|&index| have[index] < number(strategy[index].base, 0));
-        let weighted = (0..strategy.len()).filter(|&index| number(strategy[index].weight, 1) > 0);
-        // Compares (have - base + 1) / weight as fractions.
-        let least = |index: &usize| {
-            let (have, item) = (have[*index], &strategy[*index]);
-            let above_base = have.saturating_sub(number(item.base, 0)) + 1;
-            above_base * 1_000_000 / number(item.weight, 1).max(1)
-        };
-        let Some(index) = below_base.or_else(|| weighted.min_by_key(least)) else { break };
-        have[index] += 1;
-        chosen.push(strategy[index].capacity_provider.clone().unwrap_or_default());
+    launch::share(strategy, &placed, count)
+}
+
+/// What a task remembers while it waits for an instance of its provider.
+fn waiting(record: &ServiceRecord, revision: &ServiceRevisionRecord) -> WaitingRecord {
+    let spread = |field: &str| ecs::PlacementStrategy {
+        r#type: Some(ecs::PlacementStrategyType::Spread),
+        field: Some(field.to_owned()),
+    };
+    let default = || vec![spread("attribute:ecs.availability-zone"), spread("instanceId")];
+    let own = &record.placement_strategy;
+    WaitingRecord {
+        placement_constraints: record.placement_constraints.clone(),
+        placement_strategy: if own.is_empty() { default() } else { own.clone() },
+        network_configuration: revision.network_configuration.clone(),
     }
-    chosen
 }
 
 /// Writes what became of a launch into the service. Returns whether that changed anything.

@@ -12,22 +12,13 @@ use gantry_domain::{
 use super::overrides;
 use crate::{
     fault,
-    launch::{NetworkRequest, Target, TaskTemplate},
-    records::{LaunchType, PlatformRecord, ServiceRevisionRecord, TaskDefinitionRecord},
+    launch::{NetworkRequest, TaskTemplate},
+    records::{LaunchType, PlatformRecord, ServiceRevisionRecord, TaskDefinitionRecord, WaitingRecord},
     tags, task_definition,
 };
 
 /// The platform version that `LATEST` means.
 const PLATFORM_LATEST: &str = "1.4.0";
-
-/// Where tasks of a launch type may go.
-pub(crate) fn target(launch_type: LaunchType) -> Target {
-    match launch_type {
-        LaunchType::Ec2 => Target::Ec2,
-        LaunchType::External => Target::External,
-        LaunchType::Fargate => Target::Fleet,
-    }
-}
 
 /// A task of what `revision` describes. Group, starter, service, tags and providers are for the caller to fill in.
 pub(crate) fn template(
@@ -45,6 +36,10 @@ pub(crate) fn template(
         service: None,
         launch_type,
         capacity_providers: Vec::new(),
+        waiting: WaitingRecord {
+            network_configuration: revision.network_configuration.clone(),
+            ..WaitingRecord::default()
+        },
         platform: (launch_type == LaunchType::Fargate).then(|| platform(revision.platform_version.as_deref())),
         overrides: given,
         network: network(revision)?,
@@ -60,20 +55,22 @@ fn platform(version: Option<&str>) -> PlatformRecord {
 }
 
 fn network(revision: &ServiceRevisionRecord) -> Result<Option<NetworkRequest>, Fault> {
-    let configuration = revision.network_configuration.as_ref();
-    let Some(configuration) = configuration.and_then(|configuration| configuration.awsvpc_configuration.as_ref())
-    else {
-        return Ok(None);
-    };
-    let assign_public_ip = configuration.assign_public_ip == Some(ecs::AssignPublicIp::Enabled);
-    if assign_public_ip && revision.launch_type != LaunchType::Fargate {
+    let request = network_request(revision.network_configuration.as_ref());
+    let public = request.as_ref().is_some_and(|request| request.assign_public_ip);
+    if public && revision.launch_type != LaunchType::Fargate {
         return Err(fault::invalid("Assign public IP is not supported for this launch type."));
     }
-    Ok(Some(NetworkRequest {
+    Ok(request)
+}
+
+/// What a network configuration asks for.
+pub(crate) fn network_request(configuration: Option<&ecs::NetworkConfiguration>) -> Option<NetworkRequest> {
+    let configuration = configuration?.awsvpc_configuration.as_ref()?;
+    Some(NetworkRequest {
         subnets: configuration.subnets.clone().unwrap_or_default(),
         security_groups: configuration.security_groups.clone().unwrap_or_default(),
-        assign_public_ip,
-    }))
+        assign_public_ip: configuration.assign_public_ip == Some(ecs::AssignPublicIp::Enabled),
+    })
 }
 
 /// Constraints of a request together with those of the task definition.
@@ -112,29 +109,6 @@ fn spread_field(field: &str) -> Field {
         Some((_, attribute)) => Field::Attribute(attribute.to_owned()),
         None => Field::Instance,
     }
-}
-
-/// The provider of each of `count` tasks by a strategy: bases first, then by weight.
-pub(crate) fn providers(strategy: &[ecs::CapacityProviderStrategyItem], count: usize) -> Vec<String> {
-    let name = |item: &ecs::CapacityProviderStrategyItem| item.capacity_provider.clone().unwrap_or_default();
-    let natural = |value: Option<i32>, default| value.map_or(default, |value| usize::try_from(value).unwrap_or(0));
-    let mut chosen = Vec::new();
-    for item in strategy {
-        let base = natural(item.base, 0).min(count - chosen.len());
-        chosen.extend(std::iter::repeat_n(name(item), base));
-    }
-    let mut given = vec![0_usize; strategy.len()];
-    while chosen.len() < count {
-        // The item that would be furthest below its share; the first one of equals.
-        let weighted = strategy.iter().enumerate().map(|(index, item)| (index, natural(item.weight, 1)));
-        let next = weighted
-            .filter(|(_, weight)| *weight > 0)
-            .min_by(|(a, a_weight), (b, b_weight)| ((given[*a] + 1) * b_weight).cmp(&((given[*b] + 1) * a_weight)));
-        let Some((index, _)) = next else { break };
-        given[index] += 1;
-        chosen.push(name(&strategy[index]));
-    }
-    chosen
 }
 
 /// `startedBy` of a request.
@@ -183,29 +157,4 @@ pub(crate) fn task_tags(
         all.set_managed(key, value);
     }
     Ok(all.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(items: &[(&str, i32, i32)], count: usize, expected: &str) {
-        let item = |(name, base, weight): &(&str, i32, i32)| ecs::CapacityProviderStrategyItem {
-            capacity_provider: Some((*name).to_owned()),
-            base: Some(*base),
-            weight: Some(*weight),
-        };
-        let items: Vec<_> = items.iter().map(item).collect();
-        assert_eq!(providers(&items, count).concat(), expected, "{items:?}");
-    }
-
-    #[test]
-    fn tasks_go_to_providers_by_base_and_weight() {
-        check(&[("A", 0, 1)], 3, "AAA");
-        check(&[("A", 0, 1), ("B", 0, 1)], 4, "ABAB");
-        check(&[("A", 2, 0), ("B", 0, 1)], 5, "AABBB");
-        check(&[("A", 1, 1), ("B", 0, 3)], 5, "ABBAB");
-        check(&[("A", 9, 1)], 2, "AA");
-        check(&[("A", 0, 0)], 2, "");
-    }
 }

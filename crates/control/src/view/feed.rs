@@ -1,6 +1,6 @@
 //! Tells reconcilers and agent connections which keys changed, so that they need not look for it.
 
-use gantry_domain::arn::{Scope, TaskDefinitionKey};
+use gantry_domain::arn::{Name, Scope, TaskDefinitionKey};
 use tokio::sync::broadcast;
 
 use crate::keys::{ClusterKey, InstanceKey, ServiceKey, TaskKey};
@@ -13,6 +13,7 @@ const CAPACITY: usize = 4096;
 #[expect(missing_docs, reason = "each variant names what changed")]
 pub enum Change {
     Cluster(ClusterKey),
+    CapacityProvider(Scope, Name),
     TaskDefinition(Scope, TaskDefinitionKey),
     /// With the host and the service it belongs to, so that nobody has to look the task up.
     Task {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use gantry_domain::arn::TaskId;
+use gantry_domain::{Timestamp, arn::TaskId};
 use gantry_store::Revision;
 
 use super::{Counts, Group, Phase};
@@ -43,6 +43,8 @@ pub struct Tasks {
     by_started_by: BTreeMap<String, Group>,
     /// Ended tasks of services that the service has not taken into account yet.
     uncounted: BTreeMap<String, BTreeSet<TaskId>>,
+    /// Tasks that wait for an instance, the oldest first.
+    waiting: BTreeSet<(Timestamp, TaskId)>,
 }
 
 impl Tasks {
@@ -81,6 +83,11 @@ impl Tasks {
         self.uncounted.get(service).into_iter().flatten().filter_map(|id| self.rows.get(id))
     }
 
+    /// Tasks that wait for an instance of their capacity provider, the oldest first.
+    pub fn waiting(&self) -> &BTreeSet<(Timestamp, TaskId)> {
+        &self.waiting
+    }
+
     /// Tasks of a starter: a deployment (`ecs-svc/N`) or whatever a caller wrote.
     pub fn started_by(&self, started_by: &str) -> Option<&Group> {
         self.by_started_by.get(started_by)
@@ -114,10 +121,14 @@ impl Tasks {
             self.each_group(old, |group| group.remove(id, old));
             self.drop_empty_groups(old);
             self.set_uncounted(id, old, false);
+            self.waiting.remove(&(old.life.times.created_at, id));
         }
         if let Some(new) = &new {
             self.each_group(new, |group| group.add(id, new));
             self.set_uncounted(id, new, new.is_stopped() && !new.counted_by_service);
+            if new.waiting.is_some() {
+                self.waiting.insert((new.life.times.created_at, id));
+            }
         }
         old
     }

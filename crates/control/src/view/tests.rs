@@ -74,6 +74,7 @@ fn record(step: &Step) -> TaskRecord {
         assign_public_ip: false,
     };
     TaskRecord {
+        waiting: None,
         task_definition: TaskDefinitionKey { family: name("f"), revision: Revision::FIRST },
         life,
         group: if step.service { "service:s".into() } else { "family:f".into() },

@@ -5,6 +5,7 @@
 
 mod account_settings;
 mod attributes;
+mod capacity_providers;
 mod clusters;
 mod malformed;
 mod retention;

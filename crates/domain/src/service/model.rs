@@ -75,6 +75,8 @@ pub struct TaskView {
     pub on_draining_instance: bool,
     /// Scale-in protection is on.
     pub protected: bool,
+    /// Which item of the strategy of the `Provider` rule started it.
+    pub provider: Option<usize>,
     /// Values of the `Spread` rules of [`ServiceView::scale_in`], in their order.
     pub spread: Vec<String>,
     /// What its instance has left of the resource that the `Binpack` rule names.

@@ -37,6 +37,7 @@ fn any_task() -> impl Strategy<Value = TaskView> {
             end: last_status.is_final().then_some(end),
             on_draining_instance: draining,
             protected,
+            provider: None,
             spread: vec![format!("z{}", place % 2), format!("i{place}")],
             ..task("", number)
         })

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::TaskView;
+use crate::capacity::strategy::{self, Item};
 
 /// One rule, from one entry of the placement strategy; the rules apply in order, each among the survivors of the one
 /// before. Without a strategy a service spreads over zones, then over instances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScaleInRule {
+    /// From the capacity provider that is furthest ahead of its share of this strategy.
+    Provider(Vec<Item>),
     /// From the value that has most tasks.
     Spread,
     /// From the instance that has most left: it is the one nearest to being empty.
@@ -34,6 +37,7 @@ pub(super) fn choose<'a, C: Ord>(
                     spread_index += 1;
                     fullest(pool, &candidates, spread_index - 1)
                 }
+                ScaleInRule::Provider(items) => furthest_ahead(pool, &candidates, items),
                 ScaleInRule::Binpack => most_free(pool, &candidates),
             };
         }
@@ -52,6 +56,20 @@ fn fullest(pool: &[&TaskView], candidates: &[usize], spread_index: usize) -> Vec
     }
     let most = candidates.iter().map(|&index| tasks[value(index)]).max();
     candidates.iter().copied().filter(|&index| Some(tasks[value(index)]) == most).collect()
+}
+
+fn furthest_ahead(pool: &[&TaskView], candidates: &[usize], items: &[Item]) -> Vec<usize> {
+    let placed = |index: usize| super::count(pool.iter().filter(|task| task.provider == Some(index)));
+    let placed: Vec<u32> = (0..items.len()).map(placed).collect();
+    let open = |index: &usize| candidates.iter().any(|&candidate| pool[candidate].provider == Some(*index));
+    let open: Vec<usize> = (0..items.len()).filter(open).collect();
+    // Tasks that no item of the strategy started have no share: they go first.
+    let strangers: Vec<usize> = candidates.iter().copied().filter(|&index| pool[index].provider.is_none()).collect();
+    if !strangers.is_empty() {
+        return strangers;
+    }
+    let leaves = strategy::leaves(items, &placed, &open);
+    candidates.iter().copied().filter(|&index| leaves.is_none() || pool[index].provider == leaves).collect()
 }
 
 fn most_free(pool: &[&TaskView], candidates: &[usize]) -> Vec<usize> {

@@ -47,6 +47,7 @@ pub(super) fn task(id: &str, number: u64) -> TaskView {
         instance: String::new(),
         on_draining_instance: false,
         protected: false,
+        provider: None,
         spread: vec![String::new(), String::new()],
         instance_free: 0,
     }
@@ -202,6 +203,7 @@ fn percentages_without_room_are_said_aloud() {
 #[test]
 fn scaling_in_takes_from_the_fullest_zone_then_the_fullest_instance_then_the_oldest() {
     let placed = |id: &str, zone: &str, instance: &str, age: i64| TaskView {
+        provider: None,
         spread: vec![zone.into(), instance.into()],
         created_at: NOW.plus_seconds(-age),
         ..task(id, 1)
@@ -224,6 +226,30 @@ fn scaling_in_takes_from_the_fullest_zone_then_the_fullest_instance_then_the_old
     let plan = check(&view, "-b -d -a -e -c");
     let reason = StoppedReason::ScalingActivity { deployment: "ecs-svc/0000000000000000001".into() };
     assert!(plan.actions.contains(&Action::StopTask { task: "b".into(), reason }));
+}
+
+#[test]
+fn scaling_in_keeps_the_shares_of_a_capacity_provider_strategy() {
+    use crate::capacity::strategy::Item;
+    let of = |id: &str, provider: usize, age: i64| TaskView {
+        provider: Some(provider),
+        created_at: NOW.plus_seconds(-age),
+        ..task(id, 1)
+    };
+    let mut view = service(5);
+    let strategy = vec![Item { base: 1, weight: 1 }, Item { base: 0, weight: 1 }];
+    view.scale_in = vec![ScaleInRule::Provider(strategy), ScaleInRule::Spread];
+    view.tasks = vec![of("a", 0, 900), of("b", 0, 800), of("c", 0, 700), of("d", 1, 600), of("e", 1, 500)];
+    check(&view, "");
+    // What is above the base is shared alike: 1 + 1 and 1, then the base alone.
+    view.desired_count = 3;
+    check(&view, "-d -a");
+    view.desired_count = 1;
+    check(&view, "-d -a -e -b");
+    // A task that no item started goes first.
+    view.desired_count = 5;
+    view.tasks.push(TaskView { created_at: NOW, ..task("f", 1) });
+    check(&view, "-f");
 }
 
 #[test]

@@ -1,0 +1,172 @@
+//! Tasks that wait for an instance of their capacity provider: each gets one as soon as there is room, the oldest first,
+//! or ends after waiting for too long.
+
+use std::collections::BTreeSet;
+
+use gantry_api::Fault;
+use gantry_domain::{
+    Timestamp,
+    limits::PROVISIONING_WAIT_SECONDS,
+    placement::{Needs, place},
+    reason::StoppedReason,
+    task::{LastStatus, Stop, StopCode, TaskEvent},
+    task_definition::NetworkMode,
+};
+use gantry_store::Txn;
+
+use super::{
+    Target,
+    instances::{candidates, instance},
+    plan::{Batch, code},
+};
+use crate::{
+    keys::{ClusterKey, TaskKey},
+    random::Random,
+    records::{InstanceStatus, TaskRecord},
+    services::daemon::Reserved,
+    task_definition,
+    tasks::{overrides, request},
+    view::{EcsView, TaskRow},
+};
+
+/// Tasks looked at in one transaction.
+const TASKS_MAX: usize = 200;
+
+/// What is to be done about the waiting tasks of a cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    /// Tasks that got an instance, or ended.
+    pub(crate) txn: Option<Txn>,
+    /// When the next one has waited too long.
+    pub(crate) next: Option<Timestamp>,
+}
+
+/// Looks at the waiting tasks of a cluster, oldest first.
+pub(crate) fn admit(view: &EcsView, cluster: &ClusterKey, random: &Random, now: Timestamp) -> Admission {
+    let mut admission = Admission::default();
+    let Some(tasks) = view.cluster(&cluster.scope, &cluster.cluster).map(crate::view::ClusterView::tasks) else {
+        return admission;
+    };
+    let mut batch = Batch::default();
+    // Of tasks that need the same, the second finds no more room than the first.
+    let mut without_room = BTreeSet::new();
+    for row in tasks.waiting().iter().filter_map(|(_, id)| tasks.get(*id)).take(TASKS_MAX) {
+        let shape = (&row.task_definition, &row.group, &row.capacity_provider, row.reserved.cpu, row.reserved.memory);
+        let lack = match without_room.contains(&shape) {
+            true => None,
+            false => match give_instance(&mut batch, view, cluster, row, random, now) {
+                Ok(true) => continue,
+                Ok(false) => {
+                    without_room.insert(shape);
+                    None
+                }
+                // It was fit for its provider when it was accepted; now it cannot be placed at all.
+                Err(fault) => Some(fault.message),
+            },
+        };
+        let due = row.life.times.created_at.plus_seconds(PROVISIONING_WAIT_SECONDS);
+        if due <= now || lack.is_some() {
+            let reason = lack.unwrap_or_else(|| why(view, cluster, row));
+            end(&mut batch, cluster, row, &reason, now);
+        } else {
+            admission.next = admission.next.into_iter().chain([due]).min();
+        }
+    }
+    admission.txn = (!batch.is_empty()).then(|| batch.into_txn());
+    admission
+}
+
+fn needs(row: &TaskRow) -> Result<Option<Needs>, Fault> {
+    let (Some(definition), Some(waiting)) = (row.definition.as_ref(), row.waiting.as_deref()) else { return Ok(None) };
+    let mut requirements = task_definition::requirements(&definition.document);
+    let given = row.overrides.as_deref().cloned().unwrap_or_default();
+    overrides::apply(&mut requirements, &given, row.launch_type)?;
+    Ok(Some(Needs {
+        resources: requirements.resources(),
+        attributes: requirements.attributes.clone(),
+        group: row.group.clone(),
+        constraints: request::constraints(&requirements, &waiting.placement_constraints)?,
+        strategies: request::strategies(&waiting.placement_strategy),
+    }))
+}
+
+fn target(row: &TaskRow) -> Target {
+    Target::Provider(row.capacity_provider.clone().unwrap_or_default())
+}
+
+/// Puts a task on an instance, if one has room.
+fn give_instance(
+    batch: &mut Batch,
+    view: &EcsView,
+    cluster: &ClusterKey,
+    row: &TaskRow,
+    random: &Random,
+    now: Timestamp,
+) -> Result<bool, Fault> {
+    let Some(needs) = needs(row)? else { return Ok(false) };
+    let target = target(row);
+    let candidates = candidates(view, cluster, &target);
+    let reserved = Reserved::of(view, cluster, &needs.group);
+    let mut instances: Vec<_> = candidates.iter().map(|candidate| instance(*candidate, batch.taken())).collect();
+    for (free, candidate) in instances.iter_mut().zip(&candidates) {
+        reserved.on(*candidate).for_each(|(resources, group)| free.take(&resources, &group));
+    }
+    let placement = place(&needs, &mut instances, 1, random.bits());
+    let Some(chosen) = placement.chosen.first().and_then(|index| candidates.get(*index)).copied() else {
+        return Ok(false);
+    };
+    let (host, _, host_row) = chosen;
+    let mut record = row.record.clone();
+    let awsvpc = row.definition.as_ref().is_some_and(|definition| {
+        task_definition::requirements(&definition.document).network_mode == NetworkMode::Awsvpc
+    });
+    if awsvpc {
+        let asked = row.waiting.as_deref().and_then(|waiting| waiting.network_configuration.as_ref());
+        let Some(request) = request::network_request(asked) else { return Ok(false) };
+        let Some(network) = batch.draw_address(view, &cluster.scope, &request, random) else { return Ok(false) };
+        record.network = Some(Box::new(network));
+    } else if record.life.last_status == LastStatus::Provisioning {
+        // Cannot fail: that is what PROVISIONING waits for.
+        let _ = record.life.apply(TaskEvent::Provisioned, None, now);
+    }
+    record.availability_zone = host_row.attribute("ecs.availability-zone").flatten().map(str::to_owned);
+    record.host = Some(host.clone());
+    record.waiting = None;
+    let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: row.id };
+    batch.move_to_host(&key, row.revision, &record, chosen, (needs.resources, needs.group));
+    Ok(true)
+}
+
+/// What the provider lacks.
+fn why(view: &EcsView, cluster: &ClusterKey, row: &TaskRow) -> String {
+    let provider = row.capacity_provider.as_deref();
+    let of_provider = |status: Option<InstanceStatus>| {
+        let mut hosts = view.hosts_of_cluster(&cluster.scope, &cluster.cluster);
+        hosts.any(|(_, host)| {
+            host.row.as_ref().is_some_and(|row| {
+                row.is_registered()
+                    && row.capacity_provider.as_deref() == provider
+                    && status.is_none_or(|status| row.status == status)
+            })
+        })
+    };
+    if !of_provider(None) {
+        return "EMPTY CAPACITY PROVIDER".to_owned();
+    }
+    if !of_provider(Some(InstanceStatus::Active)) {
+        return "NO ACTIVE INSTANCES".to_owned();
+    }
+    let Ok(Some(needs)) = needs(row) else { return "ATTRIBUTE".to_owned() };
+    let candidates = candidates(view, cluster, &target(row));
+    let mut instances: Vec<_> = candidates.iter().map(|candidate| instance(*candidate, &Default::default())).collect();
+    let placement = place(&needs, &mut instances, 1, 0);
+    placement.closest().map_or_else(|| "RESOURCE:CPU".to_owned(), |rejection| code(&rejection.lack))
+}
+
+fn end(batch: &mut Batch, cluster: &ClusterKey, row: &TaskRow, reason: &str, now: Timestamp) {
+    let mut record: TaskRecord = row.record.clone();
+    let reason = StoppedReason::Verbatim(format!("TaskFailedToStart: {reason}"));
+    record.ask_to_stop(Stop { code: StopCode::TaskFailedToStart, reason }, now);
+    let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: row.id };
+    batch.change_task(&key, row.revision, &record);
+}
