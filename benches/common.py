@@ -142,9 +142,9 @@ def table(title, header, rows):
     sys.stdout.flush()
 
 
-def rss_mib(pid):
+def rss_mib(pid, which="VmRSS"):
     for line in open(f"/proc/{pid}/status"):
-        if line.startswith("VmRSS"):
+        if line.startswith(f"{which}:"):
             return int(line.split()[1]) / 1024
 
 

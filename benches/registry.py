@@ -9,7 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from common import Gantry, ROOT, free_port, rss_mib, table, wait_until
+from common import GANTRY, Gantry, ROOT, free_port, rss_mib, table, wait_until
 
 LOAD = str(ROOT / "target/release/examples/load")
 # What, clients, count, bytes of one blob.
@@ -86,6 +86,40 @@ def lists(gantry, ecr, credentials):
     return [[f"list {tags:,} tags, 1,000 a page", f"{listed:.2f} s"], [f"describe {images:,} images", f"{described:.2f} s"]]
 
 
+# Blobs that nobody needs, and the grace period, the shortest there is, after which they may go.
+GARBAGE, GRACE_SECONDS = 100_000, 60
+
+
+def collection():
+    """Pushes of small blobs without and beside a collection of 100,000 others."""
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
+        config.write(f"[registry]\ngrace_seconds = {GRACE_SECONDS}\n")
+        config.flush()
+        gantry = Gantry("server", "--config", config.name)
+        try:
+            ecr = gantry.client("ecr")
+            token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+            credentials = base64.b64decode(token).decode()
+            for name in ("garbage", "bench"):
+                ecr.create_repository(repositoryName=name)
+
+            def push(repository, clients, count):
+                return load(f"127.0.0.1:{gantry.port}", credentials, repository, "push-blob", clients, count, 1024)
+
+            push("garbage", 16, GARBAGE)
+            time.sleep(GRACE_SECONDS + 1)
+            rows = [["8 clients, nothing else", push("bench", 8, 5_000)]]
+            began = time.monotonic()
+            gc = subprocess.Popen([GANTRY, "registry", "gc", "--data-dir", str(gantry.folder)],
+                                  stdout=subprocess.PIPE, text=True)
+            while gc.poll() is None:
+                rows.append(["8 clients beside the collection", push("bench", 8, 2_000)])
+            rows.append([f"the collection: {gc.communicate()[0].strip()}", f"{time.monotonic() - began:.1f} s"])
+            return rows
+        finally:
+            gantry.end()
+
+
 def main():
     gantry = Gantry("server")
     process, address, folder = start_docker_registry()
@@ -101,7 +135,8 @@ def main():
             name = {1024: "1 KB", 100 << 20: "100 MB", 1 << 30: "1 GB"}[size] if "blob" in what else ""
             rows.append([f"{what} {name}".strip(), clients, ours, theirs])
             print(rows[-1], file=sys.stderr)
-        rows.append(["RSS after the run, MiB", "", f"{rss_mib(gantry.process.pid):.0f}", f"{rss_mib(process.pid):.0f}"])
+        for what, key in (("RSS", "VmRSS"), ("RSS of its own (not of files)", "RssAnon")):
+            rows.append([f"{what} after the run, MiB", "", *(f"{rss_mib(pid, key):.0f}" for pid in (gantry.process.pid, process.pid))])
         listed = lists(gantry, ecr, credentials)
         table("Registry: requests per second, p50 and p99 in ms", ["", "clients", "Gantry", "docker-registry"], rows)
         table("Registry: long lists", ["", "Gantry"], listed)
@@ -110,6 +145,7 @@ def main():
         process.wait(30)
         gantry.end()
         subprocess.run(["rm", "-rf", str(folder)])
+    table("Registry: 1 KB pushes beside a collection of 100,000 blobs", ["", "Gantry"], collection())
 
 
 if __name__ == "__main__":

@@ -82,6 +82,8 @@ pub(crate) struct ServerConfig {
     pub(crate) prepare_images: bool,
     pub(crate) lifecycle_interval: Duration,
     pub(crate) blobs: Blobs,
+    /// How long the registry keeps what no image needs.
+    pub(crate) registry_grace: Duration,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) log_level: Option<String>,
     pub(crate) log_format: Option<LogFormat>,
@@ -132,6 +134,7 @@ impl ServerConfig {
             }
         };
         let blobs = blobs::build(&file.registry, variable, &mut mistakes);
+        let registry_grace = blobs::grace(&file.registry, variable, &mut mistakes);
         let upstreams = upstreams::build(file.registry, &mut mistakes);
         let insecure = options.insecure || variable("GANTRY_INSECURE").is_some() || file.insecure.unwrap_or(false);
         if let Ok(listen) = listen
@@ -169,6 +172,7 @@ impl ServerConfig {
             prepare_images: !options.no_prepare_images && file.prepare_images.unwrap_or(true),
             lifecycle_interval: Duration::from_secs(lifecycle_interval),
             blobs,
+            registry_grace,
             tls,
             log_level: options.log_level.clone().or_else(|| variable("GANTRY_LOG_LEVEL")).or(file.log_level),
             log_format: options.log_format.or(file.log_format),

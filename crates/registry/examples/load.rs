@@ -1,8 +1,8 @@
 //! Load for a registry, ours or another: `load ADDRESS CREDENTIALS REPOSITORY WHAT CLIENTS COUNT [SIZE]`.
 //!
 //! WHAT is `push-blob` (POST and PUT), `post-blob` (one POST), `push-manifest`, `get-blob` or `get-manifest`. Prints
-//! one line: requests or pushes per second, and the median and 99th percentile in milliseconds. Plain sockets, so that
-//! the client costs as little as can be; CREDENTIALS is `USER:PASSWORD` or `-`.
+//! one line: requests or pushes per second, and the median, the 99th percentile and the worst in milliseconds. Plain
+//! sockets, so that the client costs as little as can be; CREDENTIALS is `USER:PASSWORD` or `-`.
 
 #![allow(clippy::print_stdout)]
 
@@ -205,6 +205,11 @@ async fn main() -> Result<(), Failure> {
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1000.0;
     let rate = count as f64 / seconds;
     let mega = rate * size as f64 / 1e6;
-    println!("{what} c{clients} {size} B: {rate:.0}/s, {mega:.0} MB/s, p50 {:.3} ms, p99 {:.3} ms", at(0.5), at(0.99));
+    println!(
+        "{what} c{clients} {size} B: {rate:.0}/s, {mega:.0} MB/s, p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
     Ok(())
 }

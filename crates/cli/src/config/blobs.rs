@@ -1,6 +1,8 @@
 //! Where the registry keeps its blobs: keys of the table `[registry]`. Each has a variable `GANTRY_REGISTRY_` in
 //! capitals, but for the credentials: those are the variables of the AWS SDKs.
 
+use std::time::Duration;
+
 use gantry_registry::blobs::S3Config;
 use serde::Deserialize;
 
@@ -24,6 +26,29 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("(secret)")
     }
+}
+
+/// How long the registry keeps what no image needs, in seconds: a day unless told otherwise. A push must be done within
+/// it, from its first layer to its manifest, so a minute is the least.
+const GRACE_SECONDS: std::ops::RangeInclusive<u64> = 60..=30 * 24 * 60 * 60;
+const GRACE_SECONDS_DEFAULT: u64 = 24 * 60 * 60;
+
+/// The grace period of what no image needs.
+pub(crate) fn grace(
+    file: &RegistryFile,
+    variable: impl Fn(&str) -> Option<String>,
+    mistakes: &mut Vec<String>,
+) -> Duration {
+    let said = match variable("GANTRY_REGISTRY_GRACE_SECONDS") {
+        Some(text) => text.parse().ok(),
+        None => Some(file.grace_seconds.unwrap_or(GRACE_SECONDS_DEFAULT)),
+    };
+    let seconds = said.filter(|seconds| GRACE_SECONDS.contains(seconds)).unwrap_or_else(|| {
+        let (least, most) = (GRACE_SECONDS.start(), GRACE_SECONDS.end());
+        mistakes.push(format!("registry.grace_seconds: must be a number from {least} to {most} (30 days)"));
+        GRACE_SECONDS_DEFAULT
+    });
+    Duration::from_secs(seconds)
 }
 
 /// What was said, checked; mistakes are added to `mistakes`.

@@ -19,6 +19,8 @@ pub(crate) struct RegistryFile {
     pub(super) region: Option<String>,
     pub(super) access_key_id: Option<String>,
     pub(super) secret_access_key: Option<super::blobs::Secret>,
+    /// How long what no image needs is kept.
+    pub(super) grace_seconds: Option<u64>,
     pub(crate) upstreams: BTreeMap<String, UpstreamFile>,
 }
 
