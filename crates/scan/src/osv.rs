@@ -110,15 +110,32 @@ pub struct Record {
     pub affected: BTreeMap<(String, String), Affected>,
 }
 
+/// What came of a text that is a record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parsed {
+    /// It says something a scan needs.
+    Kept(Box<Record>),
+    /// It is withdrawn, or about nothing the inventory reads.
+    LeftOut {
+        /// Its id.
+        id: String,
+        /// When it was last modified, RFC 3339.
+        modified: String,
+    },
+}
+
 impl Record {
-    /// Reads one record. `Ok(None)`: it is withdrawn, or about nothing the inventory reads.
-    pub fn parse(json: &[u8]) -> Result<Option<Self>, OsvError> {
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(json: &[u8]) -> Result<Parsed, OsvError> {
         let wire: wire::Record = serde_json::from_slice(json)?;
         if wire.id.is_empty() || wire.id.len() > ID_BYTES_MAX {
             return Err(OsvError::Id);
         }
         if wire.withdrawn.is_some() {
-            return Ok(None);
+            return Ok(wire.left_out());
         }
         let mut affected: BTreeMap<(String, String), Affected> = BTreeMap::new();
         for entry in &wire.affected {
@@ -134,11 +151,11 @@ impl Record {
         }
         affected.retain(|_, each| !each.ranges.is_empty() || !each.versions.is_empty());
         if affected.is_empty() {
-            return Ok(None);
+            return Ok(wire.left_out());
         }
         // These name the CVEs of an update only as related.
         let is_rpm = affected.keys().any(|(key, _)| ecosystem::scheme(key) == Scheme::Rpm);
-        Ok(Some(Self { advisory: wire.advisory(is_rpm), affected }))
+        Ok(Parsed::Kept(Box::new(Self { advisory: wire.advisory(is_rpm), affected })))
     }
 }
 
@@ -356,6 +373,10 @@ mod wire {
     }
 
     impl Record {
+        pub(super) fn left_out(self) -> super::Parsed {
+            super::Parsed::LeftOut { modified: time(self.modified), id: self.id }
+        }
+
         pub(super) fn advisory(self, with_related: bool) -> super::Advisory {
             let cves = self.cves(with_related);
             let word = self.severity.iter().filter(|each| !each.is_cvss()).find_map(Severity::word);
@@ -365,8 +386,8 @@ mod wire {
                 description: shorten(self.summary.as_deref(), self.details.as_deref()),
                 vendor_severity: word.or_else(|| specific.and_then(severity::Severity::of_word)),
                 cvss: self.severity.iter().filter_map(Severity::cvss).collect(),
-                published: self.published.unwrap_or_default().chars().take(40).collect(),
-                modified: self.modified.unwrap_or_default().chars().take(40).collect(),
+                published: time(self.published),
+                modified: time(self.modified),
                 references: self
                     .references
                     .into_iter()
@@ -394,6 +415,11 @@ mod wire {
             cves.truncate(CVES_MAX);
             cves
         }
+    }
+
+    /// A time as it was written; nothing that is longer, or of several lines, is one.
+    fn time(text: Option<String>) -> String {
+        text.unwrap_or_default().chars().take_while(|one| !one.is_control()).take(40).collect()
     }
 
     fn shorten(summary: Option<&str>, details: Option<&str>) -> String {

@@ -1,15 +1,21 @@
 //! Builds a database from files as OSV publishes them: zip archives of JSON, single JSON files, directories of both.
+//!
+//! The same advisory may come several times, in the archive of its ecosystem and in the one of everything, and not of
+//! the same day: the one that was modified last counts, whichever comes first, also when it withdraws the advisory.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, Database as Redb, Durability, ReadableTable, WriteTransaction};
+use redb::{Builder, Database as Redb, Durability, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::{ADVISORIES, AFFECTED, FILE, FORMAT, META, SUMMARY, Summary, zip};
-use crate::osv::Record;
+use crate::osv::{Parsed, Record};
 
+/// While importing: `ID` → when the record that counts was modified, and the `ECOSYSTEM\0PACKAGE` it has rows under,
+/// each after a `\n`.
+const SEEN: TableDefinition<&str, &str> = TableDefinition::new("seen");
 /// Largest record; those of the Linux kernel reach a few MiB.
 const RECORD_BYTES_MAX: u64 = 64 << 20;
 /// Records between two commits: what is dirty has to fit into memory.
@@ -192,8 +198,11 @@ impl Import<'_> {
     fn record(&mut self, name: &str, content: &[u8]) -> Result<(), ImportError> {
         self.progress.read += 1;
         match Record::parse(content) {
-            Ok(Some(record)) => self.keep(&record)?,
-            Ok(None) => self.left_out += 1,
+            Ok(Parsed::Kept(record)) => self.keep(&record)?,
+            Ok(Parsed::LeftOut { id, modified }) => {
+                self.left_out += 1;
+                self.replace(&id, &modified, "")?;
+            }
             Err(error) => self.skip(name, &error),
         }
         if self.progress.read.is_multiple_of(RECORDS_PER_COMMIT) {
@@ -215,13 +224,18 @@ impl Import<'_> {
     }
 
     fn keep(&mut self, record: &Record) -> Result<(), ImportError> {
-        let transaction = self.transaction.as_ref().ok_or_else(|| write("no transaction"))?;
         let id = &record.advisory.id;
+        let packages = record.affected.keys().filter(|(_, package)| !package.contains(['\0', '\n']));
+        let keys: String = packages.map(|(ecosystem, package)| format!("\n{ecosystem}\0{package}")).collect();
+        if !self.replace(id, &record.advisory.modified, &keys)? {
+            return Ok(());
+        }
+        let transaction = self.transaction.as_ref().ok_or_else(|| write("no transaction"))?;
         let bytes = serde_json::to_vec(&record.advisory).map_err(write)?;
         transaction.open_table(ADVISORIES).map_err(write)?.insert(id.as_str(), bytes.as_slice()).map_err(write)?;
         let mut table = transaction.open_table(AFFECTED).map_err(write)?;
         for ((ecosystem, package), affected) in &record.affected {
-            if package.contains('\0') {
+            if package.contains(['\0', '\n']) {
                 continue;
             }
             let bytes = serde_json::to_vec(affected).map_err(write)?;
@@ -234,12 +248,33 @@ impl Import<'_> {
         Ok(())
     }
 
+    /// Takes away what an older record of the same id left; false when the one that came before is as new.
+    fn replace(&self, id: &str, modified: &str, keys: &str) -> Result<bool, ImportError> {
+        let transaction = self.transaction.as_ref().ok_or_else(|| write("no transaction"))?;
+        let mut seen = transaction.open_table(SEEN).map_err(write)?;
+        let before = seen.get(id).map_err(write)?.map(|row| row.value().to_owned());
+        if let Some(before) = &before {
+            let mut parts = before.split('\n');
+            if parts.next().unwrap_or_default() >= modified {
+                return Ok(false);
+            }
+            let mut affected = transaction.open_table(AFFECTED).map_err(write)?;
+            for key in parts {
+                affected.remove(format!("{key}\0{id}").as_str()).map_err(write)?;
+            }
+            transaction.open_table(ADVISORIES).map_err(write)?.remove(id).map_err(write)?;
+        }
+        seen.insert(id, format!("{modified}{keys}").as_str()).map_err(write)?;
+        Ok(true)
+    }
+
     /// Counts what is there, which differs from what was given where records came twice, and makes it durable.
     fn finish(&mut self, now_ms: i64) -> Result<Summary, ImportError> {
         if let Some(transaction) = self.transaction.take() {
             transaction.commit().map_err(write)?;
         }
         let transaction = self.database.begin_write().map_err(write)?;
+        transaction.delete_table(SEEN).map_err(write)?;
         let mut ecosystems = BTreeMap::new();
         let mut advisories = 0;
         {
