@@ -12,6 +12,7 @@
 //! A handler does little: what may take long, it writes down as work of its own.
 
 mod events;
+mod lane;
 mod referrers;
 pub mod worker;
 
@@ -25,7 +26,7 @@ use crate::metadata::{RepositoryKeys, encode, parse_change};
 use crate::name::Tag;
 use crate::registry::Registry;
 
-/// Everybody who acts on changes, in the order they are told. A new one is one line.
+/// Everybody who acts on changes; none waits for another. A new one is one line.
 pub(crate) fn handlers() -> Vec<Box<dyn ChangeHandler>> {
     vec![
         Box::new(events::ImageActions),

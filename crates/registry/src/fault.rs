@@ -615,6 +615,11 @@ impl RegistryError {
         }
     }
 
+    /// Whether nothing can be done for the moment, whatever it is.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Closed | StoreError::Disk { .. }) | Self::DiskFull(_))
+    }
+
     /// Whether an operator must hear of it.
     pub fn is_internal(&self) -> bool {
         matches!(self, Self::Blobs(_) | Self::Store(_) | Self::Row { .. } | Self::DiskFull(_))

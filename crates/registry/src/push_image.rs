@@ -21,9 +21,8 @@ use crate::name::Tag;
 use crate::registry::Registry;
 use crate::storage_class::with_status;
 
-/// Most tags one image may have. The real service allows 1,000; this many still fit, with the references, into the
-/// transaction that deletes the image.
-pub const TAGS_PER_IMAGE_MAX: usize = 500;
+/// Most tags one image may have, as the real service has it. What handles all of them does so in several transactions.
+pub const TAGS_PER_IMAGE_MAX: usize = 1000;
 /// Annotations up to this many bytes are kept in the referrer's row; longer ones are read from its manifest.
 const ANNOTATIONS_IN_ROW_MAX: usize = 16 * 1024;
 

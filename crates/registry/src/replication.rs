@@ -16,6 +16,7 @@
 //! * work for one repository and destination is done in the order of the changes.
 
 pub mod backfill;
+mod backfill_runner;
 mod backfills;
 pub mod config;
 mod copy;

@@ -14,6 +14,12 @@ pub const RUNNING_MAX: usize = 10;
 pub const HISTORY_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 /// From this many replications on, a backfill of which half has failed ends.
 const JUDGED_FROM: u64 = 100;
+/// How often an image is tried whose copy fails for reasons that may go away.
+const TRIES_MAX: u32 = 8;
+/// The first and the longest wait before another try.
+const RETRY_MS: std::ops::RangeInclusive<i64> = 5_000..=300_000;
+/// Images that may wait for another try; what fails beyond them has failed.
+const DEFERRED_MAX: usize = 100;
 /// Why it ended then.
 const TOO_MANY_FAILURES: &str = "TooManyFailures";
 
@@ -77,6 +83,22 @@ pub struct BackfillRow {
     /// The last image that was counted, and once all are, that was copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
+    /// Images that are tried again later; the others go on meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deferred: Vec<Deferred>,
+}
+
+/// An image whose copy failed for the moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deferred {
+    /// The repository.
+    pub repository: String,
+    /// The image.
+    pub digest: Digest,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When it is tried again.
+    pub retry_at_ms: i64,
 }
 
 /// A place in the images of a registry.
@@ -122,7 +144,31 @@ impl BackfillRow {
             failure_codes: BTreeSet::new(),
             prepared: false,
             cursor: None,
+            deferred: Vec::new(),
         }
+    }
+
+    /// Puts an image off that has now failed `tries` times; false when it was tried often enough.
+    #[must_use]
+    pub(crate) fn defer(&mut self, repository: &RepositoryName, digest: &Digest, tries: u32, now_ms: i64) -> bool {
+        if tries >= TRIES_MAX || self.deferred.len() >= DEFERRED_MAX {
+            return false;
+        }
+        let wait = RETRY_MS.start().saturating_mul(1 << tries.saturating_sub(1).min(16)).min(*RETRY_MS.end());
+        let (repository, digest) = (repository.to_string(), digest.clone());
+        self.deferred.push(Deferred { repository, digest, tries, retry_at_ms: now_ms.saturating_add(wait) });
+        true
+    }
+
+    /// Takes out an image whose time has come.
+    pub(crate) fn take_due(&mut self, now_ms: i64) -> Option<Deferred> {
+        let due = self.deferred.iter().position(|deferred| deferred.retry_at_ms <= now_ms)?;
+        Some(self.deferred.remove(due))
+    }
+
+    /// When the next image that was put off is tried again.
+    pub(crate) fn retry_at_ms(&self) -> Option<i64> {
+        self.deferred.iter().map(|deferred| deferred.retry_at_ms).min()
     }
 
     /// All was counted: copying begins, or there is nothing to copy.
@@ -158,6 +204,7 @@ impl BackfillRow {
     /// Ends it.
     pub(crate) fn end(&mut self, status: BackfillStatus, now_ms: i64) {
         (self.status, self.ended_at_ms, self.cursor) = (status, Some(now_ms), None);
+        self.deferred.clear();
     }
 }
 
@@ -196,6 +243,27 @@ mod tests {
             assert_eq!(row.failure_code.is_some(), failed);
             assert_eq!(row.ended_at_ms, failed.then_some(3));
         }
+    }
+
+    #[test]
+    fn an_image_is_put_off_longer_each_time_and_a_bounded_number_of_times() {
+        let mut row = BackfillRow::new(Destination { region: "r".to_owned(), account: "a".to_owned() }, 1);
+        let (name, digest) = ("app".parse().expect("a name"), Digest::of(b"x"));
+        let mut waits = Vec::new();
+        let mut now_ms = 0;
+        for tries in 1.. {
+            if !row.defer(&name, &digest, tries, now_ms) {
+                break;
+            }
+            let at = row.retry_at_ms().expect("one waits");
+            assert_eq!(row.take_due(at - 1), None);
+            assert_eq!(row.take_due(at).map(|due| due.tries), Some(tries));
+            waits.push((at - now_ms) / 1000);
+            now_ms = at;
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300]);
+        let held = (0..200).filter(|_| row.defer(&name, &digest, 1, 0)).count();
+        assert_eq!(held, DEFERRED_MAX);
     }
 
     #[test]

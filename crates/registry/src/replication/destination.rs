@@ -39,6 +39,9 @@ pub(crate) trait Destination: Send + Sync {
     async fn delete_image(&self, digest: &Digest) -> Result<(), CopyError>;
 }
 
+/// Tags that are set in one transaction.
+const TAGS_AT_ONCE: usize = 100;
+
 /// A manifest on its way.
 pub(crate) struct ManifestToPut<'a> {
     pub(crate) digest: &'a Digest,
@@ -86,16 +89,24 @@ impl Destination for Local<'_> {
             manifest: manifest.bytes.clone(),
             media_type: Some(manifest.media_type.to_owned()),
             digest: Some(manifest.digest.clone()),
-            tags: manifest.tags.clone(),
+            tags: Vec::new(),
             repeated: Repeated::Accept,
             actor: Actor::registry(Origin::Replication),
         };
+        let mut left = manifest.tags.clone();
         loop {
-            match self.registry.image_push(&self.to, &push).await {
-                Err(RegistryError::TagImmutable { tag, .. }) if push.tags.contains(&tag) => {
-                    push.tags.retain(|other| *other != tag);
+            // No more than a transaction takes; the last go first, so that each is pushed once.
+            push.tags = left.split_off(left.len().saturating_sub(TAGS_AT_ONCE));
+            loop {
+                match self.registry.image_push(&self.to, &push).await {
+                    Err(RegistryError::TagImmutable { tag, .. }) if push.tags.contains(&tag) => {
+                        push.tags.retain(|other| *other != tag);
+                    }
+                    pushed => break pushed.map(drop)?,
                 }
-                pushed => return Ok(pushed.map(drop)?),
+            }
+            if left.is_empty() {
+                return Ok(());
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::interleaved::Interleaved;
 struct Recorder {
     told: mpsc::UnboundedSender<ImageChange>,
     refused: &'static str,
-    refusals: Mutex<usize>,
+    refusals: Arc<Mutex<usize>>,
 }
 
 #[async_trait]
@@ -51,9 +51,19 @@ struct Worker {
 
 impl Worker {
     fn start(world: &World, refused: &'static str, refusals: usize) -> Self {
+        Self::start_beside(world, refused, refusals, Vec::new())
+    }
+
+    /// With other handlers before it.
+    fn start_beside(
+        world: &World,
+        refused: &'static str,
+        refusals: usize,
+        mut handlers: Vec<Box<dyn ChangeHandler>>,
+    ) -> Self {
         let (sender, told) = mpsc::unbounded_channel();
-        let recorder = Recorder { told: sender, refused, refusals: Mutex::new(refusals) };
-        let task = tokio::spawn(Arc::clone(&world.registry).deliver_changes_to(vec![Box::new(recorder)]));
+        handlers.push(Box::new(Recorder { told: sender, refused, refusals: Arc::new(Mutex::new(refusals)) }));
+        let task = tokio::spawn(Arc::clone(&world.registry).deliver_changes_to(handlers));
         Self { told, task }
     }
 
@@ -140,6 +150,33 @@ async fn a_handler_that_fails_holds_up_its_repository_alone_and_loses_nothing() 
     assert!(text(&worker.next().await).contains(free.as_str()), "the other repository does not wait");
     for digest in stuck {
         assert!(text(&worker.next().await).contains(digest.as_str()));
+    }
+    outbox_is_empty(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_fails_holds_up_no_other_handler() {
+    let world = World::new().await;
+    let (sender, mut late) = mpsc::unbounded_channel();
+    let refusals = Arc::new(Mutex::new(usize::MAX));
+    let failing = Recorder { told: sender, refused: "app", refusals: refusals.clone() };
+    let mut worker = Worker::start_beside(&world, "", 0, vec![Box::new(failing)]);
+    let (one, two) = (world.image("app", "1").await, world.image("app", "2").await);
+    // More changes than are read, or forgotten, at once wait for the one, and the other has seen them all.
+    const CHANGES: usize = 1100;
+    for number in 0..CHANGES {
+        world.put_manifest("app", "v1", if number % 2 == 0 { &one } else { &two }).await;
+    }
+    for _ in 0..CHANGES {
+        worker.next().await;
+    }
+    assert!(late.try_recv().is_err(), "it refuses everything");
+    *refusals.lock() = 0;
+    let mut revision = 0;
+    for _ in 0..CHANGES {
+        let change = late.recv().await.unwrap();
+        assert!(change.revision > revision, "in order, and none is lost");
+        revision = change.revision;
     }
     outbox_is_empty(&world).await;
 }

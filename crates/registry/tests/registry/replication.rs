@@ -336,6 +336,85 @@ async fn a_backfill_that_is_refused_everything_fails() {
     assert_eq!(described["results"].as_array().unwrap().len(), 100);
 }
 
+/// Makes the row of an image at the destination one that cannot be read, or takes it away.
+async fn spoil(world: &World, digest: &Digest, spoiled: bool) {
+    let key = format!("/ecr/{ACCOUNT}/{THERE}/images/app:{digest}");
+    let txn = if spoiled { Txn::new().put(key, "no row") } else { Txn::new().delete(key) };
+    world.store.txn(txn).await.unwrap();
+}
+
+/// Two images that are there, and the repository at the destination.
+async fn two_images(world: &World) -> [Digest; 2] {
+    let one = world.push_image("app", "v1", "1").await;
+    let two = world.push_image("app", "v2", "2").await;
+    call_as(world, &there(), "CreateRepository", json!({"repositoryName": "app"})).await.unwrap();
+    [one, two]
+}
+
+#[tokio::test]
+async fn an_image_that_a_backfill_cannot_copy_is_tried_again_and_holds_up_nothing() {
+    for mended in [false, true] {
+        let world = World::new().await;
+        let [one, two] = two_images(&world).await;
+        spoil(&world, &one, true).await;
+        replicate(&world, &[(THERE, ACCOUNT)], json!({})).await;
+        let place = Place { region: THERE.to_owned(), account: ACCOUNT.to_owned() };
+        let (id, _) = world.registry.backfill_start(&Scope::new(ACCOUNT, REGION), &place).await.unwrap();
+        let mut tries = 0;
+        let described = loop {
+            let retry_at_ms = world.registry.backfills_once().await.unwrap();
+            tries += 1;
+            let input = json!({"replicationBackfillId": id});
+            let described = call(&world, "DescribeReplicationBackfillResults", input).await;
+            if retry_at_ms.is_none() {
+                break described;
+            }
+            assert_eq!(described["status"], json!("IN_PROGRESS"));
+            assert_eq!(described["progress"]["completedReplicationCount"], json!(1), "the other image went on");
+            assert_eq!(status(&world, "app", &two).await[0]["status"], json!("COMPLETE"));
+            if mended {
+                spoil(&world, &one, false).await;
+            }
+            world.advance_hours(1);
+        };
+        let counts = |described: &Value| {
+            let progress = &described["progress"];
+            (progress["completedReplicationCount"].clone(), progress["failedReplicationCount"].clone())
+        };
+        assert_eq!(described["status"], json!("COMPLETE"));
+        if mended {
+            assert_eq!((tries, counts(&described)), (2, (json!(2), json!(0))));
+        } else {
+            assert_eq!((tries, counts(&described)), (8, (json!(1), json!(1))));
+            assert_eq!(described["progress"]["failureCodes"], json!(["InternalError"]));
+            assert_eq!(status(&world, "app", &one).await[0]["failureCode"], json!("InternalError"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_cannot_be_replicated_holds_up_no_other_of_its_repository() {
+    let world = World::new().await;
+    replicate(&world, &[(THERE, ACCOUNT)], json!({})).await;
+    let [one, two] = two_images(&world).await;
+    spoil(&world, &one, true).await;
+    let workers = [
+        tokio::spawn(Arc::clone(&world.registry).deliver_changes()),
+        tokio::spawn(Arc::clone(&world.registry).replicate()),
+    ];
+    let until = async |digest: &Digest, wanted: Value| {
+        let mut watch = world.store.watch("/ecr/", world.store.revision() + 1);
+        while status(&world, "app", digest).await[0]["status"] != wanted {
+            watch.next_or_progress().await.unwrap();
+        }
+    };
+    until(&two, json!("COMPLETE")).await;
+    assert_eq!(status(&world, "app", &one).await[0]["status"], json!("IN_PROGRESS"));
+    spoil(&world, &one, false).await;
+    until(&one, json!("COMPLETE")).await;
+    workers.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 /// A store that takes so many writes and then none: what a process that dies leaves behind.
 struct Dying {
     inner: Arc<Memory>,
