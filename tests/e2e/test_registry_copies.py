@@ -232,3 +232,40 @@ def test_a_kill_in_the_middle_of_an_import_is_only_a_delay(server, upstream, vic
         gantry.start()
     pulling.join(120)
     assert skopeo.pull(reference) == "large"
+
+
+def test_another_accounts_registry_is_read_in_a_role(server):
+    gantry = server()
+    gantry.run("account", "create", "111111111111")
+    keys = json.loads(gantry.run("env", "--account", "111111111111", "--output", "json").stdout)
+    there = dict(aws_access_key_id=keys["AWS_ACCESS_KEY_ID"], aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"])
+    ecr = gantry.client("ecr")
+    ecr.create_repository(repositoryName="app")
+    skopeo = Skopeo(gantry, gantry.folder / "skopeo")
+    skopeo.push(Image(gantry.folder / "made", "of the first account"), f"{skopeo.host}/app:1")
+
+    iam, theirs = gantry.client("iam", **there), gantry.client("ecr", **there)
+    actions = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    role = iam.create_role(RoleName="puller", AssumeRolePolicyDocument=json.dumps({
+        "Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {
+            "Service": "pullthroughcache.ecr.amazonaws.com"}}]}))["Role"]["Arn"]
+    iam.put_role_policy(RoleName="puller", PolicyName="p", PolicyDocument=json.dumps({
+        "Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}))
+    theirs.create_pull_through_cache_rule(
+        ecrRepositoryPrefix="first", upstreamRegistryUrl=f"000000000000.dkr.ecr.{REGION}.amazonaws.com",
+        customRoleArn=role)
+    assert theirs.validate_pull_through_cache_rule(ecrRepositoryPrefix="first")["isValid"]
+
+    def pulled():
+        got = theirs.batch_get_image(repositoryName="first/app", imageIds=[{"imageTag": "1"}])
+        return [failure["failureCode"] for failure in got["failures"]] or len(got["images"])
+
+    assert pulled() == ["UpstreamAccessDenied"]
+    ecr.set_repository_policy(repositoryName="app", policyText=json.dumps({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": "111111111111"}, "Action": actions}]}))
+    assert pulled() == 1
+    # The role that is gone opens nothing, and what was brought stays.
+    iam.delete_role_policy(RoleName="puller", PolicyName="p")
+    assert pulled() == 1
+    assert not tags(gantry, "first/app")

@@ -24,6 +24,8 @@ pub enum Path<'a> {
     Index(&'a Path<'a>, usize),
     /// An entry of a map.
     Key(&'a Path<'a>, &'a str),
+    /// The same place, of whose value nothing may be told.
+    Secret(&'a Path<'a>),
 }
 
 impl<'a> Path<'a> {
@@ -34,6 +36,10 @@ impl<'a> Path<'a> {
     /// The element `index` of this.
     pub fn index(&'a self, index: usize) -> Path<'a> {
         Path::Index(self, index)
+    }
+    /// This, but nobody is told its value.
+    pub fn secret(&'a self) -> Path<'a> {
+        Path::Secret(self)
     }
     /// The entry `key` of this.
     pub fn key(&'a self, key: &'a str) -> Path<'a> {
@@ -49,6 +55,7 @@ impl fmt::Display for Path<'_> {
             Path::Member(parent, name) => write!(f, "{parent}.{name}"),
             Path::Index(parent, index) => write!(f, "{parent}.{}.member", index + 1),
             Path::Key(parent, key) => write!(f, "{parent}.{}", shown(key)),
+            Path::Secret(place) => place.fmt(f),
         }
     }
 }
@@ -82,8 +89,23 @@ pub struct Problems {
 #[derive(Debug)]
 struct Problem {
     path: String,
-    value: Option<String>,
-    constraint: String,
+    value: Shown,
+    constraint: Constraint,
+}
+
+/// What is told of a value.
+#[derive(Debug)]
+enum Shown {
+    Absent,
+    Secret,
+    Value(String),
+}
+
+#[derive(Debug)]
+enum Constraint {
+    /// A sentence about the member.
+    Member(String),
+    Pattern(&'static str),
 }
 
 impl Problems {
@@ -137,20 +159,32 @@ impl Problems {
     /// A string's pattern.
     pub fn pattern(&mut self, path: &Path<'_>, value: &str, pattern: &Pattern) {
         if !pattern.matches(value) {
-            self.add(path, Some(value), || format!("Member must satisfy regular expression pattern: {}", pattern.text));
+            self.note(path, Some(value), || Constraint::Pattern(pattern.text));
         }
     }
 
     fn add(&mut self, path: &Path<'_>, value: Option<&str>, constraint: impl FnOnce() -> String) {
+        self.note(path, value, || Constraint::Member(constraint()));
+    }
+
+    fn note(&mut self, path: &Path<'_>, value: Option<&str>, constraint: impl FnOnce() -> Constraint) {
         self.count += 1;
         if self.told.len() < PROBLEMS_MAX {
-            let value = value.map(shown);
+            let value = match (path, value) {
+                (Path::Secret(_), _) => Shown::Secret,
+                (_, None) => Shown::Absent,
+                (_, Some(value)) => Shown::Value(shown(value)),
+            };
             self.told.push(Problem { path: path.to_string(), value, constraint: constraint() });
         }
     }
 
-    /// The refusal, in the sentences of the services' common front end; `None` when nothing is wrong.
+    /// The refusal, in the sentences of the services' common front end, or in those that the registry has of its own;
+    /// `None` when nothing is wrong.
     pub fn into_fault(self, service: &ServiceInfo) -> Option<Fault> {
+        if service.name == "ecr" {
+            return Some(Fault::new(service.validation_code, 400, self.told.first()?.of_registry()));
+        }
         let plural = match self.count {
             0 => return None,
             1 => "",
@@ -165,10 +199,25 @@ impl Problems {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
-            Some(value) => write!(f, "Value '{value}'")?,
-            None => f.write_str("Value null")?,
+            Shown::Value(value) => write!(f, "Value '{value}'")?,
+            Shown::Absent => f.write_str("Value null")?,
+            Shown::Secret => f.write_str("Value")?,
         }
-        write!(f, " at '{}' failed to satisfy constraint: {}", self.path, self.constraint)
+        write!(f, " at '{}' failed to satisfy constraint: ", self.path)?;
+        match &self.constraint {
+            Constraint::Member(sentence) => f.write_str(sentence),
+            Constraint::Pattern(pattern) => write!(f, "Member must satisfy regular expression pattern: {pattern}"),
+        }
+    }
+}
+
+impl Problem {
+    fn of_registry(&self) -> String {
+        let constraint = match &self.constraint {
+            Constraint::Member(sentence) => sentence.clone(),
+            Constraint::Pattern(pattern) => format!("must satisfy regular expression '{pattern}'"),
+        };
+        format!("Invalid parameter at '{}' failed to satisfy constraint: '{constraint}'", self.path)
     }
 }
 

@@ -7,6 +7,7 @@ mod identities;
 mod images_in_use;
 pub(crate) mod own;
 mod tls;
+mod upstream_access;
 
 pub(crate) use door::{Door, Shutdown};
 pub(crate) use facts::World;
@@ -15,3 +16,4 @@ pub(crate) use identities::Identities;
 pub(crate) use images_in_use::ImagesOfTasks;
 pub(crate) use own::Own;
 pub(crate) use tls::acceptor as tls_acceptor;
+pub(crate) use upstream_access::{UpstreamRoles, UpstreamSecrets};

@@ -5,6 +5,7 @@
 //! ([`change`]). IAM is global: no region. An operation is a function of its family's module.
 
 mod access_keys;
+mod assume_for_service;
 mod attached;
 mod authorize;
 mod aws_managed;

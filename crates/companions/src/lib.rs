@@ -6,6 +6,7 @@ pub mod events;
 pub mod iam;
 pub mod logs;
 pub mod sealing;
+pub mod secretsmanager;
 mod sts;
 
 pub use sts::Sts;

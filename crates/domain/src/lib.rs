@@ -15,6 +15,7 @@ pub mod placement;
 pub mod policy;
 pub mod query;
 pub mod reason;
+pub mod secret;
 pub mod service;
 pub mod tags;
 pub mod task;

@@ -4,8 +4,9 @@
 //! condition keys of the service; the evaluator of the domain decides each, and all must be allowed. It is decided
 //! before anything is looked up: whether a resource exists is nobody's business who may not use it.
 //!
-//! Not here: the registry decides by itself, because repositories have policies of their own, and so does the token
-//! service about roles, which have trust policies. The root of an account may do everything; nothing is read for it.
+//! Not here: the registry and Secrets Manager decide by themselves, because repositories and secrets have policies of
+//! their own, and so does the token service about roles, which have trust policies. The root of an account may do
+//! everything; nothing is read for it.
 
 mod checks;
 mod ecs;
@@ -48,6 +49,9 @@ pub(crate) const INSTANCE_ACTIONS: &[&str] = &[
     "logs:PutLogEvents",
     "sts:GetCallerIdentity",
 ];
+
+/// Services whose resources have policies of their own, and which decide about every call themselves.
+const DECIDE_THEMSELVES: &[&str] = &["ecr", "secretsmanager"];
 
 /// A task definition as authorization sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +103,7 @@ impl Access<'_> {
         operation: &str,
         input: Input<'_>,
     ) -> Result<(), Fault> {
-        if caller.kind == PrincipalKind::Root || service.name == "ecr" {
+        if caller.kind == PrincipalKind::Root || DECIDE_THEMSELVES.contains(&service.name) {
             return Ok(());
         }
         let fields = Fields::read(input);

@@ -85,6 +85,29 @@ impl Registry {
         self.decide(caller, permission, target, &documents).await
     }
 
+    /// Refuses a role that is not of the registry's account, and a caller who may not hand it to the pull-through
+    /// cache.
+    pub(crate) fn authorize_role(&self, caller: &Caller, scope: &Scope, role: &str) -> Result<(), RegistryError> {
+        if role.split(':').nth(4) != Some(scope.account.as_str()) {
+            let constraint = "The role must be in the account of the rule".to_owned();
+            return Err(RegistryError::Parameter { member: "customRoleArn", constraint });
+        }
+        let authority = self.principals.authority(caller);
+        let context = principals::context(caller).with("iam:PassedToService", crate::pull_through::roles::SERVICE);
+        let request = Request {
+            principal: &authority.principal,
+            action: "iam:PassRole",
+            resource: role,
+            account: &scope.account,
+            now: self.now(),
+            context: &context,
+        };
+        match evaluate(&request, &Policies::of(&authority.policies)) {
+            Decision::Allow => Ok(()),
+            Decision::Deny(denial) => Err(RegistryError::Denied(denial.sentence(&request))),
+        }
+    }
+
     /// The decision, were these the policies of the resource.
     pub(crate) async fn decide(
         &self,

@@ -14,6 +14,7 @@ mod client;
 mod flights;
 mod import;
 mod remote;
+pub mod roles;
 mod rules;
 pub mod secrets;
 pub mod upstreams;
@@ -278,10 +279,13 @@ impl Registry {
         // The operator may have taken the host away since the rule was made.
         let gone = |error: RegistryError| UpstreamError::Unavailable(error.to_string());
         Ok(match kind.map_err(gone)? {
-            upstreams::UpstreamKind::Ours(scope) if scope.account != keys.scope().account => {
-                return Err(UpstreamError::Denied("it belongs to another account".to_owned()).into());
+            upstreams::UpstreamKind::Ours(scope) => {
+                let upstream = RepositoryKeys::new(&scope, &repository);
+                if scope.account != keys.scope().account {
+                    self.may_read_upstream(&upstream, rule).await?;
+                }
+                Source::Ours(upstream)
             }
-            upstreams::UpstreamKind::Ours(scope) => Source::Ours(RepositoryKeys::new(&scope, &repository)),
             upstreams::UpstreamKind::Remote { base, credentials, .. } => {
                 let credentials = match &rule.credential_arn {
                     Some(arn) => Some(self.upstream_credentials(keys.scope(), arn).await?),
@@ -290,6 +294,30 @@ impl Registry {
                 Source::Remote { base, repository, credentials }
             }
         })
+    }
+
+    /// Whether the role of a rule may read a repository of another account: policies of the role and of the
+    /// repository decide, at every import.
+    async fn may_read_upstream(&self, upstream: &RepositoryKeys, rule: &RuleRow) -> Result<(), RegistryError> {
+        let role = self.upstream_role(upstream.scope(), rule)?;
+        for action in ["BatchGetImage", "GetDownloadUrlForLayer"] {
+            let allowed = self.authorize(&role, action.into(), Target::Repository(upstream)).await;
+            allowed.map_err(|error| match error {
+                RegistryError::Denied(sentence) => UpstreamError::Denied(sentence).into(),
+                error => error,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The role of a rule, taken on.
+    fn upstream_role(&self, upstream: &Scope, rule: &RuleRow) -> Result<Caller, UpstreamError> {
+        let Some(arn) = &rule.custom_role_arn else {
+            return Err(UpstreamError::Denied("it belongs to another account, and the rule has no role".to_owned()));
+        };
+        let role = self.roles.assume(arn, &upstream.region);
+        let denied = || format!("the role {arn} does not exist or does not trust {}", roles::SERVICE);
+        role.ok_or_else(|| UpstreamError::Denied(denied()))
     }
 
     async fn upstream_credentials(&self, scope: &Scope, arn: &str) -> Result<upstreams::Credentials, RegistryError> {
@@ -303,7 +331,13 @@ impl Registry {
             Ok(kind) => kind,
             Err(error) => return Ok(Some(error.to_string())),
         };
-        let upstreams::UpstreamKind::Remote { base, credentials, .. } = kind else { return Ok(None) };
+        let (base, credentials) = match kind {
+            upstreams::UpstreamKind::Remote { base, credentials, .. } => (base, credentials),
+            upstreams::UpstreamKind::Ours(upstream) if upstream.account == scope.account => return Ok(None),
+            upstreams::UpstreamKind::Ours(upstream) => {
+                return Ok(self.upstream_role(&upstream, rule).err().map(|error| error.to_string()));
+            }
+        };
         let credentials = match &rule.credential_arn {
             Some(arn) => match secrets::credentials(self.secrets.as_ref(), scope, arn).await {
                 Ok(credentials) => Some(credentials),

@@ -18,6 +18,7 @@ use crate::digest::Digest;
 use crate::lifecycle::{ImagesInUse, NothingInUse};
 use crate::metadata::Metadata;
 use crate::policies::ReadPolicies;
+use crate::pull_through::roles::{NoRoles, Roles};
 use crate::pull_through::secrets::{NoSecrets, Secrets};
 use crate::pull_through::upstreams::{UpstreamConfigs, trusted_hosts};
 use crate::pull_through::{Failures, Flights, ImportResult, RuleCache, UpstreamClient};
@@ -98,6 +99,7 @@ pub struct Registry {
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) change_numbers: ChangeNumbers,
     pub(crate) secrets: Arc<dyn Secrets>,
+    pub(crate) roles: Arc<dyn Roles>,
     pub(crate) upstream_client: UpstreamClient,
     pub(crate) upstream_failures: Failures,
     pub(crate) rule_cache: RuleCache,
@@ -142,6 +144,7 @@ impl Registry {
             events: Arc::new(NoEvents),
             change_numbers: ChangeNumbers::default(),
             secrets: Arc::new(NoSecrets),
+            roles: Arc::new(NoRoles),
             upstream_failures: Failures::default(),
             rule_cache: RuleCache::default(),
             flights: Flights::default(),
@@ -171,6 +174,13 @@ impl Registry {
     #[must_use]
     pub fn with_secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
         self.secrets = secrets;
+        self
+    }
+
+    /// Reads upstream registries of other accounts in the roles of `roles`.
+    #[must_use]
+    pub fn with_roles(mut self, roles: Arc<dyn Roles>) -> Self {
+        self.roles = roles;
         self
     }
 

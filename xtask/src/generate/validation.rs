@@ -82,6 +82,9 @@ fn own_constraints(shape: &Shape, value: &str) -> Result<String> {
             "{{ static PATTERN: crate::validate::Pattern = crate::validate::Pattern::new({pattern:?}); problems.pattern(path, {value}.as_str(), &PATTERN); }}"
         )?;
     }
+    if shape.sensitive && !out.is_empty() {
+        out.insert_str(0, "let path = &path.secret(); ");
+    }
     Ok(out)
 }
 

@@ -20,6 +20,7 @@ impl crate::validate::Validate for AppSyncParameters {
     fn validate(&self, path: &crate::validate::Path<'_>, problems: &mut crate::validate::Problems) {
         if let Some(value) = &self.graph_ql_operation {
             let path = &path.member("GraphQLOperation");
+            let path = &path.secret();
             problems.length(path, value.as_str(), Some(1), Some(1048576));
         }
     }
@@ -799,13 +800,16 @@ impl crate::validate::Validate for RedshiftDataParameters {
         }
         if let Some(value) = &self.sql {
             let path = &path.member("Sql");
+            let path = &path.secret();
             problems.length(path, value.as_str(), Some(1), Some(100000));
         }
         if let Some(value) = &self.sqls {
             let path = &path.member("Sqls");
+            let path = &path.secret();
             problems.size(path, value.len(), Some(0), Some(40));
             for (index, value) in value.iter().enumerate() {
                 let path = &path.index(index);
+                let path = &path.secret();
                 problems.length(path, value.as_str(), Some(1), Some(100000));
             }
         }

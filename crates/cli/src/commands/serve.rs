@@ -9,6 +9,7 @@ use gantry_companions::{
     iam::Iam,
     logs::Logs,
     sealing::Sealer,
+    secretsmanager::SecretsManager,
 };
 use gantry_control::{Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, reconcile::Reconcilers};
 use gantry_protocol::{endpoint::Endpoint, services};
@@ -29,7 +30,9 @@ use crate::{
     arguments::ServerOptions,
     config::{Blobs, Running, ServerConfig},
     observe,
-    server::{Door, Identities, ImagesOfTasks, Own, Shutdown, Site, World, tls_acceptor},
+    server::{
+        Door, Identities, ImagesOfTasks, Own, Shutdown, Site, UpstreamRoles, UpstreamSecrets, World, tls_acceptor,
+    },
 };
 
 /// Runs the server until a signal.
@@ -115,6 +118,7 @@ struct Parts {
     logs: Logs,
     events: EventLog,
     iam: Iam,
+    secrets: SecretsManager,
 }
 
 impl Parts {
@@ -129,6 +133,7 @@ impl Parts {
             scan: ScanConfig { database: Some(config.data_dir.join("scan-db")), ..Default::default() },
             prepare_in: config.prepare_images.then(|| folder.clone()),
             lifecycle_interval: config.lifecycle_interval,
+            grace: config.registry_grace,
             ..Default::default()
         };
         // Who else listens to events stands here beside the log.
@@ -140,9 +145,13 @@ impl Parts {
             tokio::task::spawn_blocking(open).await?.context("could not open the registry")?
         };
         let sealer = Sealer::open(&config.data_dir.join("encryption-key"))?;
-        let iam = Iam::open(store.clone(), sealer, clock.clone()).await.context("could not open IAM")?;
+        let iam = Iam::open(store.clone(), sealer.clone(), clock.clone()).await.context("could not open IAM")?;
         iam.ensure_instance_role(&config.account).await.context("could not make the instance role")?;
+        let secrets = SecretsManager::open(store.clone(), sealer, Arc::new(iam.clone()), clock.clone()).await;
+        let secrets = secrets.context("could not open Secrets Manager")?;
         let registry = registry
+            .with_secrets(Arc::new(UpstreamSecrets::new(secrets.clone())?))
+            .with_roles(Arc::new(UpstreamRoles(iam.clone())))
             .with_events(Arc::new(events.clone()))
             .with_principals(Arc::new(iam.clone()))
             .with_images_in_use(Arc::new(ImagesOfTasks(control.clone())));
@@ -153,6 +162,7 @@ impl Parts {
             logs: logs.context("could not open the logs")?,
             events,
             iam,
+            secrets,
         })
     }
 
@@ -163,6 +173,7 @@ impl Parts {
             services::logs(Arc::new(self.logs.clone())),
             services::iam(Arc::new(self.iam.clone())),
             services::sts(Arc::new(Sts::new(self.iam.clone()))),
+            services::secretsmanager(Arc::new(self.secrets.clone())),
         ]
     }
 }
@@ -302,7 +313,6 @@ mod tests {
     impl gantry_api::application_autoscaling::ApplicationAutoscaling for Absent {}
     impl gantry_api::events::Events for Absent {}
     impl gantry_api::ssm::Ssm for Absent {}
-    impl gantry_api::secretsmanager::Secretsmanager for Absent {}
 
     #[tokio::test]
     async fn the_list_of_unimplemented_operations_is_the_truth() {
@@ -330,7 +340,7 @@ mod tests {
         call_all!(application_autoscaling, &Absent);
         call_all!(events, &Absent);
         call_all!(ssm, &Absent);
-        call_all!(secretsmanager, &Absent);
+        call_all!(secretsmanager, &parts.secrets);
 
         let list = include_str!("../../../../docs/unimplemented.txt");
         let listed: BTreeSet<String> = list.lines().filter(|line| !line.starts_with('#')).map(str::to_string).collect();

@@ -1,6 +1,11 @@
 //! A policy document.
 
-use super::{error::PolicyError, parse, principal::PrincipalPattern, statement::Statement};
+use super::{
+    error::PolicyError,
+    parse,
+    principal::{PrincipalPattern, Principals},
+    statement::{Effect, Statement},
+};
 
 /// Bytes a text may have before it is looked at; each use has a lower limit of its own.
 pub(super) const TEXT_LENGTH_MAX: usize = 128 * 1024;
@@ -57,6 +62,17 @@ impl Document {
     /// Every principal named, `NotPrincipal` included.
     pub fn principals(&self) -> impl Iterator<Item = &PrincipalPattern> {
         self.statements.iter().flat_map(|statement| &statement.principals).flat_map(|principals| &principals.patterns)
+    }
+
+    /// Whether a statement allows something to anybody, without any condition.
+    pub fn is_public(&self) -> bool {
+        let anybody =
+            |principals: &Principals| principals.not || principals.patterns.contains(&PrincipalPattern::Anyone);
+        self.statements.iter().any(|statement| {
+            statement.effect == Effect::Allow
+                && statement.conditions.is_empty()
+                && statement.principals.as_ref().is_some_and(anybody)
+        })
     }
 
     /// Replaces principals, for instance the ARN of a role by its unique id.

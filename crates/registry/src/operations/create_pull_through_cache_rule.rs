@@ -22,9 +22,9 @@ pub(super) async fn run(
         UpstreamKind::Ours(upstream) if upstream == scope => {
             return Err(RegistryError::Validation("A registry cannot be its own upstream.".to_owned()));
         }
-        UpstreamKind::Ours(upstream) if upstream.account != scope.account => {
-            let text = "An upstream registry of another account is not supported by this registry.";
-            return Err(RegistryError::NotSupported(text));
+        UpstreamKind::Ours(upstream) if upstream.account != scope.account && input.custom_role_arn.is_none() => {
+            let text = format!("The upstream registry with URL '{host}' requires a customRoleArn.");
+            return Err(RegistryError::Validation(text));
         }
         UpstreamKind::Ours(_) => Some("ecr"),
         UpstreamKind::Remote { needs_secret: true, .. } if input.credential_arn.is_none() => {
@@ -35,6 +35,9 @@ pub(super) async fn run(
     };
     if let Some(arn) = &input.credential_arn {
         secrets::credentials(registry.secrets.as_ref(), &scope, arn).await?;
+    }
+    if let Some(role) = &input.custom_role_arn {
+        registry.authorize_role(request.caller, &scope, role)?;
     }
     let now_ms = registry.now().as_millis();
     let row = RuleRow {

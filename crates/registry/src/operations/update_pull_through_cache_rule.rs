@@ -19,6 +19,9 @@ pub(super) async fn run(
     if let Some(arn) = &input.credential_arn {
         secrets::credentials(registry.secrets.as_ref(), &scope, arn).await?;
     }
+    if let Some(role) = &input.custom_role_arn {
+        registry.authorize_role(request.caller, &scope, role)?;
+    }
     let row = registry
         .rule_update(&scope, &prefix, |row| {
             if input.credential_arn.is_some() {

@@ -32,7 +32,7 @@ pub struct RuleRow {
     /// The secret with the upstream's credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_arn: Option<String>,
-    /// `customRoleArn`, kept and returned.
+    /// The role in which an upstream registry of another account is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom_role_arn: Option<String>,
     /// When it was created.

@@ -87,6 +87,18 @@ impl World {
         world
     }
 
+    /// The same with a registry that knows more.
+    pub(crate) async fn with(more: impl FnOnce(Registry) -> Registry) -> Self {
+        let mut world = Self::new().await;
+        let now_ms = Arc::clone(&world.now_ms);
+        let clock: Clock = Arc::new(move || Timestamp::from_millis(now_ms.load(Ordering::SeqCst)));
+        let config = RegistryConfig::default();
+        let registry = Registry::open(world.directory.path(), world.store.clone(), clock, config).unwrap();
+        world.registry = more(registry.with_principals(world.principals.clone())).into_shared();
+        world.router = v2::router(Arc::clone(&world.registry));
+        world
+    }
+
     /// One without repositories, configured as the test says.
     pub(crate) fn with_config(config: RegistryConfig) -> Self {
         Self::open_with(

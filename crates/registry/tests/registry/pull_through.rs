@@ -18,7 +18,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::ecr::{call, call_as, refusal, without_times};
-use crate::harness::{ACCOUNT, OCI_INDEX, OCI_MANIFEST, REGION, World, caller, index, manifest};
+use crate::harness::{ACCOUNT, OCI_INDEX, OCI_MANIFEST, REGION, World, caller, caller_of, index, manifest};
 use crate::server::Server;
 
 /// How an upstream answers.
@@ -243,7 +243,7 @@ async fn bad_rules_are_refused() {
         (json!({"upstreamRegistryUrl": "up.example", "ecrRepositoryPrefix": "Up"}), "InvalidParameterException"),
         (json!({"upstreamRegistryUrl": "up.example", "ecrRepositoryPrefix": "u"}), "InvalidParameterException"),
         (json!({"upstreamRegistryUrl": "000000000000.dkr.ecr.us-east-1.amazonaws.com"}), "ValidationException"),
-        (json!({"upstreamRegistryUrl": "111111111111.dkr.ecr.us-east-1.amazonaws.com"}), "InvalidParameterException"),
+        (json!({"upstreamRegistryUrl": "111111111111.dkr.ecr.us-east-1.amazonaws.com"}), "ValidationException"),
         (json!({"upstreamRegistryUrl": "up.example", "registryId": "111111111111"}), "AccessDeniedException"),
     ] {
         let mut whole = json!({"ecrRepositoryPrefix": "up"});
@@ -504,4 +504,60 @@ async fn a_registry_of_another_region_is_an_upstream() {
     assert_eq!(layer.body, "layer one");
     let missing = world.anonymous("GET", "/v2/home/app/manifests/v9").header("authorization", &token).send().await;
     assert_eq!(missing.refusal(), (404, "MANIFEST_UNKNOWN".to_owned()));
+}
+
+const OTHER: &str = "111111111111";
+const PULLER: &str = "arn:aws:sts::111111111111:assumed-role/puller/ecr";
+
+/// One role, `puller`.
+struct OneRole;
+
+impl gantry_registry::pull_through::roles::Roles for OneRole {
+    fn assume(&self, role_arn: &str, region: &str) -> Option<gantry_api::Caller> {
+        role_arn.ends_with(":role/puller").then(|| gantry_api::Caller {
+            principal_arn: PULLER.to_owned(),
+            kind: PrincipalKind::AssumedRole,
+            ..gantry_api::Caller::root(OTHER, region)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_registry_of_another_account_is_read_in_a_role() {
+    let world = World::with(|registry| registry.with_roles(std::sync::Arc::new(OneRole))).await;
+    let digest = world.push_image("app", "v1", "one").await;
+    let there = caller_of(OTHER, REGION, PrincipalKind::Root);
+    let url = format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com");
+    let create = async |prefix: &str, role: Option<&str>| {
+        let mut rule = json!({"ecrRepositoryPrefix": prefix, "upstreamRegistryUrl": url});
+        if let Some(role) = role {
+            rule["customRoleArn"] = json!(format!("arn:aws:iam::{role}"));
+        }
+        call_as(&world, &there, "CreatePullThroughCacheRule", rule).await.map_err(|fault| fault.code)
+    };
+    assert_eq!(create("none", None).await.unwrap_err(), "ValidationException");
+    assert_eq!(create("none", Some("000000000000:role/puller")).await.unwrap_err(), "InvalidParameterException");
+    create("home", Some("111111111111:role/puller")).await.unwrap();
+    create("away", Some("111111111111:role/nobody")).await.unwrap();
+    let valid = async |prefix: &str| {
+        let input = json!({"ecrRepositoryPrefix": prefix});
+        call_as(&world, &there, "ValidatePullThroughCacheRule", input).await.unwrap()["isValid"].clone()
+    };
+    assert_eq!((valid("home").await, valid("away").await), (json!(true), json!(false)));
+    let token = world.token(OTHER, REGION, PrincipalKind::Root);
+    let pull =
+        async || world.anonymous("GET", "/v2/home/app/manifests/v1").header("authorization", &token).send().await;
+    let allow = json!({"Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], "Resource": "*"}]});
+    // Neither side alone is enough.
+    assert_eq!(pull().await.refusal(), (403, "DENIED".to_owned()));
+    world.principals.grant(PULLER, &allow);
+    assert_eq!(pull().await.refusal(), (403, "DENIED".to_owned()));
+    let statement = json!({"Effect": "Allow", "Principal": {"AWS": OTHER},
+        "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]});
+    let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+    call(&world, "SetRepositoryPolicy", json!({"repositoryName": "app", "policyText": policy})).await;
+    assert_eq!(pull().await.header("docker-content-digest"), digest.as_str());
+    let away = world.anonymous("GET", "/v2/away/app/manifests/v1").header("authorization", &token).send().await;
+    assert_eq!(away.refusal(), (403, "DENIED".to_owned()));
 }

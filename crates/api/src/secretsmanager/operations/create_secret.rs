@@ -82,10 +82,12 @@ impl crate::validate::Validate for CreateSecretRequest {
         }
         if let Some(value) = &self.secret_binary {
             let path = &path.member("SecretBinary");
+            let path = &path.secret();
             problems.size(path, value.0.len(), Some(1), Some(65536));
         }
         if let Some(value) = &self.secret_string {
             let path = &path.member("SecretString");
+            let path = &path.secret();
             problems.length(path, value.as_str(), Some(1), Some(65536));
         }
         if let Some(value) = &self.tags {

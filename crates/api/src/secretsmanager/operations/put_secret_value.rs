@@ -42,6 +42,7 @@ impl crate::validate::Validate for PutSecretValueRequest {
         }
         if let Some(value) = &self.rotation_token {
             let path = &path.member("RotationToken");
+            let path = &path.secret();
             problems.length(path, value.as_str(), Some(36), Some(256));
             {
                 static PATTERN: crate::validate::Pattern = crate::validate::Pattern::new("^[a-zA-Z0-9\\-]+$");
@@ -50,6 +51,7 @@ impl crate::validate::Validate for PutSecretValueRequest {
         }
         if let Some(value) = &self.secret_binary {
             let path = &path.member("SecretBinary");
+            let path = &path.secret();
             problems.size(path, value.0.len(), Some(1), Some(65536));
         }
         problems.required(path, "SecretId", self.secret_id.is_none());
@@ -59,6 +61,7 @@ impl crate::validate::Validate for PutSecretValueRequest {
         }
         if let Some(value) = &self.secret_string {
             let path = &path.member("SecretString");
+            let path = &path.secret();
             problems.length(path, value.as_str(), Some(1), Some(65536));
         }
         if let Some(value) = &self.version_stages {

@@ -53,6 +53,7 @@ impl crate::validate::Validate for UpdateSecretRequest {
         }
         if let Some(value) = &self.secret_binary {
             let path = &path.member("SecretBinary");
+            let path = &path.secret();
             problems.size(path, value.0.len(), Some(1), Some(65536));
         }
         problems.required(path, "SecretId", self.secret_id.is_none());
@@ -62,6 +63,7 @@ impl crate::validate::Validate for UpdateSecretRequest {
         }
         if let Some(value) = &self.secret_string {
             let path = &path.member("SecretString");
+            let path = &path.secret();
             problems.length(path, value.as_str(), Some(1), Some(65536));
         }
         if let Some(value) = &self.r#type {

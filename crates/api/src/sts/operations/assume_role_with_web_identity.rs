@@ -93,6 +93,7 @@ impl crate::validate::Validate for AssumeRoleWithWebIdentityRequest {
         problems.required(path, "WebIdentityToken", self.web_identity_token.is_none());
         if let Some(value) = &self.web_identity_token {
             let path = &path.member("WebIdentityToken");
+            let path = &path.secret();
             problems.length(path, value.as_str(), Some(4), Some(20000));
         }
     }
