@@ -21,6 +21,7 @@ mod policies;
 mod prepared;
 mod pull_through;
 mod races;
+mod refusals;
 mod replication;
 mod scanning;
 mod server;
