@@ -13,7 +13,7 @@ export RUST_BACKTRACE = 0
 CARGO ?= cargo
 XTASK := $(CARGO) run --quiet --package xtask --
 
-.PHONY: help up down test setup setup-up fmt lint generated layers licences typos unit docs e2e test-vm bench
+.PHONY: help up down test setup setup-up fmt lint generated layers licences typos unit simulate docs e2e test-vm bench
 
 help: ## List the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,7 +25,7 @@ up: setup-up ## Build, start Gantry in the background, run a sample service, say
 down: ## Stop what `make up` started, the sample's containers too
 	$(XTASK) down
 
-test: setup fmt lint generated layers licences typos unit docs e2e test-vm ## Everything CI runs
+test: setup fmt lint generated layers licences typos unit simulate docs e2e test-vm ## Everything CI runs
 
 setup-up:
 	tools/setup up
@@ -54,6 +54,9 @@ typos: ## Spelling
 unit: ## Rust tests
 	$(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test --workspace --doc --quiet
+
+simulate: ## Ten thousand random worlds (docs/simulation.md)
+	$(XTASK) simulate
 
 # Its readers are contributors, so private items are part of it and may be linked to.
 docs: ## The Rust documentation builds without warnings

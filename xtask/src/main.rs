@@ -1,5 +1,5 @@
 //! Generation and checks of the Gantry workspace: `cargo xtask generate [--check]`, `cargo xtask layers`,
-//! `cargo xtask licences`.
+//! `cargo xtask licences`, `cargo xtask simulate`.
 
 #![expect(clippy::print_stdout, reason = "this program talks to a person")]
 
@@ -7,6 +7,7 @@ mod compatibility;
 mod generate;
 mod layers;
 mod licences;
+mod simulate;
 mod test_vm;
 mod up;
 
@@ -19,10 +20,13 @@ fn main() -> Result<()> {
         ["generate", "--check"] => generate_all(generate::Mode::Check),
         ["layers"] => layers::check(),
         ["licences"] => licences::check(),
+        ["simulate", options @ ..] => simulate::run(options),
         ["test-vm"] => test_vm::run(),
         ["up"] => up::up(),
         ["down"] => up::down(),
-        _ => bail!("usage: cargo xtask generate [--check] | layers | licences | test-vm | up | down"),
+        _ => bail!(
+            "usage: cargo xtask generate [--check] | layers | licences | simulate [--seed N] | test-vm | up | down"
+        ),
     }
 }
 

@@ -20,7 +20,7 @@ use gantry_domain::{
     Timestamp,
     arn::{Name, Scope, TaskId},
 };
-use gantry_store::{Memory, MemoryOptions, Store};
+use gantry_store::{Memory, MemoryOptions, Revision, Store, Watch};
 
 pub use agent::Behaviour;
 use agent::FakeAgent;
@@ -30,8 +30,10 @@ use monitor::Monitor;
 const BEGINNING: Timestamp = Timestamp::from_seconds(1_767_225_600);
 /// How often agents look at their tasks.
 const TICK: Duration = Duration::from_millis(100);
+/// Between two ticks nobody has so much to write, unless two parts of the control plane undo each other's work.
+const WRITES_PER_TICK_MAX: u32 = 2000;
 /// No scenario needs longer to become steady; one that does is stuck.
-const STEADY_BUDGET: Duration = Duration::from_secs(1800);
+const STEADY_BUDGET_MS: i64 = 1_800_000;
 
 /// Everything there is.
 pub struct World {
@@ -46,6 +48,9 @@ pub struct World {
     behaviours: BTreeMap<String, Behaviour>,
     monitor: Monitor,
     names: BTreeMap<TaskId, String>,
+    /// What is written, and up to where the agents have seen it.
+    activity: Watch,
+    looked_at: Revision,
     /// The control plane dies once the store has reached this revision.
     crash_at: Option<u64>,
 }
@@ -63,6 +68,8 @@ impl World {
         let store = Store::new(Memory::new(&MemoryOptions::default()));
         let mut world = Self {
             monitor: Monitor::new(&store),
+            activity: store.watch("/", 1),
+            looked_at: 0,
             store,
             clock: TokioClock::starting_at(BEGINNING),
             settings: Settings::default(),
@@ -99,6 +106,11 @@ impl World {
         &self.running.as_ref().expect("it is running between steps").control
     }
 
+    /// How much time has passed here.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.now().millis_since(BEGINNING).unsigned_abs())
+    }
+
     fn ecs(&self) -> EcsService {
         EcsService::new(self.control().clone())
     }
@@ -111,14 +123,50 @@ impl World {
         self.control().now()
     }
 
-    /// Lets time pass. Everything that can happen meanwhile does; agents work every tick.
+    /// Lets time pass. Everything that can happen meanwhile does; agents work at every tick that has work for them.
     pub async fn pass(&mut self, span: Duration) {
-        let end = self.now().as_millis() + i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        while self.now().as_millis() < end {
-            self.crash_if_due().await;
-            tokio::time::sleep(TICK).await;
-            self.work_agents().await;
-            self.check().await;
+        let end = self.now().plus_millis(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+        while self.now() < end {
+            self.pass_to_work(end).await;
+        }
+    }
+
+    /// Lets time pass until agents have worked once more, or until `end`.
+    async fn pass_to_work(&mut self, end: Timestamp) {
+        self.crash_if_due().await;
+        self.sleep_until_work(end).await;
+        self.looked_at = self.store.revision();
+        self.work_agents().await;
+        self.check().await;
+    }
+
+    /// Sleeps until the first tick at which an agent has something to do: because its tasks come that far, or because
+    /// something was written since the agents worked last. At most until `end`.
+    async fn sleep_until_work(&mut self, end: Timestamp) {
+        let begin = self.now();
+        let behaviour = |image: &str| self.behaviours.get(image).cloned().unwrap_or_default();
+        let due = self.agents.values().filter_map(|agent| agent.due(begin, behaviour)).min();
+        let alarm = tokio::time::sleep(ticks_to(begin, due.map_or(end, |due| due.min(end))));
+        tokio::pin!(alarm);
+        let mut written = 0;
+        loop {
+            tokio::select! {
+                biased;
+                batch = self.activity.next_or_progress() => {
+                    // The watch breaks only when nobody looked for very long.
+                    if batch.is_ok_and(|batch| batch.revision <= self.looked_at) {
+                        continue;
+                    }
+                    if written == 0 {
+                        let passed = Duration::from_millis(self.now().millis_since(begin).unsigned_abs());
+                        let next = ticks_to(begin, self.now().plus_millis(1)).saturating_sub(passed);
+                        alarm.as_mut().reset(tokio::time::Instant::now() + next);
+                    }
+                    written += 1;
+                    assert!(written < WRITES_PER_TICK_MAX, "the control plane writes without end:\n{}", self.show_all());
+                }
+                () = &mut alarm => return,
+            }
         }
     }
 
@@ -143,21 +191,21 @@ impl World {
 
     /// Lets time pass until every service is steady (deleted ones: gone). Panics when that never comes.
     pub async fn pass_until_steady(&mut self) {
-        let begin = self.now();
-        loop {
-            self.pass(TICK).await;
+        let end = self.now().plus_millis(STEADY_BUDGET_MS);
+        while self.now() < end {
+            self.pass_to_work(end).await;
             if self.is_steady() {
                 return;
             }
-            let waited = self.now().millis_since(begin).unsigned_abs();
-            assert!(Duration::from_millis(waited) < STEADY_BUDGET, "never steady:\n{}", self.show_all());
         }
+        panic!("never steady:\n{}", self.show_all());
     }
 
     fn is_steady(&self) -> bool {
         let view = self.control().read();
         let cluster = view.cluster(&self.scope, &self.cluster);
         cluster.into_iter().flat_map(|cluster| cluster.services().values()).all(|row| match row.status {
+            ServiceStatus::Active if row.external => row.task_sets.iter().all(|set| set.steady_since.is_some()),
             ServiceStatus::Active => row.steady_since.is_some(),
             ServiceStatus::Draining => false,
             ServiceStatus::Inactive => true,
@@ -186,6 +234,13 @@ impl World {
             assert!(fits, "{} gives more than it has\n{}", key.id, self.show_all());
         }
     }
+}
+
+/// From `begin` to the first tick at or after `until`, one at least.
+fn ticks_to(begin: Timestamp, until: Timestamp) -> Duration {
+    let tick = TICK.as_millis() as i64;
+    let ticks = (until.millis_since(begin) + tick - 1) / tick;
+    TICK * u32::try_from(ticks.max(1)).unwrap_or(u32::MAX)
 }
 
 /// A fault as a scenario shows it.

@@ -85,6 +85,7 @@ fn plan(
         steady_since: None,
         stability_at: now,
         placement_failed: false,
+        complaint: None,
         failures: Failures::default(),
         client_token: token,
         tags: tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),

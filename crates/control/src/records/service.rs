@@ -105,7 +105,7 @@ pub struct ServiceRecord {
     /// The last attempt to start found no room for all tasks.
     #[serde(default)]
     pub placement_failed: bool,
-    /// The last complaint, so that it is not repeated all the time.
+    /// The last complaint (those of task sets are in their own records), so that it is not repeated all the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complaint: Option<EventRecord>,
     /// Newest first, at most [`SERVICE_EVENTS_MAX`].

@@ -9,7 +9,7 @@ use gantry_domain::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ServiceRevisionRecord,
+    EventRecord, ServiceRevisionRecord,
     service::{deployment_id, failures},
     text,
 };
@@ -67,6 +67,9 @@ pub struct TaskSetRecord {
     /// The last attempt to start found no room for all tasks.
     #[serde(default)]
     pub placement_failed: bool,
+    /// Its last complaint, so that it is not repeated all the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complaint: Option<EventRecord>,
     /// What it remembers of its failures.
     #[serde(with = "failures")]
     pub failures: Failures,

@@ -200,13 +200,15 @@ impl<'a> Act<'a> {
             | ServiceEvent::ProtectedTasks { .. }
             | ServiceEvent::StartImpaired
             | ServiceEvent::NotPlaced(_) => {
-                let name = self.name();
-                complain(&mut self.record, &name, event, self.random, self.now);
+                let who = (self.key, self.observed.unit);
+                complain(&mut self.record, who, event, self.random, self.now);
             }
             // Said when its stop is, and its stop may have to wait for the next transaction.
             ServiceEvent::FailedContainerHealthChecks { .. } if self.touched >= TASKS_MAX => {}
             ServiceEvent::SteadyState => {
-                self.record.complaint = None;
+                if let Some(complaint) = complaint_of(&mut self.record, self.observed.unit) {
+                    *complaint = None;
+                }
                 self.tell(event);
             }
             _ => self.tell(event),
@@ -251,16 +253,30 @@ fn event_record(name: &str, event: &ServiceEvent, random: &Random, now: Timestam
     EventRecord { id: random.uuid(), at: now, message: event.message(name), name: action.map(str::to_owned) }
 }
 
+/// Where the last complaint of a unit is remembered; none when its task set is gone. Each has its own: two that
+/// complain in turn would otherwise each be news to the other, for ever.
+pub(crate) fn complaint_of(record: &mut ServiceRecord, unit: Unit) -> Option<&mut Option<EventRecord>> {
+    match unit {
+        Unit::Service => Some(&mut record.complaint),
+        Unit::TaskSet(id) => record.task_set_mut(id).map(|set| &mut set.complaint),
+    }
+}
+
 /// Adds a message, unless the same was said last and not long ago.
-pub(crate) fn complain(record: &mut ServiceRecord, name: &str, event: &ServiceEvent, random: &Random, now: Timestamp) {
-    let message = event.message(name);
-    let repeated = record
-        .complaint
-        .as_ref()
-        .is_some_and(|last| last.message == message && now.millis_since(last.at) < COMPLAINT_REPEAT_MS);
-    if !repeated {
-        let event = event_record(name, event, random, now);
-        record.complaint = Some(event.clone());
+pub(crate) fn complain(
+    record: &mut ServiceRecord,
+    (key, unit): (&ServiceKey, Unit),
+    event: &ServiceEvent,
+    random: &Random,
+    now: Timestamp,
+) {
+    let name = name_in_events(key, unit);
+    let message = event.message(&name);
+    let Some(complaint) = complaint_of(record, unit) else { return };
+    let repeats = |last: &EventRecord| last.message == message && now.millis_since(last.at) < COMPLAINT_REPEAT_MS;
+    if !complaint.as_ref().is_some_and(repeats) {
+        let event = event_record(&name, event, random, now);
+        *complaint = Some(event.clone());
         record.tell(event);
     }
 }

@@ -220,9 +220,9 @@ pub(crate) fn record_outcome(
     };
     if failed {
         let trouble = trouble(launch_type, launched);
-        act::complain(record, &name, &ServiceEvent::NotPlaced(trouble), random, now);
-    } else {
-        record.complaint = record.complaint.take().filter(|last| !last.message.contains("unable to place a task"));
+        act::complain(record, (key, unit), &ServiceEvent::NotPlaced(trouble), random, now);
+    } else if let Some(complaint) = act::complaint_of(record, unit) {
+        *complaint = complaint.take().filter(|last| !last.message.contains("unable to place a task"));
     }
     *record != before
 }

@@ -99,6 +99,17 @@ impl FakeAgent {
         self.up = true;
     }
 
+    /// When [`Self::work`] has something to do although nothing reaches the agent; none: never.
+    pub(super) fn due(&self, now: Timestamp, behaviour: impl Fn(&str) -> Behaviour) -> Option<Timestamp> {
+        if !self.up {
+            return None;
+        }
+        if self.session.is_none() {
+            return Some(now);
+        }
+        self.tasks.values().filter_map(|task| task.due(now, &behaviour(&image(&task.desired)))).min()
+    }
+
     /// Connects if need be, listens, lets the tasks go on, and reports what is new.
     pub(super) async fn work(
         &mut self,
@@ -188,6 +199,20 @@ impl FakeAgent {
 }
 
 impl Task {
+    /// The next moment after `now` at which [`Self::next`] says something else.
+    fn due(&self, now: Timestamp, behaviour: &Behaviour) -> Option<Timestamp> {
+        let moments = match (&self.state, self.stop_asked, self.started) {
+            _ if !self.acknowledged => return Some(now),
+            (State::Stopped(_), ..) => return None,
+            (_, Some(asked), Some(_)) => [behaviour.stop_ms.map(|ms| asked.plus_millis(ms)), None, None],
+            (_, Some(_), None) => return Some(now),
+            (_, None, None) => [Some(self.since.plus_millis(behaviour.start_ms)), None, None],
+            (_, None, Some(started)) => [behaviour.exit_ms, behaviour.healthy_ms, behaviour.unhealthy_ms]
+                .map(|after| after.map(|ms| started.plus_millis(ms))),
+        };
+        moments.into_iter().flatten().filter(|at| *at > now).min()
+    }
+
     fn advance(&mut self, now: Timestamp, behaviour: &Behaviour) {
         let next = self.next(now, behaviour);
         if next != self.state {

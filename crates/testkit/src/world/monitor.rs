@@ -21,6 +21,8 @@ pub(super) struct Monitor {
     services: BTreeMap<Name, ServiceRecord>,
     tasks: BTreeMap<TaskId, TaskRecord>,
     instances: BTreeMap<InstanceKey, InstanceRecord>,
+    /// Tasks of each service that are not STOPPED, as of the last transaction.
+    live: BTreeMap<Name, u32>,
 }
 
 impl Monitor {
@@ -32,6 +34,7 @@ impl Monitor {
             services: BTreeMap::new(),
             tasks: BTreeMap::new(),
             instances: BTreeMap::new(),
+            live: BTreeMap::new(),
         }
     }
 
@@ -40,17 +43,23 @@ impl Monitor {
         while self.seen < self.store.revision() {
             let batch = self.watch.next_or_progress().await.map_err(|error| format!("the watch broke: {error:?}"))?;
             self.seen = self.seen.max(batch.revision);
-            let before = self.live_by_service();
+            let mut changed = false;
             for event in &batch.events {
-                self.take_in(event)?;
+                changed |= self.take_in(event)?;
             }
-            self.check_ceiling(&before)?;
+            if changed {
+                let live = self.live_by_service();
+                self.check_ceiling(&live)?;
+                self.check_ports()?;
+                self.live = live;
+            }
         }
         Ok(())
     }
 
-    fn take_in(&mut self, event: &Event) -> Result<(), String> {
-        let Some((scope, key)) = Key::parse(event.key()) else { return Ok(()) };
+    /// Whether a service or a task changed.
+    fn take_in(&mut self, event: &Event) -> Result<bool, String> {
+        let Some((scope, key)) = Key::parse(event.key()) else { return Ok(false) };
         let value = match event {
             Event::Put(kv) => Some(&kv.value),
             Event::Delete { .. } => None,
@@ -65,6 +74,7 @@ impl Monitor {
             (Key::Instance { cluster, id }, Some(value)) => {
                 let record = decode(value).map_err(|error| error.to_string())?;
                 self.instances.insert(InstanceKey { scope, cluster, id }, record);
+                return Ok(false);
             }
             (Key::Task { id, .. }, Some(value)) => {
                 let new: TaskRecord = decode(value).map_err(|error| error.to_string())?;
@@ -74,7 +84,21 @@ impl Monitor {
             (Key::Task { id, .. }, None) => {
                 self.tasks.remove(&id);
             }
-            _ => {}
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// No two tasks of an instance have the same host port.
+    fn check_ports(&self) -> Result<(), String> {
+        let mut taken = BTreeSet::new();
+        for (id, task) in self.tasks.iter().filter(|(_, task)| !task.is_stopped()) {
+            let ports = task.reserved.tcp.iter().map(|port| ("tcp", *port));
+            for port in ports.chain(task.reserved.udp.iter().map(|port| ("udp", *port))) {
+                if task.host.is_some() && !taken.insert((&task.host, port)) {
+                    return Err(format!("task {id} was given {port:?}, which another task of {:?} has", task.host));
+                }
+            }
         }
         Ok(())
     }
@@ -119,15 +143,15 @@ impl Monitor {
         Ok(())
     }
 
-    fn check_ceiling(&self, before: &BTreeMap<Name, u32>) -> Result<(), String> {
-        for (name, live) in self.live_by_service() {
-            let Some(service) = self.services.get(&name) else { continue };
+    fn check_ceiling(&self, now: &BTreeMap<Name, u32>) -> Result<(), String> {
+        for (name, &live) in now {
+            let Some(service) = self.services.get(name) else { continue };
             if service.scheduling == Scheduling::Daemon {
-                self.check_one_each(&name)?;
+                self.check_one_each(name)?;
                 continue;
             }
             let ceiling = limits(service).ceiling(service.desired_count);
-            let had = before.get(&name).copied().unwrap_or(0);
+            let had = self.live.get(name).copied().unwrap_or(0);
             // Lowering the desired count lowers the ceiling under what exists already.
             if live > ceiling && live > had {
                 return Err(format!("service {name} went from {had} to {live} tasks, the ceiling is {ceiling}"));

@@ -68,21 +68,27 @@ impl World {
     pub async fn run_script(&mut self, script: &str, restarts: bool) -> String {
         let mut shown = String::new();
         for line in script.lines() {
-            let command = line.split('#').next().unwrap_or_default().trim();
-            if command.is_empty() {
-                continue;
-            }
-            let answer = self.run_command(command).await;
-            self.check().await;
-            self.name_tasks();
-            let time = self.since_beginning(self.now());
-            shown.push_str(&format!("[{time}] {command}\n"));
-            for line in answer.lines() {
-                shown.push_str(&format!("    {line}\n"));
-            }
-            if restarts {
+            let told = self.run_command_line(line).await;
+            if !told.is_empty() && restarts {
                 self.restart_control().await;
             }
+            shown.push_str(&told);
+        }
+        shown
+    }
+
+    /// Runs the command of one line of a script, if it has one, and returns it with what it showed.
+    pub async fn run_command_line(&mut self, line: &str) -> String {
+        let command = line.split('#').next().unwrap_or_default().trim();
+        if command.is_empty() {
+            return String::new();
+        }
+        let answer = self.run_command(command).await;
+        self.check().await;
+        self.name_tasks();
+        let mut shown = format!("[{}] {command}\n", self.since_beginning(self.now()));
+        for line in answer.lines() {
+            shown.push_str(&format!("    {line}\n"));
         }
         shown
     }
@@ -103,6 +109,7 @@ impl World {
             "scale-set" => self.scale_task_set(argument(1), argument(2), &words).await,
             "primary-set" => self.promote_task_set(argument(1), argument(2)).await,
             "delete-set" => self.delete_task_set(argument(1), argument(2), &words).await,
+            "delete-sets" => self.delete_task_sets(argument(1)).await,
             "crash" => {
                 self.crash_after(argument(2).parse().expect("a number of transactions"));
                 String::new()

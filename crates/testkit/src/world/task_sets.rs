@@ -53,6 +53,23 @@ impl World {
         told(self.ecs().delete_task_set(&self.caller(), input).await)
     }
 
+    /// `delete-sets SERVICE`: all of them, whatever their scale.
+    pub(super) async fn delete_task_sets(&mut self, service: &str) -> String {
+        let record = service.parse().ok().and_then(|service| self.record(&service));
+        for set in record.into_iter().flat_map(|record| record.task_sets) {
+            let input = ecs::DeleteTaskSetRequest {
+                cluster: Some(self.cluster.to_string()),
+                service: Some(service.to_owned()),
+                task_set: Some(set.id.to_string()),
+                force: Some(true),
+            };
+            if let Err(fault) = self.ecs().delete_task_set(&self.caller(), input).await {
+                return refusal(&fault);
+            }
+        }
+        String::new()
+    }
+
     fn task_set(&self, service: &str, name: &str) -> String {
         let found = service.parse().ok().and_then(|service| self.record(&service)).and_then(|record| {
             record.task_sets.iter().find(|set| set.external_id.as_deref() == Some(name)).map(|set| set.id)

@@ -1,0 +1,51 @@
+//! A daemon beside a service: the daemon's room is kept for it.
+
+use super::{Dice, Kind, rolling};
+
+pub(super) const KIND: Kind = Kind {
+    name: "a daemon beside a service",
+    beginning: "
+        cluster prod
+        instances i1 i2 zone=us-east-1a cpu=2048 memory=2048
+        instances i3 zone=us-east-1b cpu=2048 memory=2048
+        image ok start=800ms stop=700ms
+        image slow start=20s stop=30s
+        image missing fails=pull_access_denied
+        image crash exit=3s
+        image checked healthy=6s
+        image flaky healthy=4s unhealthy=30s
+        image sick unhealthy=5s
+        task-definition web image=ok
+        service web task-definition=web desired=3
+        task-definition agent image=ok cpu=128
+        service agent daemon task-definition=agent
+    ",
+    commands,
+    healing: "
+        return i1
+        return i2
+        return i3
+        activate i1
+        activate i2
+        activate i3
+        task-definition web image=ok
+        update web task-definition=web desired=4 min=50 max=150
+        task-definition agent image=ok cpu=128
+        update agent task-definition=agent
+    ",
+    end: &[
+        ("show service web", "ACTIVE desired 4 running 4 pending 0\nPRIMARY"),
+        ("show service agent", "ACTIVE desired 3 running 3 pending 0\nPRIMARY"),
+    ],
+};
+
+fn commands(dice: &Dice) -> Vec<String> {
+    match dice.below(5) {
+        0 => vec!["update agent force".into()],
+        1 => vec![
+            format!("task-definition agent cpu=128 image={}", dice.of(&["ok", "slow", "crash"])),
+            "update agent task-definition=agent".into(),
+        ],
+        _ => rolling::commands(dice),
+    }
+}
