@@ -74,4 +74,5 @@ bench: ## All benchmarks beside their peers; prints the tables of docs/benchmark
 	tools/setup bench
 	$(CARGO) build --release --package gantry --quiet
 	$(CARGO) build --release --package gantry-registry --example load --quiet
+	$(CARGO) build --release --package gantry --example fleet --quiet
 	.venv/bin/python benches/run.py

@@ -2,11 +2,13 @@
 
 import api
 import memory
+import placement
 import pull
 import recovery
 import registry
+import scale
 import start
 
 if __name__ == "__main__":
-    for benchmark in (start, api, memory, registry, pull, recovery):
+    for benchmark in (start, api, memory, registry, pull, recovery, placement, scale):
         benchmark.main()
