@@ -130,6 +130,9 @@ pub(crate) struct AgentOptions {
     /// Container runtime: embedded, runc, crun or the path of an OCI runtime [default: embedded]
     #[arg(long)]
     pub(crate) runtime: Option<String>,
+    /// Availability Zone the machine stands for; services spread over zones [default: the first one of the region]
+    #[arg(long, value_name = "ZONE", env = "GANTRY_AVAILABILITY_ZONE")]
+    pub(crate) availability_zone: Option<String>,
     /// Configuration file [default: /etc/gantry/gantry.toml when it exists]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

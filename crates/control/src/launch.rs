@@ -20,7 +20,7 @@ use gantry_domain::{
 use gantry_store::Txn;
 
 pub(crate) use batch::{Launcher, start};
-pub(crate) use instances::{Candidate, TakenByHost, instance};
+pub(crate) use instances::{Candidate, TakenByHost, candidates, instance};
 pub(crate) use network::{PREFIX_LENGTH, gateway};
 pub use providers::ProviderShare;
 pub(crate) use providers::{share, target};
@@ -87,7 +87,7 @@ pub struct Launched {
     pub tasks: Vec<TaskId>,
     /// How many found no place.
     pub unplaced: usize,
-    /// Why, per instance that was looked at (none on the fleet).
+    /// Why, per instance that was looked at; not for tasks of services, which say what came closest.
     pub refused: Vec<Refused>,
     /// What came closest, when something was looked at.
     pub closest: Option<Refused>,

@@ -4,6 +4,7 @@
 //! A field added later needs `#[serde(default)]`: rows of an older version must still be read.
 
 mod account_setting;
+mod attributes;
 mod capacity_provider;
 mod client_token;
 mod cluster;
@@ -23,10 +24,12 @@ use gantry_store::Revision;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use account_setting::AccountSettingRecord;
+pub use attributes::AttributeSet;
+pub(crate) use attributes::AttributeSets;
 pub use capacity_provider::{CapacityProviderRecord, ProviderUpdate};
 pub use client_token::ClientTokenRecord;
 pub use cluster::{ClusterRecord, ClusterStatus, ProviderAttachment};
-pub use instance::{InstanceRecord, InstanceStatus, RegisteredResources};
+pub use instance::{InstanceRecord, InstanceStatus, RegisteredResources, ZONE_ATTRIBUTE};
 pub use service::{DeploymentRecord, EventRecord, SERVICE_EVENTS_MAX, Scheduling, ServiceRecord, ServiceStatus};
 pub use service_deployment::{RollbackRecord, ServiceDeploymentRecord, ServiceRevisionRecord};
 pub use subnet::{SubnetBlockRecord, SubnetRecord};

@@ -9,3 +9,4 @@ pub(crate) mod spec;
 pub(crate) mod start;
 pub(crate) mod task_sets;
 pub(crate) mod wire;
+pub(crate) mod zones;

@@ -29,8 +29,8 @@ pub use tasks::{TaskRow, Tasks};
 use crate::{
     keys::{ClusterKey, InstanceKey, Key, TaskKey},
     records::{
-        AccountSettingRecord, CapacityProviderRecord, ClientTokenRecord, Row, SharedRow, SubnetBlockRecord,
-        SubnetRecord, TaskDefinitionRecord, TaskRecord, decode,
+        AccountSettingRecord, AttributeSets, CapacityProviderRecord, ClientTokenRecord, InstanceRecord, Row, SharedRow,
+        SubnetBlockRecord, SubnetRecord, TaskDefinitionRecord, TaskRecord, decode,
     },
 };
 
@@ -41,6 +41,7 @@ pub struct EcsView {
     hosts: BTreeMap<InstanceKey, Host>,
     fleet: BTreeSet<InstanceKey>,
     subnet_blocks: BTreeMap<u16, SharedRow<SubnetBlockRecord>>,
+    attribute_sets: AttributeSets,
     feed: ChangeFeed,
 }
 
@@ -102,18 +103,17 @@ impl EcsView {
     }
 
     /// The hosts of one cluster, in the order of their ids.
-    pub fn hosts_of_cluster<'a>(
-        &'a self,
+    pub fn hosts_of_cluster(
+        &self,
         scope: &Scope,
         cluster: &Name,
-    ) -> impl Iterator<Item = (&'a InstanceKey, &'a Host)> + use<'a> {
-        let first = InstanceKey {
+    ) -> impl Iterator<Item = (&InstanceKey, &Host)> + use<'_> {
+        let key = |byte| InstanceKey {
             scope: scope.clone(),
             cluster: cluster.clone(),
-            id: gantry_domain::arn::ContainerInstanceId::from_bytes([0; 16]),
+            id: gantry_domain::arn::ContainerInstanceId::from_bytes([byte; 16]),
         };
-        let (scope, cluster) = (scope.clone(), cluster.clone());
-        self.hosts.range(first..).take_while(move |(key, _)| key.scope == scope && key.cluster == cluster)
+        self.hosts.range(key(0)..=key(u8::MAX))
     }
 
     /// Every host, in the order of account, region, cluster and id.
@@ -203,7 +203,12 @@ impl EcsView {
         let space = self.namespaces.entry(key.scope.clone()).or_default();
         let host = self.hosts.entry(key.clone()).or_default();
         let was = host.row.take();
-        host.row = row(event);
+        host.row = row(event).map(|row: SharedRow<InstanceRecord>| {
+            let mut row = Arc::unwrap_or_clone(row);
+            self.attribute_sets.share(&mut row.record.attributes);
+            self.attribute_sets.share(&mut row.record.custom_attributes);
+            Arc::new(row)
+        });
         if host.row.as_ref().is_some_and(|row| row.fargate && row.is_registered()) {
             self.fleet.insert(key.clone());
         } else {

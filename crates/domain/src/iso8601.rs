@@ -12,7 +12,13 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
 fn days(date: &str) -> Option<i64> {
     let mut parts = date.splitn(3, '-');
     let (year, month, day) = (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_of_month = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if !(1..=12).contains(&month) || !(1..=days_of_month).contains(&day) {
         return None;
     }
     // Days since the epoch in the proleptic Gregorian calendar, counted from a March so that leap days come last.

@@ -3,17 +3,25 @@
 //! Pure: the same instances, needs and seed give the same answer. What must hold: no instance is given more than it has
 //! free, no constraint is broken, and among the instances that may take the task none is better by the strategies. An
 //! instance that may not take it has a [`Rejection`] that says why.
+//!
+//! Every instance is looked at once per request ([`place`]); after that an index that each task placed brings up to date
+//! says which ones are best. `oracle`, in the tests, looks at every instance for every task, and gives the same answer.
 
+mod conditions;
+mod index;
 mod instance;
+#[cfg(test)]
+mod oracle;
 mod strategy;
 
 use std::collections::BTreeSet;
 
+pub use conditions::Conditions;
+use index::Index;
 pub use instance::{Attributes, Instance};
 pub use strategy::{Field, Resource, Strategy};
 
 use crate::{
-    arn::ContainerInstanceId,
     limits::RESERVED_HOST_PORTS_MAX,
     query::Expression,
     task_definition::{Protocol, RequiredAttribute, TaskResources},
@@ -67,8 +75,8 @@ pub enum Lack {
 /// An instance that was not chosen because it may not take the task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// The instance.
-    pub instance: ContainerInstanceId,
+    /// The index of the instance in the input.
+    pub instance: usize,
     /// The first thing it lacks.
     pub lack: Lack,
     /// How many things it lacks: the instance with the fewest comes closest.
@@ -99,18 +107,27 @@ impl Placement {
 pub fn place(needs: &Needs, instances: &mut [Instance<'_>], count: usize, seed: u64) -> Placement {
     let mut placement = Placement::default();
     let mut random = Random(seed);
+    let mut index = Index::new(needs, instances);
     for placed in 0..count {
-        let fitting: Vec<usize> = (0..instances.len()).filter(|&index| fits(needs, &instances[index])).collect();
-        let best = strategy::narrow(needs, instances, fitting);
-        let Some(&chosen) = random.pick(&best) else {
+        let Some(chosen) = index.pick(&mut random) else {
             placement.unplaced = count - placed;
-            placement.rejections = instances.iter().filter_map(|instance| reject(needs, instance)).collect();
+            placement.rejections = rejections(needs, instances);
             break;
         };
         instances[chosen].take(&needs.resources, &needs.group);
+        index.placed(chosen, &instances[chosen]);
         placement.chosen.push(chosen);
     }
     placement
+}
+
+fn rejections(needs: &Needs, instances: &[Instance<'_>]) -> Vec<Rejection> {
+    let reject = |(index, instance)| {
+        let lacks = lacks(needs, instance);
+        let count = lacks.len();
+        lacks.into_iter().next().map(|lack| Rejection { instance: index, lack, lacks: count })
+    };
+    instances.iter().enumerate().filter_map(reject).collect()
 }
 
 /// What of its needs an instance does not meet.
@@ -152,16 +169,6 @@ pub fn resource_lacks(needs: &Needs, instance: &Instance<'_>) -> Vec<Lack> {
     lacks
 }
 
-/// Whether an instance is of the kind that the task needs: its attributes and the `memberOf` expressions. What is free
-/// on it, and what runs there, does not matter. A daemon belongs on every such instance.
-pub fn eligible(needs: &Needs, instance: &Instance<'_>) -> bool {
-    needs.attributes.iter().all(|attribute| has_attribute(instance, attribute))
-        && needs.constraints.iter().all(|constraint| match constraint {
-            Constraint::DistinctInstance => true,
-            Constraint::MemberOf(expression) => expression.matches(instance),
-        })
-}
-
 fn ports_lack(instance: &Instance<'_>, protocol: Protocol, ports: &[u16]) -> bool {
     !ports.is_empty()
         && (ports.iter().any(|port| instance.port_taken(protocol, *port))
@@ -176,20 +183,6 @@ fn has_attribute(instance: &Instance<'_>, required: &RequiredAttribute) -> bool 
     }
 }
 
-fn fits(needs: &Needs, instance: &Instance<'_>) -> bool {
-    // The cheap and common reasons first: most instances of a busy cluster fail one of these.
-    instance.agent_connected
-        && needs.resources.cpu_units <= instance.cpu_free
-        && needs.resources.memory_mib <= instance.memory_free
-        && lacks(needs, instance).is_empty()
-}
-
-fn reject(needs: &Needs, instance: &Instance<'_>) -> Option<Rejection> {
-    let lacks = lacks(needs, instance);
-    let count = lacks.len();
-    lacks.into_iter().next().map(|lack| Rejection { instance: instance.id, lack, lacks: count })
-}
-
 /// SplitMix64: small, and the same everywhere, so that a placement can be replayed from its seed.
 struct Random(u64);
 
@@ -202,9 +195,10 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
-        let length = u64::try_from(items.len()).ok().filter(|length| *length > 0)?;
-        items.get(usize::try_from(self.next() % length).unwrap_or(0))
+    /// A number below `length`; none when there is no such number.
+    fn below(&mut self, length: usize) -> Option<usize> {
+        let length = u64::try_from(length).ok().filter(|length| *length > 0)?;
+        usize::try_from(self.next() % length).ok()
     }
 }
 

@@ -17,15 +17,15 @@
 mod evaluate;
 mod lexer;
 
-use regex::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 use crate::{limits::PLACEMENT_EXPRESSION_LENGTH_MAX, time::Timestamp};
 use lexer::{Lexer, Token};
 
 /// Parentheses and negations within each other. Each costs stack; nobody nests this deep by hand.
 const DEPTH_MAX: usize = 64;
-/// Bytes a compiled pattern may take.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// Bytes a compiled pattern may take. An expression has room for a hundred patterns.
+const PATTERN_BYTES_MAX: usize = 64 << 10;
 
 /// A parsed expression.
 #[derive(Debug, Clone)]
@@ -94,9 +94,19 @@ pub enum Literal {
     Version(Vec<u64>),
 }
 
-/// Why a text is no expression.
+/// Why a text is no expression, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
+#[error("{problem} at character {at}")]
+pub struct QueryError {
+    /// What is wrong.
+    pub problem: Problem,
+    /// The character at which it shows, counted from 1.
+    pub at: usize,
+}
+
+/// What is wrong with an expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
     /// Longer than the language allows.
     #[error("longer than {PLACEMENT_EXPRESSION_LENGTH_MAX} characters")]
     TooLong,
@@ -135,19 +145,27 @@ pub enum QueryError {
     Pattern(String),
 }
 
+impl Expression {
+    /// `attribute:NAME == VALUE`.
+    pub fn attribute_is(name: &str, value: &str) -> Self {
+        let test = Test::Order(Order::Equal, Literal::Text(value.to_owned()));
+        Self::Compare(Subject::Attribute(name.to_owned()), test)
+    }
+}
+
 impl std::str::FromStr for Expression {
     type Err = QueryError;
 
     fn from_str(text: &str) -> Result<Self, QueryError> {
         if text.chars().count() > PLACEMENT_EXPRESSION_LENGTH_MAX {
-            return Err(QueryError::TooLong);
+            return Err(QueryError { problem: Problem::TooLong, at: PLACEMENT_EXPRESSION_LENGTH_MAX + 1 });
         }
         let mut parser = Parser { lexer: Lexer::new(text), depth: 0 };
-        let expression = parser.or()?;
-        match parser.lexer.next() {
+        let parsed = parser.or().and_then(|expression| match parser.lexer.next() {
             None => Ok(expression),
             Some(token) => Err(unexpected("the end", Some(&token))),
-        }
+        });
+        parsed.map_err(|problem| QueryError { problem, at: text[..parser.lexer.last_at()].chars().count() + 1 })
     }
 }
 
@@ -156,8 +174,10 @@ struct Parser<'a> {
     depth: usize,
 }
 
+type Parsed<T> = Result<T, Problem>;
+
 impl Parser<'_> {
-    fn or(&mut self) -> Result<Expression, QueryError> {
+    fn or(&mut self) -> Parsed<Expression> {
         let mut parts = vec![self.and()?];
         while self.lexer.accept(&["or", "||"]) {
             parts.push(self.and()?);
@@ -165,7 +185,7 @@ impl Parser<'_> {
         Ok(single_or(parts, Expression::Or))
     }
 
-    fn and(&mut self) -> Result<Expression, QueryError> {
+    fn and(&mut self) -> Parsed<Expression> {
         let mut parts = vec![self.unary()?];
         while self.lexer.accept(&["and", "&&"]) {
             parts.push(self.unary()?);
@@ -173,10 +193,10 @@ impl Parser<'_> {
         Ok(single_or(parts, Expression::And))
     }
 
-    fn unary(&mut self) -> Result<Expression, QueryError> {
+    fn unary(&mut self) -> Parsed<Expression> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            return Err(QueryError::TooDeep);
+            return Err(Problem::TooDeep);
         }
         let expression = if self.lexer.accept(&["not", "!"]) {
             Expression::Not(Box::new(self.unary()?))
@@ -191,125 +211,152 @@ impl Parser<'_> {
         Ok(expression)
     }
 
-    fn comparison(&mut self) -> Result<Expression, QueryError> {
-        let subject_text = self.word("a subject")?;
-        let subject = Subject::parse(&subject_text)?;
+    fn comparison(&mut self) -> Parsed<Expression> {
+        let name = match self.lexer.next() {
+            Some(Token::Word(text)) => text,
+            other => return Err(unexpected("a subject", other.as_ref())),
+        };
+        let subject = Subject::parse(&name).ok_or_else(|| Problem::Subject(name.clone()))?;
         let operator = match self.lexer.next() {
             Some(Token::Symbol(symbol)) => symbol.to_owned(),
             Some(Token::Word(word)) => word,
             other => return Err(unexpected("an operator", other.as_ref())),
         };
-        let test = self.test(&subject, &subject_text, &operator)?;
+        let Some(kind) = Kind::of(&operator) else {
+            return Err(Problem::Unexpected { expected: "an operator", found: operator });
+        };
+        if !subject.allows(kind) {
+            return Err(Problem::Operator { operator, subject: name });
+        }
+        let test = self.test(kind, &subject, &name)?;
         Ok(Expression::Compare(subject, test))
     }
 
-    fn test(&mut self, subject: &Subject, subject_text: &str, operator: &str) -> Result<Test, QueryError> {
-        let refused = || QueryError::Operator { operator: operator.to_owned(), subject: subject_text.to_owned() };
-        let test = match operator {
-            "exists" => Test::Exists,
-            "!exists" | "not_exists" => Test::Absent,
-            "in" => Test::In(self.list()?),
-            "!in" | "not_in" => Test::NotIn(self.list()?),
-            "=~" | "matches" => Test::Matches(self.pattern()?),
-            "!~" | "not_matches" => Test::NotMatches(self.pattern()?),
-            other => {
-                let order = Order::parse(other).ok_or_else(|| unexpected_text("an operator", other))?;
-                let value = self.value()?;
-                Test::Order(order, subject.literal(&value, subject_text)?)
-            }
-        };
-        if subject.allows(&test) { Ok(test) } else { Err(refused()) }
+    fn test(&mut self, kind: Kind, subject: &Subject, name: &str) -> Parsed<Test> {
+        Ok(match kind {
+            Kind::Exists => Test::Exists,
+            Kind::Absent => Test::Absent,
+            Kind::In => Test::In(self.list(subject, name)?),
+            Kind::NotIn => Test::NotIn(self.list(subject, name)?),
+            Kind::Matches => Test::Matches(self.pattern()?),
+            Kind::NotMatches => Test::NotMatches(self.pattern()?),
+            Kind::Order(order) => Test::Order(order, self.literal(subject, name)?),
+        })
     }
 
-    fn list(&mut self) -> Result<Vec<String>, QueryError> {
+    fn list(&mut self, subject: &Subject, name: &str) -> Parsed<Vec<String>> {
         self.expect("[", "a list in brackets")?;
-        let mut values = vec![self.value()?];
+        let mut values = vec![self.text(subject, name)?];
         while self.lexer.accept(&[","]) {
-            values.push(self.value()?);
+            values.push(self.text(subject, name)?);
         }
         self.expect("]", "a closing bracket")?;
         Ok(values)
     }
 
-    fn pattern(&mut self) -> Result<Regex, QueryError> {
+    /// A value of a list; every subject that can be in one is a text.
+    fn text(&mut self, subject: &Subject, name: &str) -> Parsed<String> {
+        match self.literal(subject, name)? {
+            Literal::Text(text) => Ok(text),
+            _ => Err(Problem::Operator { operator: "in".to_owned(), subject: name.to_owned() }),
+        }
+    }
+
+    fn literal(&mut self, subject: &Subject, name: &str) -> Parsed<Literal> {
+        let value = match self.lexer.next() {
+            Some(Token::Word(text) | Token::Quoted(text)) => text,
+            other => return Err(unexpected("a value", other.as_ref())),
+        };
+        let literal = subject.literal(&value);
+        literal.ok_or_else(|| Problem::Value { value, subject: name.to_owned() })
+    }
+
+    fn pattern(&mut self) -> Parsed<Regex> {
         let Some(text) = self.lexer.next_raw() else { return Err(unexpected("a pattern", None)) };
-        regex::RegexBuilder::new(&format!("^(?:{text})$"))
-            .size_limit(PATTERN_BYTES_MAX)
-            .build()
-            .map_err(|_| QueryError::Pattern(text))
+        // By itself first: `a)|(b` is only a pattern once something stands around it.
+        let compiled = compile(&text).and_then(|_| compile(&format!("^(?:{text})$")));
+        compiled.map_err(|_| Problem::Pattern(text))
     }
 
-    fn value(&mut self) -> Result<String, QueryError> {
-        match self.lexer.next() {
-            Some(Token::Word(text) | Token::Quoted(text)) => Ok(text),
-            other => Err(unexpected("a value", other.as_ref())),
-        }
-    }
-
-    fn word(&mut self, expected: &'static str) -> Result<String, QueryError> {
-        match self.lexer.next() {
-            Some(Token::Word(text)) => Ok(text),
-            other => Err(unexpected(expected, other.as_ref())),
-        }
-    }
-
-    fn expect(&mut self, symbol: &'static str, expected: &'static str) -> Result<(), QueryError> {
+    fn expect(&mut self, symbol: &'static str, expected: &'static str) -> Parsed<()> {
         if self.lexer.accept(&[symbol]) { Ok(()) } else { Err(unexpected(expected, self.lexer.next().as_ref())) }
     }
 }
 
-impl Subject {
-    fn parse(text: &str) -> Result<Self, QueryError> {
-        let unknown = || QueryError::Subject(text.to_owned());
-        match text {
-            "agentConnected" => Ok(Self::AgentConnected),
-            "agentVersion" => Ok(Self::AgentVersion),
-            "ec2InstanceId" => Ok(Self::Ec2InstanceId),
-            "registeredAt" => Ok(Self::RegisteredAt),
-            "runningTasksCount" => Ok(Self::RunningTasksCount),
-            "task:group" => Ok(Self::TaskGroup),
-            _ => {
-                let name = text.strip_prefix("attribute:").filter(|name| !name.is_empty()).ok_or_else(unknown)?;
-                let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/\\".contains(&byte);
-                if name.bytes().all(allowed) { Ok(Self::Attribute(name.to_owned())) } else { Err(unknown()) }
-            }
-        }
-    }
+/// Bytes, not characters: classes such as `\w` and `(?i)` mean ASCII, as they do in Java, and take little room.
+fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).unicode(false).size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX).build()
+}
 
-    fn allows(&self, test: &Test) -> bool {
-        let ordering =
-            matches!(test, Test::Order(Order::Greater | Order::GreaterOrEqual | Order::Less | Order::LessOrEqual, _));
-        match self {
-            Self::Attribute(_) => true,
-            Self::AgentConnected | Self::Ec2InstanceId | Self::TaskGroup => {
-                !ordering && !matches!(test, Test::Exists | Test::Absent)
-            }
-            Self::AgentVersion | Self::RegisteredAt | Self::RunningTasksCount => matches!(test, Test::Order(..)),
-        }
-    }
+/// What an operator asks, in either of its spellings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Exists,
+    Absent,
+    In,
+    NotIn,
+    Matches,
+    NotMatches,
+    Order(Order),
+}
 
-    fn literal(&self, text: &str, subject: &str) -> Result<Literal, QueryError> {
-        let literal = match self {
-            Self::RunningTasksCount => text.parse().ok().map(Literal::Number),
-            Self::RegisteredAt => crate::iso8601::parse(text).map(Literal::Moment),
-            Self::AgentVersion => evaluate::version(text).map(Literal::Version),
-            _ => Some(Literal::Text(text.to_owned())),
-        };
-        literal.ok_or_else(|| QueryError::Value { value: text.to_owned(), subject: subject.to_owned() })
+impl Kind {
+    fn of(operator: &str) -> Option<Self> {
+        Some(match operator {
+            "exists" => Self::Exists,
+            "!exists" | "not_exists" => Self::Absent,
+            "in" => Self::In,
+            "!in" | "not_in" => Self::NotIn,
+            "=~" | "matches" => Self::Matches,
+            "!~" | "not_matches" => Self::NotMatches,
+            "==" | "equals" => Self::Order(Order::Equal),
+            "!=" | "not_equals" => Self::Order(Order::NotEqual),
+            ">" | "greater_than" => Self::Order(Order::Greater),
+            ">=" | "greater_than_equal" => Self::Order(Order::GreaterOrEqual),
+            "<" | "less_than" => Self::Order(Order::Less),
+            "<=" | "less_than_equal" => Self::Order(Order::LessOrEqual),
+            _ => return None,
+        })
     }
 }
 
-impl Order {
+impl Subject {
     fn parse(text: &str) -> Option<Self> {
         Some(match text {
-            "==" | "equals" => Self::Equal,
-            "!=" | "not_equals" => Self::NotEqual,
-            ">" | "greater_than" => Self::Greater,
-            ">=" | "greater_than_equal" => Self::GreaterOrEqual,
-            "<" | "less_than" => Self::Less,
-            "<=" | "less_than_equal" => Self::LessOrEqual,
-            _ => return None,
+            "agentConnected" => Self::AgentConnected,
+            "agentVersion" => Self::AgentVersion,
+            "ec2InstanceId" => Self::Ec2InstanceId,
+            "registeredAt" => Self::RegisteredAt,
+            "runningTasksCount" => Self::RunningTasksCount,
+            "task:group" => Self::TaskGroup,
+            _ => {
+                let name = text.strip_prefix("attribute:").filter(|name| !name.is_empty())?;
+                let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/\\".contains(&byte);
+                return name.bytes().all(allowed).then(|| Self::Attribute(name.to_owned()));
+            }
         })
+    }
+
+    fn allows(&self, kind: Kind) -> bool {
+        let equality = matches!(kind, Kind::Order(Order::Equal | Order::NotEqual));
+        match self {
+            Self::Attribute(_) => true,
+            Self::AgentConnected | Self::Ec2InstanceId | Self::TaskGroup => {
+                equality || matches!(kind, Kind::In | Kind::NotIn | Kind::Matches | Kind::NotMatches)
+            }
+            Self::AgentVersion | Self::RegisteredAt | Self::RunningTasksCount => matches!(kind, Kind::Order(_)),
+        }
+    }
+
+    /// The value as the subject's type; none when it is not of that type.
+    fn literal(&self, text: &str) -> Option<Literal> {
+        match self {
+            Self::RunningTasksCount => text.parse().ok().map(Literal::Number),
+            Self::RegisteredAt => crate::iso8601::parse(text).map(Literal::Moment),
+            Self::AgentVersion => evaluate::version(text).map(Literal::Version),
+            Self::AgentConnected => matches!(text, "true" | "false").then(|| Literal::Text(text.to_owned())),
+            Self::Ec2InstanceId | Self::TaskGroup | Self::Attribute(_) => Some(Literal::Text(text.to_owned())),
+        }
     }
 }
 
@@ -320,17 +367,13 @@ fn single_or(mut parts: Vec<Expression>, many: fn(Vec<Expression>) -> Expression
     }
 }
 
-fn unexpected(expected: &'static str, found: Option<&Token>) -> QueryError {
+fn unexpected(expected: &'static str, found: Option<&Token>) -> Problem {
     let found = match found {
         Some(Token::Word(text) | Token::Quoted(text)) => text.clone(),
         Some(Token::Symbol(symbol)) => (*symbol).to_owned(),
         None => "the end".to_owned(),
     };
-    QueryError::Unexpected { expected, found }
-}
-
-fn unexpected_text(expected: &'static str, found: &str) -> QueryError {
-    QueryError::Unexpected { expected, found: found.to_owned() }
+    Problem::Unexpected { expected, found }
 }
 
 #[cfg(test)]

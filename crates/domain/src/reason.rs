@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use container::{ContainerError, ContainerReason};
-pub use service::{Lack, PlacementTrouble, ServiceEvent};
+pub use service::{Lack, PlacementTrouble, ServiceEvent, ZoneCount};
 
 /// Both task and container reasons are cut to this many characters on the wire.
 pub const REASON_CHARS_MAX: usize = 1024;

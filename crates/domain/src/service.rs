@@ -12,6 +12,7 @@
 mod account;
 mod daemon;
 mod model;
+mod rebalance;
 mod scale_in;
 mod stops;
 
@@ -22,6 +23,7 @@ use crate::time::Timestamp;
 
 pub use daemon::DaemonInstance;
 pub use model::{Action, DeploymentView, End, Plan, ServiceView, TaskView, WaitingOn};
+pub use rebalance::Rebalance;
 pub use scale_in::ScaleInRule;
 
 /// At most this many tasks are started by one plan, so that one transaction stays small; the next plan goes on.
@@ -45,6 +47,7 @@ pub fn plan_service(now: Timestamp, service: &ServiceView) -> Plan {
     };
     planner.remove_empty_deployments();
     planner.settle(starts, stops);
+    planner.start_rebalancing();
     planner.plan
 }
 
@@ -269,7 +272,7 @@ impl<'a> Planner<'a> {
     }
 
     fn stops_planned(&self) -> u32 {
-        count(self.plan.actions.iter().filter(|action| matches!(action, Action::StopTask { .. })))
+        stops(&self.plan.actions)
     }
 
     /// A deleted service: stop everything, then become INACTIVE.
@@ -306,6 +309,16 @@ impl<'a> Planner<'a> {
             self.plan.wake_at = Some(self.plan.wake_at.map_or(at, |earlier| earlier.min(at)));
         }
     }
+}
+
+/// How many tasks these steps stop.
+fn stops(actions: &[Action]) -> u32 {
+    let stops = actions.iter().map(|action| match action {
+        Action::StopTask { .. } => 1,
+        Action::MoveAway { tasks, .. } => count(tasks.iter()),
+        _ => 0,
+    });
+    stops.sum()
 }
 
 fn count<T>(items: impl Iterator<Item = T>) -> u32 {

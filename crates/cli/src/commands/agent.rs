@@ -52,6 +52,9 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
     if let Some(provider) = options.capacity_provider {
         config.attributes.insert("gantry.capacity-provider".to_owned(), provider);
     }
+    if let Some(zone) = options.availability_zone {
+        config.attributes.insert("ecs.availability-zone".to_owned(), zone);
+    }
     let parts = host::open(&place.data_dir, runtime.as_deref().unwrap_or("embedded")).await?;
     info!(endpoint = place.endpoint, cluster = config.cluster, "gantry agent starts");
     gantry_agent::run(config, parts, async {

@@ -1,13 +1,18 @@
 //! Refusals of what every operation has: tags, page sizes.
 
 use gantry_api::Fault;
-use gantry_domain::{limits::TAGS_PER_RESOURCE_MAX, tags::TagError};
+use gantry_domain::{limits::TAGS_PER_RESOURCE_MAX, query::QueryError, tags::TagError};
 
 use super::invalid;
 
 /// `maxResults` is out of its range.
 pub fn max_results(max: usize) -> Fault {
     invalid(format!("maxResults must be between 1 and {max}."))
+}
+
+/// A constraint or filter that is not of the cluster query language.
+pub fn expression(text: &str, error: &QueryError) -> Fault {
+    invalid(format!("Invalid expression: {text} ({error})"))
 }
 
 /// Tags that break a rule.

@@ -102,13 +102,13 @@ impl Worker {
     fn plan(&self, jobs: Vec<Job>, later: &mut Vec<Job>) -> (Batch, Vec<(Job, Launched)>) {
         let now = self.clock.now();
         let view = self.view.read();
-        let (mut batch, mut planned) = (Batch::default(), Vec::new());
+        let (mut batch, mut planned, mut table) = (Batch::default(), Vec::new(), None);
         for job in jobs {
             if batch.tasks() + job.launch.count > TASKS_MAX && !batch.is_empty() {
                 later.push(job);
                 continue;
             }
-            match batch.plan(&view, &job.launch, &job.random, now) {
+            match batch.plan((&view, now), &mut table, &job.launch, &job.random) {
                 Ok(Planned::Done(launched)) => planned.push((job, launched)),
                 Ok(Planned::Later) => later.push(job),
                 Err(error) => reply(job, Err(error)),

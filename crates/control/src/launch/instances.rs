@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gantry_domain::{
-    placement::{Attributes, Instance},
-    task_definition::TaskResources,
-};
+use gantry_domain::{placement::Instance, task_definition::TaskResources};
 
 use super::Target;
 use crate::{
@@ -20,8 +17,30 @@ pub(crate) type TakenByHost = BTreeMap<InstanceKey, Vec<(TaskResources, String)>
 /// A host with its instance record.
 pub(crate) type Candidate<'a> = (&'a InstanceKey, &'a Host, &'a Row<InstanceRecord>);
 
+/// The hosts of one target in a batch, less what the batch took from them so far.
+#[derive(Debug)]
+pub(super) struct Table<'a> {
+    cluster: ClusterKey,
+    target: Target,
+    pub(super) candidates: Vec<Candidate<'a>>,
+    /// Of each candidate.
+    pub(super) instances: Vec<Instance<'a>>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(view: &'a EcsView, cluster: &ClusterKey, target: &Target, taken: &TakenByHost) -> Self {
+        let candidates = candidates(view, cluster, target);
+        let instances = candidates.iter().map(|candidate| instance(*candidate, taken)).collect();
+        Self { cluster: cluster.clone(), target: target.clone(), candidates, instances }
+    }
+
+    pub(super) fn is_of(&self, cluster: &ClusterKey, target: &Target) -> bool {
+        self.cluster == *cluster && self.target == *target
+    }
+}
+
 /// The ACTIVE hosts of a target, in a fixed order.
-pub(super) fn candidates<'a>(view: &'a EcsView, cluster: &ClusterKey, target: &Target) -> Vec<Candidate<'a>> {
+pub(crate) fn candidates<'a>(view: &'a EcsView, cluster: &ClusterKey, target: &Target) -> Vec<Candidate<'a>> {
     let active = |(key, host): (&'a InstanceKey, &'a Host)| {
         let row = host.row.as_deref().filter(|row| row.status == InstanceStatus::Active)?;
         Some((key, host, row))
@@ -42,7 +61,6 @@ pub(super) fn candidates<'a>(view: &'a EcsView, cluster: &ClusterKey, target: &T
 /// Borrows a host for placement, less what the batch took already.
 pub(crate) fn instance<'a>((key, host, row): Candidate<'a>, taken: &TakenByHost) -> Instance<'a> {
     let mut instance = Instance {
-        id: key.id,
         agent_connected: row.agent_connected,
         cpu_free: row.resources.cpu.saturating_sub(host.cpu_reserved()),
         memory_free: row.resources.memory.saturating_sub(host.memory_reserved()),
@@ -50,8 +68,8 @@ pub(crate) fn instance<'a>((key, host, row): Candidate<'a>, taken: &TakenByHost)
         udp_reserved: &row.resources.udp,
         tcp_taken: host.tcp_ports(),
         udp_taken: host.udp_ports(),
-        custom_attributes: as_attributes(&row.custom_attributes),
-        attributes: as_attributes(&row.attributes),
+        custom_attributes: &row.custom_attributes,
+        attributes: &row.attributes,
         groups: host.groups(),
         running_tasks: host.counts().running(),
         agent_version: row.version_info.as_ref().and_then(|info| info.agent_version.as_deref()),
@@ -59,12 +77,10 @@ pub(crate) fn instance<'a>((key, host, row): Candidate<'a>, taken: &TakenByHost)
         registered_at: row.registered_at,
         taken: Default::default(),
     };
-    for (resources, group) in taken.get(key).into_iter().flatten() {
+    // Most batches take from few hosts, most hosts are asked of none.
+    let here = if taken.is_empty() { None } else { taken.get(key) };
+    for (resources, group) in here.into_iter().flatten() {
         instance.take(resources, group);
     }
     instance
-}
-
-fn as_attributes(attributes: &BTreeMap<String, Option<String>>) -> &Attributes {
-    attributes
 }

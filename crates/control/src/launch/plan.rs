@@ -6,14 +6,14 @@ use gantry_domain::{
     Timestamp,
     arn::{Scope, TaskId},
     limits::CLIENT_TOKEN_LIFETIME_SECONDS,
-    placement::{Instance, Lack, Needs, Rejection, place, resource_lacks},
+    placement::{Lack, Needs, Rejection, place, resource_lacks},
     task_definition::TaskResources,
 };
 use gantry_store::{Op, Revision, Txn};
 
 use super::{
     Launch, LaunchError, Launched, NetworkRequest, Refusal, Refused, Target,
-    instances::{Candidate, TakenByHost, candidates, instance},
+    instances::{Candidate, Table, TakenByHost, instance},
     network::Addresses,
     providers::{may_wait, parts},
     refused,
@@ -24,7 +24,7 @@ use crate::{
     keys::{InstanceKey, TaskKey},
     random::Random,
     records::{ClientTokenRecord, InstanceStatus, NetworkRecord, TaskRecord, encode},
-    services::daemon::Reserved,
+    services::daemon::{Claims, Reserved},
     view::EcsView,
 };
 
@@ -61,13 +61,13 @@ impl Batch {
         self.puts.is_empty()
     }
 
-    /// Adds a launch.
-    pub(super) fn plan(
+    /// Adds a launch. `table` is what the launch before left of the hosts: most launches of a batch ask for the same.
+    pub(super) fn plan<'a>(
         &mut self,
-        view: &EcsView,
+        (view, now): (&'a EcsView, Timestamp),
+        table: &mut Option<Table<'a>>,
         launch: &Launch,
         random: &Random,
-        now: Timestamp,
     ) -> Result<Planned, LaunchError> {
         if self.collides(launch) {
             return Ok(Planned::Later);
@@ -79,8 +79,12 @@ impl Batch {
         let mut launched: Option<Launched> = None;
         let parts = parts(launch);
         for (part, waits) in &parts {
-            let (places, mut of_part) = self.choose(view, part, random);
+            let (places, mut of_part) = self.choose(view, table, part, random);
             self.create((view, random, now), part, &places, &mut of_part);
+            if of_part.tasks.len() < places.len() {
+                // The table counts tasks that got no address.
+                *table = None;
+            }
             if *waits && of_part.unplaced > 0 {
                 let waiting = may_wait(view, part, of_part.unplaced, self.waiting)?;
                 self.create_waiting(part, waiting, (random, now), &mut of_part);
@@ -129,32 +133,48 @@ impl Batch {
     }
 
     /// A host for each task that finds one.
-    fn choose<'a>(&self, view: &'a EcsView, launch: &Launch, random: &Random) -> (Vec<Candidate<'a>>, Launched) {
+    fn choose<'a>(
+        &self,
+        view: &'a EcsView,
+        table: &mut Option<Table<'a>>,
+        launch: &Launch,
+        random: &Random,
+    ) -> (Vec<Candidate<'a>>, Launched) {
         let needs = needs(launch);
         let reserved = match launch.target {
             Target::Fleet => Reserved::default(),
             _ => Reserved::of(view, &launch.cluster, &needs.group),
         };
         if let Target::Named(_) = launch.target {
+            *table = None;
             return self.choose_named(view, launch, &needs, &reserved);
         }
-        let candidates = candidates(view, &launch.cluster, &launch.target);
-        let mut instances: Vec<Instance<'_>> =
-            candidates.iter().map(|candidate| free_on(*candidate, (&self.taken, &reserved))).collect();
-        let placement = place(&needs, &mut instances, launch.count, random.bits());
-        let key_of = |rejection: &Rejection| {
-            // Fleet hosts of several clusters may, in theory, share an id; the first is as good as any for a reason.
-            candidates.iter().find(|(key, ..)| key.id == rejection.instance).map(|(key, ..)| (*key).clone())
+        let known = table.take().filter(|table| table.is_of(&launch.cluster, &launch.target));
+        let mut own = known.unwrap_or_else(|| Table::new(view, &launch.cluster, &launch.target, &self.taken));
+        let placement = if reserved.is_empty() {
+            place(&needs, &mut own.instances, launch.count, random.bits())
+        } else {
+            let mut instances = own.instances.clone();
+            let mut claims = reserved.claims();
+            own.candidates.iter().zip(&mut instances).for_each(|(candidate, free)| claims.take(*candidate, free));
+            let placement = place(&needs, &mut instances, launch.count, random.bits());
+            placement.chosen.iter().for_each(|index| own.instances[*index].take(&needs.resources, &needs.group));
+            placement
         };
-        let refuse = |rejection: &Rejection| key_of(rejection).map(|key| refused(key, rejection));
+        let refuse = |rejection: &Rejection| {
+            own.candidates.get(rejection.instance).map(|(key, ..)| refused((*key).clone(), rejection))
+        };
+        // A service says what came closest and nothing about the others, and it asks again and again.
+        let listed = if launch.task.service.is_some() { &[][..] } else { &placement.rejections };
         let launched = Launched {
             tasks: Vec::new(),
             unplaced: placement.unplaced,
-            refused: placement.rejections.iter().filter_map(refuse).collect(),
+            refused: listed.iter().filter_map(refuse).collect(),
             closest: placement.closest().and_then(refuse),
-            no_instances: candidates.is_empty(),
+            no_instances: own.candidates.is_empty(),
         };
-        let places = placement.chosen.iter().filter_map(|index| candidates.get(*index).copied()).collect();
+        let places = placement.chosen.iter().filter_map(|index| own.candidates.get(*index).copied()).collect();
+        *table = Some(own);
         (places, launched)
     }
 
@@ -168,10 +188,11 @@ impl Batch {
         let Target::Named(ids) = &launch.target else { return Default::default() };
         let (mut places, mut launched) = (Vec::new(), Launched::default());
         let mut taken = self.taken.clone();
+        let mut claims = reserved.claims();
         for id in ids {
             let key =
                 InstanceKey { scope: launch.cluster.scope.clone(), cluster: launch.cluster.cluster.clone(), id: *id };
-            match named(view, &key, needs, (&taken, reserved)) {
+            match named(view, &key, needs, (&taken, &mut claims)) {
                 Ok(candidate) => {
                     taken.entry(key).or_default().push((needs.resources.clone(), needs.group.clone()));
                     places.push(candidate);
@@ -200,7 +221,7 @@ impl Batch {
                 launched.refused.push(Refused { instance: (*host).clone(), why: Refusal::Addresses });
                 continue;
             };
-            let zone = row.attribute("ecs.availability-zone").flatten();
+            let zone = row.zone();
             let record = launch.task.record(index, &launch.definition, Some((host, zone)), network, (random, now));
             let id = TaskId::from_bytes(random.id());
             self.put_task(TaskKey { scope: scope.clone(), cluster: launch.cluster.cluster.clone(), id }, &record);
@@ -332,7 +353,7 @@ fn named<'a>(
     view: &'a EcsView,
     key: &InstanceKey,
     needs: &Needs,
-    (taken, reserved): (&TakenByHost, &Reserved),
+    (taken, claims): (&TakenByHost, &mut Claims<'_>),
 ) -> Result<Candidate<'a>, Refusal> {
     let (key, host) = view.host_entry(key).ok_or(Refusal::Missing)?;
     let row = host.row.as_deref().ok_or(Refusal::Missing)?;
@@ -340,19 +361,12 @@ fn named<'a>(
         return Err(Refusal::Inactive);
     }
     let candidate = (key, host, row);
-    match resource_lacks(needs, &free_on(candidate, (taken, reserved))).into_iter().next() {
+    let mut free = instance(candidate, taken);
+    claims.take(candidate, &mut free);
+    match resource_lacks(needs, &free).into_iter().next() {
         None => Ok(candidate),
         Some(lack) => Err(Refusal::Lacks(lack)),
     }
-}
-
-/// A host less what the batch took from it and what daemons still need there.
-fn free_on<'a>(candidate: Candidate<'a>, (taken, reserved): (&TakenByHost, &Reserved)) -> Instance<'a> {
-    let mut free = instance(candidate, taken);
-    for (resources, group) in reserved.on(candidate) {
-        free.take(&resources, &group);
-    }
-    free
 }
 
 fn needs(launch: &Launch) -> Needs {

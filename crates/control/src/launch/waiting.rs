@@ -16,7 +16,7 @@ use gantry_store::Txn;
 
 use super::{
     Target,
-    instances::{candidates, instance},
+    instances::{Table, TakenByHost},
     plan::{Batch, code},
 };
 use crate::{
@@ -105,12 +105,10 @@ fn give_instance(
 ) -> Result<bool, Fault> {
     let Some(needs) = needs(row)? else { return Ok(false) };
     let target = target(row);
-    let candidates = candidates(view, cluster, &target);
     let reserved = Reserved::of(view, cluster, &needs.group);
-    let mut instances: Vec<_> = candidates.iter().map(|candidate| instance(*candidate, batch.taken())).collect();
-    for (free, candidate) in instances.iter_mut().zip(&candidates) {
-        reserved.on(*candidate).for_each(|(resources, group)| free.take(&resources, &group));
-    }
+    let Table { candidates, mut instances, .. } = Table::new(view, cluster, &target, batch.taken());
+    let mut claims = reserved.claims();
+    candidates.iter().zip(&mut instances).for_each(|(candidate, free)| claims.take(*candidate, free));
     let placement = place(&needs, &mut instances, 1, random.bits());
     let Some(chosen) = placement.chosen.first().and_then(|index| candidates.get(*index)).copied() else {
         return Ok(false);
@@ -129,7 +127,7 @@ fn give_instance(
         // Cannot fail: that is what PROVISIONING waits for.
         let _ = record.life.apply(TaskEvent::Provisioned, None, now);
     }
-    record.availability_zone = host_row.attribute("ecs.availability-zone").flatten().map(str::to_owned);
+    record.availability_zone = host_row.zone().map(str::to_owned);
     record.host = Some(host.clone());
     record.waiting = None;
     let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: row.id };
@@ -157,8 +155,7 @@ fn why(view: &EcsView, cluster: &ClusterKey, row: &TaskRow) -> String {
         return "NO ACTIVE INSTANCES".to_owned();
     }
     let Ok(Some(needs)) = needs(row) else { return "ATTRIBUTE".to_owned() };
-    let candidates = candidates(view, cluster, &target(row));
-    let mut instances: Vec<_> = candidates.iter().map(|candidate| instance(*candidate, &Default::default())).collect();
+    let mut instances = Table::new(view, cluster, &target(row), &TakenByHost::new()).instances;
     let placement = place(&needs, &mut instances, 1, 0);
     placement.closest().map_or_else(|| "RESOURCE:CPU".to_owned(), |rejection| code(&rejection.lack))
 }

@@ -19,7 +19,7 @@ use crate::{
     records::{ClientTokenRecord, LaunchType, Scheduling, ServiceRecord, ServiceStatus, encode},
     services::{
         deploy::{self, NewIds},
-        find, spec, wire,
+        find, spec, wire, zones,
     },
     tags,
     view::EcsView,
@@ -102,6 +102,8 @@ impl Create {
         };
         let revision = spec::revision(view, &key.scope, cluster, &asked, self.now)?;
         let mut record = self.record(input, revision.launch_type)?;
+        let constraints = &record.placement_constraints;
+        spec::check_constraint_count(view, &key.scope, &revision.task_definition, constraints)?;
         let mut txn = txn.require_exists(keys::task_definition(&key.scope, &revision.task_definition));
         txn = deploy::begin(txn, view, key, &mut record, &revision, &self.ids, self.now);
         txn = self.remember(txn, view);
@@ -136,7 +138,7 @@ impl Create {
             spec::check_daemon(launch_type, &placement_strategy)?;
         }
         let tags = tags::parse(input.tags.as_deref())?;
-        Ok(ServiceRecord {
+        let mut record = ServiceRecord {
             status: ServiceStatus::Active,
             launch_type,
             created_at: self.now,
@@ -151,7 +153,7 @@ impl Create {
                 scheduling,
             )?,
             health_check_grace_period_seconds: grace_period(input.health_check_grace_period_seconds)?,
-            availability_zone_rebalancing: rebalancing(input, &placement_strategy, scheduling)?,
+            availability_zone_rebalancing: ecs::AvailabilityZoneRebalancing::Disabled,
             placement_constraints,
             placement_strategy,
             propagate_tags: input.propagate_tags.clone().unwrap_or(ecs::PropagateTags::None),
@@ -162,10 +164,14 @@ impl Create {
             completed_revision: None,
             steady_since: None,
             placement_failed: false,
+            rebalancing: false,
             complaint: None,
             events: Default::default(),
             tags: tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-        })
+        };
+        record.availability_zone_rebalancing =
+            zones::rebalancing(&record, input.availability_zone_rebalancing.as_ref())?;
+        Ok(record)
     }
 
     /// The service an earlier request with the same token made, while it is there.
@@ -231,27 +237,6 @@ fn grace_period(seconds: Option<i32>) -> Result<i32, Fault> {
         seconds @ 0.. => Ok(seconds),
         _ => Err(fault::invalid("healthCheckGracePeriodSeconds cannot be a negative number.")),
     }
-}
-
-/// ENABLED where it could work: a strategy that does not begin with spreading over zones rules it out.
-fn rebalancing(
-    input: &CreateServiceRequest,
-    strategy: &[ecs::PlacementStrategy],
-    scheduling: Scheduling,
-) -> Result<ecs::AvailabilityZoneRebalancing, Fault> {
-    use ecs::AvailabilityZoneRebalancing::{Disabled, Enabled};
-    if scheduling == Scheduling::Daemon {
-        return match input.availability_zone_rebalancing {
-            Some(Enabled) => Err(fault::invalid(
-                "Availability Zone rebalancing is not supported for services that use the DAEMON scheduling strategy.",
-            )),
-            _ => Ok(Disabled),
-        };
-    }
-    let by_zone = strategy.first().is_none_or(|first| {
-        first.field.as_deref().is_some_and(|field| field.eq_ignore_ascii_case("attribute:ecs.availability-zone"))
-    });
-    Ok(input.availability_zone_rebalancing.clone().unwrap_or(if by_zone { Enabled } else { Disabled }))
 }
 
 fn check_supported(input: &CreateServiceRequest) -> Result<(), Fault> {

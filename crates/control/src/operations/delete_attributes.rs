@@ -17,7 +17,7 @@ pub(crate) async fn run(
     }
     let attributes =
         attributes::change(control, caller, input.cluster.as_deref(), input.attributes.as_deref(), |record, target| {
-            record.custom_attributes.remove(&target.name);
+            record.custom_attributes.to_mut().remove(&target.name);
             Ok(())
         })
         .await?;

@@ -47,7 +47,7 @@ pub(crate) async fn run(
 }
 
 fn parse(filter: &str) -> Result<Expression, Fault> {
-    filter.parse().map_err(|error| fault::invalid(format!("Invalid filter expression '{filter}': {error}")))
+    filter.parse().map_err(|error| fault::expression(filter, &error))
 }
 
 /// Without a status everything that is registered; the states of instances that are still being made list nothing.

@@ -15,7 +15,7 @@ pub(crate) async fn run(
 ) -> Result<PutAttributesResponse, Fault> {
     let attributes =
         attributes::change(control, caller, input.cluster.as_deref(), input.attributes.as_deref(), |record, target| {
-            record.custom_attributes.insert(target.name.clone(), target.value.clone());
+            record.custom_attributes.to_mut().insert(target.name.clone(), target.value.clone());
             if record.custom_attributes.len() > ATTRIBUTES_PER_RESOURCE_MAX {
                 return Err(fault::attribute_limit());
             }

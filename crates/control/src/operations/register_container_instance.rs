@@ -86,7 +86,7 @@ fn record(scope: &Scope, input: &RegisterContainerInstanceRequest, now: Timestam
         capacity_provider: attributes.get(CAPACITY_PROVIDER_ATTRIBUTE).cloned().flatten(),
         external: attributes.contains_key(EXTERNAL_ATTRIBUTE),
         fargate: attributes.contains_key(FARGATE_ATTRIBUTE),
-        attributes,
+        attributes: attributes.into(),
         custom_attributes: Default::default(),
         version_info: input.version_info.clone(),
         ec2_instance_id: identity.instance_id,

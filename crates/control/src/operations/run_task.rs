@@ -61,6 +61,7 @@ fn plan(control: &Control, caller: &Caller, input: RunTaskRequest) -> Result<Lau
     let constraints = input.placement_constraints.unwrap_or_default();
     let strategies = input.placement_strategy.unwrap_or_default();
     spec::check_placement(revision.launch_type, &constraints, &strategies)?;
+    spec::check_constraint_count(&view, &scope, &revision.task_definition, &constraints)?;
     let mut task = request::template(&revision, definition, input.overrides)?;
     task.group = request::group(input.group, revision.task_definition.family.as_str())?;
     task.started_by = request::started_by(input.started_by)?;

@@ -15,7 +15,7 @@ use crate::{
     records::{LaunchType, Scheduling, ServiceRecord, ServiceRevisionRecord, encode},
     services::{
         deploy::{self, NewIds},
-        find, spec, wire,
+        find, spec, wire, zones,
     },
     view::EcsView,
 };
@@ -61,6 +61,10 @@ fn plan(
     let next = next_revision(view, key, cluster, &current, input, now)?;
     let launch_type = next.as_ref().map_or(current.launch_type, |next| next.launch_type);
     update_members(&mut record, input, launch_type)?;
+    if next.is_some() || input.placement_constraints.is_some() {
+        let definition = &next.as_ref().unwrap_or(&current).task_definition;
+        spec::check_constraint_count(view, &key.scope, definition, &record.placement_constraints)?;
+    }
     if let Some(next) = next {
         txn = txn.require_exists(keys::task_definition(&key.scope, &next.task_definition));
         txn = deploy::begin(txn, view, key, &mut record, &next, ids, now);
@@ -177,7 +181,8 @@ fn update_members(
         record.enable_ecs_managed_tags = managed;
     }
     if let Some(rebalancing) = &input.availability_zone_rebalancing {
-        record.availability_zone_rebalancing = rebalancing.clone();
+        record.availability_zone_rebalancing = zones::rebalancing(record, Some(rebalancing))?;
+        record.rebalancing &= *rebalancing == ecs::AvailabilityZoneRebalancing::Enabled;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 use gantry_api::Fault;
 use gantry_domain::{
     Timestamp,
+    arn::{Name, Scope},
     service::{Action, plan_service},
 };
 use gantry_store::{Txn, TxnError};
@@ -16,16 +17,16 @@ use crate::{
     Control,
     control::Plan,
     fault,
-    keys::{self, ServiceKey},
+    keys::{self, InstanceKey, ServiceKey},
     launch::{Launch, LaunchError, Launched},
-    records::{Scheduling, ServiceRecord, ServiceStatus, SharedRow, encode},
+    records::{ServiceRecord, ServiceStatus, SharedRow, encode},
     services::{
         act::{Act, deactivate},
         find,
         observe::{self, Unit},
         start::{self, Starts},
     },
-    view::Change,
+    view::{Change, EcsView},
 };
 
 /// A service that found no room tries again after this long, or when its instances change.
@@ -51,7 +52,13 @@ impl Reconciler for Services {
     const NAME: &'static str = "services";
 
     fn keys(&self) -> Vec<ServiceKey> {
-        self.select(|_, _| true)
+        let view = self.control.read();
+        let clusters =
+            view.namespaces().flat_map(|(scope, space)| space.clusters().iter().map(move |one| (scope, one)));
+        let keys = clusters.flat_map(|(scope, (cluster, cluster_view))| {
+            cluster_view.services().keys().map(|service| service_key(scope, cluster, service))
+        });
+        keys.collect()
     }
 
     fn keys_of(&self, change: &Change) -> Vec<ServiceKey> {
@@ -63,16 +70,7 @@ impl Reconciler for Services {
                 }
                 Err(_) => Vec::new(),
             },
-            Change::Instance(instance) => {
-                let view = self.control.read();
-                let groups = view.host(instance).map(|host| host.groups().clone()).unwrap_or_default();
-                drop(view);
-                self.select(|key, row| {
-                    row.placement_failed
-                        || row.scheduling == Scheduling::Daemon
-                        || groups.contains_key(&format!("service:{}", key.service))
-                })
-            }
+            Change::Instance(instance) => concerned(&self.control.read(), instance),
             _ => Vec::new(),
         }
     }
@@ -87,31 +85,44 @@ impl Reconciler for Services {
     }
 }
 
+/// Services for which a change of an instance can matter: those with tasks on it, those that wait for room, and daemons.
+fn concerned(view: &EcsView, instance: &InstanceKey) -> Vec<ServiceKey> {
+    let host = view.host(instance);
+    let on_it = host.into_iter().flat_map(|host| host.tasks().values()).filter_map(|(cluster, task)| {
+        let service = task.service.as_deref().filter(|_| !task.is_stopped())?;
+        Some(service_key(&cluster.scope, &cluster.cluster, &service.parse().ok()?))
+    });
+    let own =
+        view.cluster(&instance.scope, &instance.cluster).map(|cluster| (&instance.scope, &instance.cluster, cluster));
+    let daemons = own.into_iter().flat_map(|(scope, cluster, view)| {
+        view.daemons().map(move |(service, _)| service_key(scope, cluster, service))
+    });
+    // The Fargate fleet of an account has room for all its clusters.
+    let fleet = host.and_then(|host| host.row.as_ref()).is_some_and(|row| row.fargate);
+    let spaces = view.namespaces().filter(|(scope, _)| fleet && scope.account == instance.scope.account);
+    let others = spaces.flat_map(|(scope, space)| space.clusters().iter().map(move |(name, view)| (scope, name, view)));
+    let waiting = own
+        .into_iter()
+        .chain(others)
+        .flat_map(|(scope, cluster, view)| view.waiting().map(move |service| service_key(scope, cluster, service)));
+    on_it.chain(daemons).chain(waiting).collect()
+}
+
+fn service_key(scope: &Scope, cluster: &Name, service: &Name) -> ServiceKey {
+    ServiceKey { scope: scope.clone(), cluster: cluster.clone(), service: service.clone() }
+}
+
 /// What one run does.
 enum Step {
     Nothing(Wake),
     Change(Txn),
-    Start(Vec<(Unit, Launch)>, Option<Timestamp>),
+    Start(Vec<Start>, Option<Timestamp>),
 }
 
-impl Services {
-    /// Services for which `wanted` holds.
-    fn select(&self, wanted: impl Fn(&ServiceKey, &ServiceRecord) -> bool) -> Vec<ServiceKey> {
-        let view = self.control.read();
-        let mut keys = Vec::new();
-        for (scope, space) in view.namespaces() {
-            for (cluster, cluster_view) in space.clusters() {
-                for (service, row) in cluster_view.services() {
-                    let key = ServiceKey { scope: scope.clone(), cluster: cluster.clone(), service: service.clone() };
-                    if wanted(&key, row) {
-                        keys.push(key);
-                    }
-                }
-            }
-        }
-        keys
-    }
+/// What to start for a unit of a service; the zone when it is for balance.
+type Start = (Unit, Option<String>, Launch);
 
+impl Services {
     /// Observes and decides, on one picture. The first unit that changes something is all that a run changes.
     fn step(&self, key: &ServiceKey, now: Timestamp) -> Step {
         let view = self.control.read();
@@ -140,11 +151,16 @@ impl Services {
             let start = plan.actions.iter().find_map(|action| match action {
                 Action::StartTasks { deployment, count } => Some((*deployment, Starts::Anywhere(*count))),
                 Action::StartTasksOn { deployment, instances } => Some((*deployment, Starts::On(instances))),
+                Action::StartTasksInZone { deployment, zone, count } => {
+                    Some((*deployment, Starts::InZone(zone, *count)))
+                }
                 _ => None,
             });
-            let launch =
-                start.and_then(|(deployment, starts)| start::launch(&view, key, &observed, deployment, starts));
-            starts.extend(launch.map(|launch| (unit, launch)));
+            let launch = start.and_then(|(deployment, starts)| {
+                let zone = if let Starts::InZone(zone, _) = starts { Some(zone.to_owned()) } else { None };
+                Some((unit, zone, start::launch(&view, key, &observed, deployment, starts)?))
+            });
+            starts.extend(launch);
             wake_at = wake_at.into_iter().chain(plan.wake_at).min();
         }
         if starts.is_empty() { Step::Nothing(Wake::from(wake_at)) } else { Step::Start(starts, wake_at) }
@@ -161,19 +177,19 @@ impl Services {
     async fn start(
         &self,
         key: &ServiceKey,
-        starts: Vec<(Unit, Launch)>,
+        starts: Vec<Start>,
         wake_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Wake, Fault> {
         let mut wake = Wake::Again;
-        for (unit, launch) in starts {
+        for (unit, zone, launch) in starts {
             let launched = match self.control.launch(launch).await {
                 Ok(launched) => launched,
                 // One launch of a service writes its row: the next one is planned on a newer picture.
                 Err(LaunchError::Overtaken { .. }) => return Ok(Wake::Again),
                 Err(LaunchError::Fault(fault)) => return Err(fault),
             };
-            self.tell((key, unit), &launched, now).await?;
+            self.tell((key, unit), (zone.as_deref(), &launched), now).await?;
             if launched.unplaced > 0 {
                 let retry = now.plus_seconds(PLACEMENT_RETRY_SECONDS);
                 wake = Wake::At(wake_at.map_or(retry, |at| at.min(retry)));
@@ -183,13 +199,18 @@ impl Services {
     }
 
     /// Writes into the service what became of its launch. Lost in a crash, it costs an event and nothing else.
-    async fn tell(&self, (key, unit): (&ServiceKey, Unit), launched: &Launched, now: Timestamp) -> Result<(), Fault> {
+    async fn tell(
+        &self,
+        (key, unit): (&ServiceKey, Unit),
+        outcome: (Option<&str>, &Launched),
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         let random = &self.control.random;
         self.control
             .transact(|view| {
                 let Some(row) = find::row(view, key) else { return Ok(Plan::Done(())) };
                 let mut record = row.record.clone();
-                if !start::record_outcome(&mut record, (key, unit), launched, random, now) {
+                if !start::record_outcome(&mut record, (key, unit), outcome, random, now) {
                     return Ok(Plan::Done(()));
                 }
                 let txn = Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record));

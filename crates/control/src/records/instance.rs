@@ -6,7 +6,10 @@ use gantry_api::ecs;
 use gantry_domain::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::text;
+use super::{AttributeSet, text};
+
+/// The attribute that names an instance's Availability Zone.
+pub const ZONE_ATTRIBUTE: &str = "ecs.availability-zone";
 
 /// Whether an instance takes tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,10 +72,10 @@ pub struct InstanceRecord {
     pub resources: RegisteredResources,
     /// As the agent registered them.
     #[serde(default)]
-    pub attributes: BTreeMap<String, Option<String>>,
+    pub attributes: AttributeSet,
     /// As PutAttributes set them; they win over the agent's.
     #[serde(default)]
-    pub custom_attributes: BTreeMap<String, Option<String>>,
+    pub custom_attributes: AttributeSet,
     /// Agent and runtime versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_info: Option<ecs::VersionInfo>,
@@ -104,10 +107,15 @@ impl InstanceRecord {
         self.custom_attributes.get(name).or_else(|| self.attributes.get(name)).map(Option::as_deref)
     }
 
+    /// Its Availability Zone.
+    pub fn zone(&self) -> Option<&str> {
+        self.attribute(ZONE_ATTRIBUTE).flatten()
+    }
+
     /// Every attribute, each name once.
     pub fn all_attributes(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let own = self.attributes.iter().filter(|(name, _)| !self.custom_attributes.contains_key(*name));
-        own.chain(&self.custom_attributes).map(|(name, value)| (name.as_str(), value.as_deref()))
+        own.chain(self.custom_attributes.iter()).map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
     /// Whether it is registered (ACTIVE or DRAINING).

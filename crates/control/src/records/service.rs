@@ -105,6 +105,9 @@ pub struct ServiceRecord {
     /// The last attempt to start found no room for all tasks.
     #[serde(default)]
     pub placement_failed: bool,
+    /// It has said that its zones are not balanced, and not yet that they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rebalancing: bool,
     /// The last complaint (those of task sets are in their own records), so that it is not repeated all the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complaint: Option<EventRecord>,
@@ -135,6 +138,11 @@ impl ServiceRecord {
     /// The task set that serves production traffic.
     pub fn primary_task_set(&self) -> Option<&TaskSetRecord> {
         self.task_sets.iter().find(|set| set.status == TaskSetStatus::Primary)
+    }
+
+    /// Whether it, or a task set of it, found no room for all its tasks at the last attempt.
+    pub fn waits_for_room(&self) -> bool {
+        self.placement_failed || self.task_sets.iter().any(|set| set.placement_failed)
     }
 
     /// Adds a message, and drops the oldest one when there are too many.

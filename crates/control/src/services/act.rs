@@ -6,7 +6,7 @@ use gantry_domain::{
     Timestamp,
     arn::TaskId,
     deployment::{DeploymentId, RolloutState},
-    reason::{RolloutReason, ServiceEvent},
+    reason::{RolloutReason, ServiceEvent, StoppedReason},
     service::Action,
     task::{Stop, StopCode},
 };
@@ -79,7 +79,7 @@ impl<'a> Act<'a> {
 
     fn act(&mut self, action: &Action) {
         match action {
-            Action::StartTasks { .. } | Action::StartTasksOn { .. } => {}
+            Action::StartTasks { .. } | Action::StartTasksOn { .. } | Action::StartTasksInZone { .. } => {}
             Action::ForgetTask { task } => {
                 if let Some(task) = self.task(task) {
                     self.forget(&task);
@@ -95,6 +95,8 @@ impl<'a> Act<'a> {
                 let stop = Stop { code: StopCode::ServiceSchedulerInitiated, reason: reason.clone() };
                 self.stop(task, stop);
             }
+            Action::MoveAway { zone, tasks, reason } => self.move_away(zone, tasks, reason),
+            Action::SetRebalancing { active } => self.record.rebalancing = *active,
             Action::CompleteDeployment { deployment } => self.complete(*deployment),
             Action::FailDeployment { deployment, rollback } => self.fail(*deployment, *rollback),
             Action::RemoveDeployment { deployment } => {
@@ -125,6 +127,18 @@ impl<'a> Act<'a> {
         if record.ask_to_stop(stop, self.now) {
             self.stopped.push(id.to_owned());
             self.put_task(&task, &record);
+        }
+    }
+
+    /// Stops tasks and says of those why, and not that they were stopped.
+    fn move_away(&mut self, zone: &str, tasks: &[String], reason: &StoppedReason) {
+        let others = std::mem::take(&mut self.stopped);
+        for task in tasks {
+            self.stop(task, Stop { code: StopCode::ServiceSchedulerInitiated, reason: reason.clone() });
+        }
+        let tasks = std::mem::replace(&mut self.stopped, others);
+        if !tasks.is_empty() {
+            self.tell(&ServiceEvent::StoppedToRebalance { zone: zone.to_owned(), tasks });
         }
     }
 

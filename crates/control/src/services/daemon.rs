@@ -2,9 +2,8 @@
 
 use gantry_domain::{
     deployment::RolloutState,
-    placement::{self, Constraint, Needs},
+    placement::{Conditions, Constraint, Instance, Needs},
     service::DaemonInstance,
-    task_definition::TaskResources,
 };
 
 use super::{start, wire};
@@ -20,13 +19,13 @@ use crate::{
 /// and DRAINING ones. Whether there is room on them does not matter here.
 pub(crate) fn instances(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Vec<DaemonInstance> {
     let Some(wanted) = wanted(view, key, record) else { return Vec::new() };
-    let mut found = Vec::new();
+    let (mut found, mut conditions) = (Vec::new(), Conditions::of(&wanted.needs));
     for (instance_key, host) in view.hosts_of_cluster(&key.scope, &key.cluster) {
         let Some(row) = host.row.as_deref().filter(|row| row.status != InstanceStatus::Inactive) else { continue };
         if row.external != (wanted.launch_type == LaunchType::External) {
             continue;
         }
-        if placement::eligible(&wanted.needs, &instance((instance_key, host, row), &TakenByHost::new())) {
+        if conditions.eligible(&instance((instance_key, host, row), &TakenByHost::new())) {
             found.push(DaemonInstance {
                 id: instance_key.id.to_string(),
                 active: row.status == InstanceStatus::Active,
@@ -68,21 +67,43 @@ impl Reserved {
         Self(wanted.filter(|wanted| wanted.needs.group != for_group).collect())
     }
 
-    /// What daemons that have no task on this instance yet will take from it.
-    pub(crate) fn on<'a>(&'a self, candidate: Candidate<'a>) -> impl Iterator<Item = (TaskResources, String)> + 'a {
-        let (_, host, row) = candidate;
-        let free = (!self.0.is_empty()).then(|| instance(candidate, &TakenByHost::new()));
-        let missing = self.0.iter().filter(move |wanted| {
-            let resources = &wanted.needs.resources;
-            row.external == (wanted.launch_type == LaunchType::External)
+    /// Whether no daemon needs anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same, ready to be asked of many instances.
+    pub(crate) fn claims(&self) -> Claims<'_> {
+        Claims(self.0.iter().map(|wanted| (wanted, Conditions::of(&wanted.needs))).collect())
+    }
+}
+
+/// What daemons may take of instances.
+#[derive(Debug)]
+pub(crate) struct Claims<'a>(Vec<(&'a Wanted, Conditions<'a>)>);
+
+impl Claims<'_> {
+    /// Takes from `free` what daemons that have no task there yet will take.
+    pub(crate) fn take(&mut self, (_, host, row): Candidate<'_>, free: &mut Instance<'_>) {
+        for (wanted, conditions) in &mut self.0 {
+            let (resources, group) = (&wanted.needs.resources, &wanted.needs.group);
+            let claims = row.external == (wanted.launch_type == LaunchType::External)
                 // What could never fit there holds nothing back.
                 && resources.cpu_units <= row.resources.cpu
                 && resources.memory_mib <= row.resources.memory
-                && !host.tasks().values().any(|(_, task)| !task.is_stopped() && task.group == wanted.needs.group)
-                && free.as_ref().is_some_and(|free| placement::eligible(&wanted.needs, free))
-        });
-        missing.map(|wanted| (wanted.needs.resources.clone(), wanted.needs.group.clone()))
+                && !is_there(host, group)
+                && conditions.eligible(free);
+            if claims {
+                free.take(resources, group);
+            }
+        }
     }
+}
+
+/// Whether a task of the group is there, if only to stop.
+fn is_there(host: &Host, group: &str) -> bool {
+    host.groups().contains_key(group)
+        || host.tasks().values().any(|(_, task)| !task.is_stopped() && task.group == group)
 }
 
 fn wanted(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<Wanted> {

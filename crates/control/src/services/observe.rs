@@ -10,15 +10,16 @@ use gantry_domain::{
     task::StopCode,
 };
 
-use super::{daemon, deploy, find, wire};
+use super::{daemon, deploy, find, wire, zones};
 use crate::{
     clusters,
     keys::ServiceKey,
     records::{
         DeploymentRecord, InstanceStatus, LaunchType, Scheduling, ServiceRecord, ServiceRevisionRecord, ServiceStatus,
-        SharedRow, TaskRecord, TaskSetRecord, TaskSetStatus,
+        SharedRow, TaskRecord, TaskSetRecord, TaskSetStatus, ZONE_ATTRIBUTE,
     },
     settings::Settings,
+    tasks::request,
     view::{EcsView, Phase, TaskRow},
 };
 
@@ -107,6 +108,7 @@ pub(crate) fn observe(
         placement_failed: set.map_or(row.placement_failed, |set| set.placement_failed),
         steady_since: set.map_or(row.steady_since, |set| set.steady_since),
         scale_in: rules.scale_in(),
+        rebalance: zones::rebalance(view, key, &row, &tasks).filter(|_| set.is_none()),
         tasks: tasks.iter().filter_map(|task| task_view(view, &rules, task, now)).collect(),
         deployments,
     };
@@ -161,6 +163,7 @@ fn task_view(view: &EcsView, rules: &Rules, task: &TaskRow, now: Timestamp) -> O
         stopped_at: times.stopped_at,
         end: task.is_stopped().then(|| end(task)),
         instance: task.host.as_ref().map(|host| host.id.to_string()).unwrap_or_default(),
+        zone: task.availability_zone.clone().unwrap_or_default(),
         on_draining_instance: task.host.is_some() && status != Some(InstanceStatus::Active),
         protected: task.protection_at(now).is_some(),
         provider: rules.provider(task),
@@ -199,16 +202,16 @@ impl Rules {
     fn of(service: &ServiceRecord) -> Self {
         use gantry_api::ecs::PlacementStrategyType as Type;
         if service.placement_strategy.is_empty() {
-            let zone = Rule::Attribute("ecs.availability-zone".to_owned());
+            let zone = Rule::Attribute(ZONE_ATTRIBUTE.to_owned());
             let fargate = service.launch_type == LaunchType::Fargate;
             return Self(if fargate { vec![zone] } else { vec![zone, Rule::Instance] });
         }
         let rule = |strategy: &gantry_api::ecs::PlacementStrategy| {
             let field = strategy.field.as_deref().unwrap_or_default();
             match strategy.r#type.as_ref()? {
-                Type::Spread => Some(
-                    field.strip_prefix("attribute:").map_or(Rule::Instance, |name| Rule::Attribute(name.to_owned())),
-                ),
+                Type::Spread => {
+                    Some(request::attribute_of(field).map_or(Rule::Instance, |name| Rule::Attribute(name.to_owned())))
+                }
                 Type::Binpack if field.eq_ignore_ascii_case("cpu") => Some(Rule::Cpu),
                 Type::Binpack => Some(Rule::Memory),
                 _ => None,
@@ -243,9 +246,7 @@ impl Rules {
     fn spread_values(&self, task: &TaskRecord, host: Option<&crate::view::Host>) -> Vec<String> {
         let value = |rule: &Rule| match rule {
             Rule::Instance => Some(task.host.as_ref().map(|host| host.id.to_string()).unwrap_or_default()),
-            Rule::Attribute(name) if name == "ecs.availability-zone" => {
-                Some(task.availability_zone.clone().unwrap_or_default())
-            }
+            Rule::Attribute(name) if name == ZONE_ATTRIBUTE => Some(task.availability_zone.clone().unwrap_or_default()),
             Rule::Attribute(name) => {
                 let instance = host.and_then(|host| host.row.as_ref());
                 let value = instance.and_then(|row| row.attribute(name).flatten().map(str::to_owned));

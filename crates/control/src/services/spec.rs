@@ -6,8 +6,8 @@ use gantry_domain::{
     arn::{Scope, TaskDefinitionKey},
     capacity::strategy,
     limits::{
-        PLACEMENT_CONSTRAINTS_MAX, PLACEMENT_STRATEGIES_MAX, SECURITY_GROUPS_MAX, SERVICE_CLIENT_TOKEN_LENGTH_MAX,
-        SUBNETS_MAX, TASKS_PER_SERVICE_MAX,
+        ATTRIBUTE_NAME_LENGTH_MAX, PLACEMENT_CONSTRAINTS_MAX, PLACEMENT_STRATEGIES_MAX, SECURITY_GROUPS_MAX,
+        SERVICE_CLIENT_TOKEN_LENGTH_MAX, SUBNETS_MAX, TASKS_PER_SERVICE_MAX,
     },
     query::Expression,
 };
@@ -20,6 +20,7 @@ use crate::{
         TaskDefinitionStatus,
     },
     task_definition,
+    tasks::request,
     view::EcsView,
 };
 
@@ -327,6 +328,21 @@ pub(crate) fn check_placement(
     strategies.iter().try_for_each(check_strategy)
 }
 
+/// A task has so many constraints at most, those of its task definition among them.
+pub(crate) fn check_constraint_count(
+    view: &EcsView,
+    scope: &Scope,
+    definition: &TaskDefinitionKey,
+    asked: &[ecs::PlacementConstraint],
+) -> Result<(), Fault> {
+    let row = view.namespace(scope).and_then(|space| space.task_definition(definition));
+    let own = row.and_then(|row| row.document.placement_constraints.as_ref()).map_or(0, Vec::len);
+    if asked.is_empty() || own + asked.len() <= PLACEMENT_CONSTRAINTS_MAX {
+        return Ok(());
+    }
+    Err(fault::invalid(format!("placementConstraints can have at most {PLACEMENT_CONSTRAINTS_MAX} items.")))
+}
+
 /// What a DAEMON service cannot have.
 pub(crate) fn check_daemon(launch_type: LaunchType, strategies: &[ecs::PlacementStrategy]) -> Result<(), Fault> {
     if launch_type == LaunchType::Fargate {
@@ -347,7 +363,7 @@ fn check_constraint(constraint: &ecs::PlacementConstraint) -> Result<(), Fault> 
             Err(fault::invalid("Expression is not valid for placement constraint type distinctInstance."))
         }
         (Some(Type::MemberOf), Some(text)) => {
-            text.parse::<Expression>().map(|_| ()).map_err(|_| fault::invalid(format!("Invalid expression: {text}")))
+            text.parse::<Expression>().map(|_| ()).map_err(|error| fault::expression(text, &error))
         }
         (Some(Type::MemberOf), None) => {
             Err(fault::invalid("Expression is required for placement constraint type memberOf."))
@@ -362,11 +378,17 @@ fn check_strategy(strategy: &ecs::PlacementStrategy) -> Result<(), Fault> {
     let lower = field.to_ascii_lowercase();
     let good = match &strategy.r#type {
         Some(Type::Random) => field.is_empty(),
-        Some(Type::Spread) => {
-            matches!(lower.as_str(), "instanceid" | "host") || (lower.starts_with("attribute:") && lower.len() > 10)
-        }
+        Some(Type::Spread) => match request::attribute_of(field) {
+            Some(name) => is_attribute_name(name),
+            None => matches!(lower.as_str(), "instanceid" | "host"),
+        },
         Some(Type::Binpack) => matches!(lower.as_str(), "cpu" | "memory"),
         _ => return Err(fault::invalid("Invalid placement strategy type.")),
     };
     if good { Ok(()) } else { Err(fault::invalid(format!("Invalid placement strategy field: {field}"))) }
+}
+
+fn is_attribute_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/\\".contains(&byte);
+    (1..=ATTRIBUTE_NAME_LENGTH_MAX).contains(&name.len()) && name.bytes().all(allowed)
 }

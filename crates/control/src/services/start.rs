@@ -5,7 +5,8 @@ use gantry_domain::{
     Timestamp,
     arn::ContainerInstanceId,
     deployment::DeploymentId,
-    placement::{self, Constraint, Field, Resource, Strategy},
+    placement::{self, Constraint, Field, Strategy},
+    query::Expression,
     reason::{Lack, PlacementTrouble, ServiceEvent},
 };
 use gantry_store::Txn;
@@ -20,9 +21,11 @@ use crate::{
     keys::{ClusterKey, ServiceKey},
     launch::{self, Launch, Launched, NetworkRequest, Refusal, Refused, Target, TaskTemplate},
     records::{
-        LaunchType, PlatformRecord, ServiceRecord, ServiceRevisionRecord, TaskDefinitionRecord, WaitingRecord, encode,
+        LaunchType, PlatformRecord, ServiceRecord, ServiceRevisionRecord, TaskDefinitionRecord, WaitingRecord,
+        ZONE_ATTRIBUTE, encode,
     },
     task_definition,
+    tasks::request,
     view::{EcsView, Phase},
 };
 
@@ -33,6 +36,8 @@ pub(crate) enum Starts<'a> {
     Anywhere(u32),
     /// One on each of these instances.
     On(&'a [String]),
+    /// So many in this Availability Zone, for balance.
+    InZone(&'a str, u32),
 }
 
 /// Tasks of a deployment; none when its revision or task definition is gone.
@@ -54,7 +59,7 @@ pub(crate) fn launch(
     let definition = view.namespace(&key.scope)?.task_definition(&revision.task_definition)?;
     let requirements = task_definition::requirements(&definition.document);
     let (target, count, capacity_providers) = match starts {
-        Starts::Anywhere(count) => {
+        Starts::Anywhere(count) | Starts::InZone(_, count) => {
             let count = usize::try_from(count).ok()?;
             let providers = providers(view, key, deployment, revision, count);
             (launch::target(view, &key.scope, revision.launch_type, &providers), count, providers)
@@ -65,12 +70,16 @@ pub(crate) fn launch(
             (Target::Named(ids), count, Vec::new())
         }
     };
+    let mut constraints = constraints(record, &requirements.placement_expressions);
+    if let Starts::InZone(zone, _) = starts {
+        constraints.push(Constraint::MemberOf(Expression::attribute_is(ZONE_ATTRIBUTE, zone)));
+    }
     Some(Launch {
         cluster: ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() },
         definition: revision.task_definition.clone(),
         target,
         count,
-        constraints: constraints(record, &requirements.placement_expressions),
+        constraints,
         strategies: strategies(record),
         task: TaskTemplate {
             group: format!("service:{}", key.service),
@@ -105,25 +114,10 @@ pub(super) fn constraints(record: &ServiceRecord, of_definition: &[String]) -> V
 /// The service's strategy; without one, spread over zones and then over instances.
 fn strategies(record: &ServiceRecord) -> Vec<Strategy> {
     if record.placement_strategy.is_empty() {
-        let zone = Field::Attribute("ecs.availability-zone".to_owned());
+        let zone = Field::Attribute(ZONE_ATTRIBUTE.to_owned());
         return vec![Strategy::Spread(zone), Strategy::Spread(Field::Instance)];
     }
-    record.placement_strategy.iter().filter_map(strategy).collect()
-}
-
-fn strategy(strategy: &ecs::PlacementStrategy) -> Option<Strategy> {
-    use ecs::PlacementStrategyType as Type;
-    let field = strategy.field.as_deref().unwrap_or_default();
-    match strategy.r#type.as_ref()? {
-        Type::Random => Some(Strategy::Random),
-        Type::Spread => Some(Strategy::Spread(match field.strip_prefix("attribute:") {
-            Some(name) => Field::Attribute(name.to_owned()),
-            None => Field::Instance,
-        })),
-        Type::Binpack if field.eq_ignore_ascii_case("cpu") => Some(Strategy::Binpack(Resource::Cpu)),
-        Type::Binpack => Some(Strategy::Binpack(Resource::Memory)),
-        Type::Unknown(_) => None,
-    }
+    request::strategies(&record.placement_strategy)
 }
 
 fn platform(revision: &ServiceRevisionRecord) -> Option<PlatformRecord> {
@@ -196,7 +190,7 @@ fn waiting(record: &ServiceRecord, revision: &ServiceRevisionRecord) -> WaitingR
 pub(crate) fn record_outcome(
     record: &mut ServiceRecord,
     (key, unit): (&ServiceKey, Unit),
-    launched: &Launched,
+    (zone, launched): (Option<&str>, &Launched),
     random: &Random,
     now: Timestamp,
 ) -> bool {
@@ -204,7 +198,11 @@ pub(crate) fn record_outcome(
     let name = act::name_in_events(key, unit);
     if !launched.tasks.is_empty() {
         let tasks = launched.tasks.iter().map(ToString::to_string).collect();
-        act::tell(record, &name, &ServiceEvent::Started { tasks }, random, now);
+        let event = match zone {
+            Some(zone) => ServiceEvent::StartedToRebalance { zone: zone.to_owned(), tasks },
+            None => ServiceEvent::Started { tasks },
+        };
+        act::tell(record, &name, &event, random, now);
     }
     let failed = launched.unplaced > 0;
     let launch_type = match unit {

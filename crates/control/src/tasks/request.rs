@@ -78,8 +78,7 @@ pub(crate) fn constraints(
     requirements: &TaskRequirements,
     asked: &[ecs::PlacementConstraint],
 ) -> Result<Vec<Constraint>, Fault> {
-    let parse =
-        |text: &str| text.parse::<Expression>().map_err(|_| fault::invalid(format!("Invalid expression: {text}")));
+    let parse = |text: &str| text.parse::<Expression>().map_err(|error| fault::expression(text, &error));
     let own = requirements.placement_expressions.iter().map(|text| parse(text).map(Constraint::MemberOf));
     let asked = asked.iter().map(|constraint| match &constraint.r#type {
         Some(ecs::PlacementConstraintType::DistinctInstance) => Ok(Constraint::DistinctInstance),
@@ -105,10 +104,13 @@ pub(crate) fn strategies(asked: &[ecs::PlacementStrategy]) -> Vec<Strategy> {
 }
 
 fn spread_field(field: &str) -> Field {
-    match field.split_once(':') {
-        Some((_, attribute)) => Field::Attribute(attribute.to_owned()),
-        None => Field::Instance,
-    }
+    attribute_of(field).map_or(Field::Instance, |attribute| Field::Attribute(attribute.to_owned()))
+}
+
+/// NAME of a strategy's field `attribute:NAME`.
+pub(crate) fn attribute_of(field: &str) -> Option<&str> {
+    let (kind, name) = field.split_once(':')?;
+    kind.eq_ignore_ascii_case("attribute").then_some(name)
 }
 
 /// `startedBy` of a request.

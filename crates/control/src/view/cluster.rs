@@ -6,8 +6,8 @@ use gantry_domain::arn::Name;
 
 use super::Tasks;
 use crate::records::{
-    ClusterRecord, InstanceRecord, Row, Scheduling, ServiceDeploymentRecord, ServiceRecord, ServiceRevisionRecord,
-    ServiceStatus, SharedRow,
+    ClusterRecord, InstanceRecord, InstanceStatus, Row, Scheduling, ServiceDeploymentRecord, ServiceRecord,
+    ServiceRevisionRecord, ServiceStatus, SharedRow,
 };
 
 /// A cluster. Its instances are found through [`super::EcsView::hosts_of_cluster`].
@@ -17,9 +17,11 @@ pub struct ClusterView {
     tasks: Tasks,
     services: BTreeMap<Name, SharedRow<ServiceRecord>>,
     daemons: BTreeSet<Name>,
+    waiting: BTreeSet<Name>,
     deployments: BTreeMap<(Name, String), SharedRow<ServiceDeploymentRecord>>,
     revisions: BTreeMap<(Name, String), SharedRow<ServiceRevisionRecord>>,
     registered_instances: u32,
+    zones: BTreeMap<String, u32>,
 }
 
 impl ClusterView {
@@ -48,6 +50,11 @@ impl ClusterView {
         self.daemons.iter().filter_map(|name| self.services.get_key_value(name))
     }
 
+    /// Services whose last attempt to start found no room for all tasks.
+    pub fn waiting(&self) -> impl Iterator<Item = &Name> {
+        self.waiting.iter()
+    }
+
     /// Deployments by service and id.
     pub fn service_deployments(&self) -> &BTreeMap<(Name, String), SharedRow<ServiceDeploymentRecord>> {
         &self.deployments
@@ -68,6 +75,11 @@ impl ClusterView {
         self.registered_instances
     }
 
+    /// The zones that have ACTIVE instances.
+    pub fn zones(&self) -> impl Iterator<Item = &str> {
+        self.zones.keys().map(String::as_str)
+    }
+
     /// Whether there is neither a cluster nor anything that once was in one.
     pub(super) fn is_forgotten(&self) -> bool {
         let empty = self.tasks.all().is_empty() && self.services.is_empty() && self.registered_instances == 0;
@@ -83,11 +95,8 @@ impl ClusterView {
     }
 
     pub(super) fn set_service(&mut self, name: &Name, row: Option<SharedRow<ServiceRecord>>) {
-        if row.as_ref().is_some_and(|row| row.scheduling == Scheduling::Daemon) {
-            self.daemons.insert(name.clone());
-        } else {
-            self.daemons.remove(name);
-        }
+        set_member(&mut self.daemons, name, row.as_ref().is_some_and(|row| row.scheduling == Scheduling::Daemon));
+        set_member(&mut self.waiting, name, row.as_ref().is_some_and(|row| row.waits_for_room()));
         super::set(&mut self.services, name.clone(), row);
     }
 
@@ -107,5 +116,25 @@ impl ClusterView {
     pub(super) fn count_instance(&mut self, was: Option<&Row<InstanceRecord>>, is: Option<&Row<InstanceRecord>>) {
         let registered = |row: Option<&Row<InstanceRecord>>| u32::from(row.is_some_and(|row| row.is_registered()));
         self.registered_instances = self.registered_instances + registered(is) - registered(was);
+        if zone_of(was) != zone_of(is) {
+            if let Some(zone) = zone_of(was) {
+                super::host::uncount(&mut self.zones, zone);
+            }
+            if let Some(zone) = zone_of(is) {
+                *self.zones.entry(zone.to_owned()).or_default() += 1;
+            }
+        }
+    }
+}
+
+fn zone_of(row: Option<&Row<InstanceRecord>>) -> Option<&str> {
+    row.filter(|row| row.status == InstanceStatus::Active)?.zone()
+}
+
+fn set_member(names: &mut BTreeSet<Name>, name: &Name, member: bool) {
+    if !member {
+        names.remove(name);
+    } else if !names.contains(name) {
+        names.insert(name.clone());
     }
 }

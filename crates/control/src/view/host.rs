@@ -124,7 +124,7 @@ fn each_port(task: &TaskRecord, mut act: impl FnMut(bool, u16)) {
     ports.into_iter().for_each(|(udp, port)| act(udp, port));
 }
 
-fn uncount<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+pub(super) fn uncount<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, u32>, key: &Q) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {

@@ -5,6 +5,7 @@
 
 mod deployments;
 mod operations;
+mod placement;
 #[path = "../resources/support.rs"]
 mod support;
 

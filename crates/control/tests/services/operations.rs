@@ -149,7 +149,7 @@ async fn what_breaks_a_rule_is_refused_in_the_services_words() {
         (
             json!({"placementConstraints": [{"type": "memberOf", "expression": "attribute:"}]}),
             INVALID,
-            "Invalid expression: attribute:",
+            "Invalid expression: attribute: (unknown subject attribute: at character 1)",
         ),
         (
             json!({"placementStrategy": [{"type": "binpack", "field": "disk"}]}),

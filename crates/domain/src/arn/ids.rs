@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::limits::{NAME_LENGTH_MAX, REVISIONS_PER_FAMILY_MAX};
 
@@ -19,9 +20,10 @@ pub enum IdError {
     Revision(String),
 }
 
-/// A cluster, service, family, container or capacity provider name: 1–255 of `[A-Za-z0-9_-]`.
+/// A cluster, service, family, container or capacity provider name: 1–255 of `[A-Za-z0-9_-]`. Clones share the text: keys
+/// are copied all the time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 /// The name that a task definition's revisions share.
 pub type Family = Name;
@@ -39,7 +41,7 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         match text.len() {
-            1..=NAME_LENGTH_MAX if text.bytes().all(allowed) => Ok(Self(text.to_owned())),
+            1..=NAME_LENGTH_MAX if text.bytes().all(allowed) => Ok(Self(text.into())),
             _ => Err(IdError::Name),
         }
     }
@@ -59,7 +61,7 @@ impl AsRef<str> for Name {
 
 impl From<Name> for String {
     fn from(name: Name) -> Self {
-        name.0
+        name.as_str().to_owned()
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Taken;
 use crate::{
-    arn::ContainerInstanceId,
     task_definition::{Protocol, TaskResources},
     time::Timestamp,
 };
@@ -15,8 +14,6 @@ pub type Attributes = BTreeMap<String, Option<String>>;
 /// An instance: borrowed from wherever it is kept, but for the numbers that placing changes.
 #[derive(Debug, Clone)]
 pub struct Instance<'a> {
-    /// Its id; ties are broken by order of input.
-    pub id: ContainerInstanceId,
     /// Whether its agent's connection is up.
     pub agent_connected: bool,
     /// CPU units nobody has.
@@ -57,9 +54,9 @@ pub struct TakenHere {
     groups: BTreeMap<String, u32>,
 }
 
-impl Instance<'_> {
+impl<'a> Instance<'a> {
     /// The attribute of this name, if there is one; an attribute may have no value.
-    pub fn attribute(&self, name: &str) -> Option<Option<&str>> {
+    pub fn attribute(&self, name: &str) -> Option<Option<&'a str>> {
         self.custom_attributes.get(name).or_else(|| self.attributes.get(name)).map(Option::as_deref)
     }
 
@@ -87,13 +84,21 @@ impl Instance<'_> {
         self.tasks_in_group(name) > 0
     }
 
+    /// The groups of the tasks on it.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().chain(self.taken.groups.keys()).map(String::as_str)
+    }
+
     /// Gives a task's resources away, and counts it in its group.
     pub fn take(&mut self, resources: &TaskResources, group: &str) {
         self.cpu_free = self.cpu_free.saturating_sub(resources.cpu_units);
         self.memory_free = self.memory_free.saturating_sub(resources.memory_mib);
         self.taken.ports.extend(resources.tcp_ports.iter().map(|port| (Protocol::Tcp, *port)));
         self.taken.ports.extend(resources.udp_ports.iter().map(|port| (Protocol::Udp, *port)));
-        *self.taken.groups.entry(group.to_owned()).or_default() += 1;
+        match self.taken.groups.get_mut(group) {
+            Some(tasks) => *tasks += 1,
+            None => drop(self.taken.groups.insert(group.to_owned(), 1)),
+        }
     }
 
     fn ports(&self, protocol: Protocol) -> (&BTreeSet<u16>, &BTreeMap<u16, u32>) {

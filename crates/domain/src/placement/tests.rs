@@ -12,7 +12,6 @@ use crate::time::Timestamp;
 /// An instance that owns what [`Instance`] borrows.
 #[derive(Debug, Clone, Default)]
 struct Machine {
-    number: u8,
     connected: bool,
     cpu: u32,
     memory: u32,
@@ -24,8 +23,8 @@ struct Machine {
     udp: (BTreeSet<u16>, BTreeMap<u16, u32>),
 }
 
-fn machine(number: u8, cpu: u32, memory: u32) -> Machine {
-    Machine { number, connected: true, cpu, memory, ..Machine::default() }
+fn machine(cpu: u32, memory: u32) -> Machine {
+    Machine { connected: true, cpu, memory, ..Machine::default() }
 }
 
 impl Machine {
@@ -41,7 +40,6 @@ impl Machine {
 
     fn borrow(&self) -> Instance<'_> {
         Instance {
-            id: ContainerInstanceId::from_bytes([self.number; 16]),
             agent_connected: self.connected,
             cpu_free: self.cpu,
             memory_free: self.memory,
@@ -80,13 +78,13 @@ fn each_rejected_instance_says_what_it_lacks_first() {
     let mut needs = needs(100, 100);
     needs.resources.tcp_ports = vec![80];
     needs.attributes = vec![RequiredAttribute { name: "zone".into(), value: Some("a".into()) }];
-    let mut lost = machine(1, 0, 0);
+    let mut lost = machine(0, 0);
     lost.connected = false;
-    let mut busy = machine(4, 100, 100).zone("a");
+    let mut busy = machine(100, 100).zone("a");
     busy.taken.insert(80, 1);
-    let mut reserved = machine(5, 100, 100).zone("a");
+    let mut reserved = machine(100, 100).zone("a");
     reserved.reserved.insert(80);
-    let machines = [lost, machine(2, 99, 100), machine(3, 100, 99), busy, reserved, machine(6, 100, 100).zone("b")];
+    let machines = [lost, machine(99, 100), machine(100, 99), busy, reserved, machine(100, 100).zone("b")];
     let placement = run(&needs, &machines, 2, 0);
     assert_eq!(placement.unplaced, 2);
     assert_eq!(
@@ -100,7 +98,7 @@ fn each_rejected_instance_says_what_it_lacks_first() {
 fn one_port_is_given_once_per_instance() {
     let mut needs = needs(1, 1);
     needs.resources.tcp_ports = vec![80];
-    let placement = run(&needs, &[machine(1, 9, 9), machine(2, 9, 9)], 3, 7);
+    let placement = run(&needs, &[machine(9, 9), machine(9, 9)], 3, 7);
     assert_eq!((placement.chosen.len(), placement.unplaced), (2, 1));
     assert_eq!(reasons(&placement), [Lack::Ports, Lack::Ports]);
 }
@@ -109,7 +107,7 @@ fn one_port_is_given_once_per_instance() {
 fn distinct_instance_counts_tasks_that_are_there_and_tasks_just_placed() {
     let mut needs = needs(1, 1);
     needs.constraints = vec![Constraint::DistinctInstance];
-    let machines = [machine(1, 9, 9).running("g", 1), machine(2, 9, 9), machine(3, 9, 9).running("other", 4)];
+    let machines = [machine(9, 9).running("g", 1), machine(9, 9), machine(9, 9).running("other", 4)];
     let placement = run(&needs, &machines, 3, 3);
     let mut chosen = placement.chosen.clone();
     chosen.sort_unstable();
@@ -121,7 +119,7 @@ fn distinct_instance_counts_tasks_that_are_there_and_tasks_just_placed() {
 fn member_of_is_binding() {
     let mut needs = needs(1, 1);
     needs.constraints = vec![Constraint::MemberOf("attribute:zone == b".parse().unwrap())];
-    let machines = [machine(1, 9, 9).zone("a"), machine(2, 1, 9).zone("b")];
+    let machines = [machine(9, 9).zone("a"), machine(1, 9).zone("b")];
     let placement = run(&needs, &machines, 2, 0);
     assert_eq!(placement.chosen, [1]);
     assert_eq!(reasons(&placement), [Lack::MemberOf, Lack::Cpu]);
@@ -131,8 +129,7 @@ fn member_of_is_binding() {
 fn spreading_over_zones_and_then_instances_fills_evenly() {
     let mut needs = needs(1, 1);
     needs.strategies = vec![Strategy::Spread(Field::Attribute("zone".into())), Strategy::Spread(Field::Instance)];
-    let machines =
-        [machine(1, 99, 99).zone("a"), machine(2, 99, 99).zone("a"), machine(3, 99, 99).zone("b").running("g", 1)];
+    let machines = [machine(99, 99).zone("a"), machine(99, 99).zone("a"), machine(99, 99).zone("b").running("g", 1)];
     let placement = run(&needs, &machines, 5, 11);
     let on = |index| placement.chosen.iter().filter(|chosen| **chosen == index).count();
     assert_eq!(on(0) + on(1), 3);
@@ -145,11 +142,8 @@ fn a_full_zone_is_not_an_empty_zone() {
     let mut needs = needs(1, 1);
     needs.strategies = vec![Strategy::Spread(Field::Attribute("zone".into()))];
     // Zone a: three tasks on a full instance and an empty one; zone b: one task.
-    let machines = [
-        machine(1, 0, 0).zone("a").running("g", 3),
-        machine(2, 9, 9).zone("a"),
-        machine(3, 9, 9).zone("b").running("g", 1),
-    ];
+    let machines =
+        [machine(0, 0).zone("a").running("g", 3), machine(9, 9).zone("a"), machine(9, 9).zone("b").running("g", 1)];
     assert_eq!(run(&needs, &machines, 1, 5).chosen, [2]);
 }
 
@@ -157,13 +151,13 @@ fn a_full_zone_is_not_an_empty_zone() {
 fn binpack_fills_the_fullest_first() {
     let mut needs = needs(10, 10);
     needs.strategies = vec![Strategy::Binpack(Resource::Memory)];
-    let machines = [machine(1, 100, 100), machine(2, 100, 25), machine(3, 5, 5)];
+    let machines = [machine(100, 100), machine(100, 25), machine(5, 5)];
     assert_eq!(run(&needs, &machines, 3, 9).chosen, [1, 1, 0]);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_answer_and_seeds_differ() {
-    let machines: Vec<_> = (0..50).map(|number| machine(number, 9, 9)).collect();
+    let machines: Vec<_> = (0..50).map(|_| machine(9, 9)).collect();
     let one = |seed| run(&needs(1, 1), &machines, 5, seed);
     assert_eq!(one(1), one(1));
     assert!((2..20).any(|seed| one(seed) != one(1)));
@@ -173,9 +167,8 @@ fn machines() -> impl Generator<Value = Vec<Machine>> {
     let one = (0_u32..20, 0_u32..20, any::<bool>(), 0_u8..3, 0_u32..3, prop::collection::btree_set(0_u16..4, 0..3));
     prop::collection::vec(one, 0..8).prop_map(|all| {
         all.into_iter()
-            .enumerate()
-            .map(|(number, (cpu, memory, connected, zone, tasks, ports))| {
-                let mut machine = machine(u8::try_from(number).unwrap(), cpu, memory).zone(&zone.to_string());
+            .map(|(cpu, memory, connected, zone, tasks, ports)| {
+                let mut machine = machine(cpu, memory).zone(&zone.to_string());
                 machine.connected = connected;
                 machine.taken = ports.into_iter().map(|port| (port, 1)).collect();
                 if tasks > 0 { machine.running("g", tasks) } else { machine }
@@ -250,5 +243,123 @@ fn cost(strategy: &Strategy, instances: &[Instance<'_>], index: usize) -> u32 {
             .filter(|other| other.attribute(name) == own.attribute(name))
             .map(|other| other.tasks_in_group("g"))
             .sum(),
+    }
+}
+
+/// Instances that differ in everything a request can ask for: two attributes, each present or not, tasks of several
+/// groups, ports of both protocols.
+fn any_machines() -> impl Generator<Value = Vec<Machine>> {
+    let attribute = || prop::option::of(prop::option::of(0_u8..3));
+    let ports = || prop::collection::btree_set(0_u16..4, 0..3);
+    let one = (
+        (0_u32..24, 0_u32..24, prop::bool::weighted(0.9)),
+        (attribute(), attribute()),
+        prop::collection::btree_map(prop_oneof![Just("g"), Just("h"), Just("service:x")], 1_u32..4, 0..3),
+        (ports(), ports(), ports()),
+    );
+    type Row = ((u32, u32, bool), (Option<Option<u8>>, Option<Option<u8>>), BTreeMap<&'static str, u32>, Ports);
+    type Ports = (BTreeSet<u16>, BTreeSet<u16>, BTreeSet<u16>);
+    let machine = |((cpu, memory, connected), (zone, rack), groups, (tcp, udp, reserved)): Row| {
+        let mut machine = machine(cpu, memory);
+        machine.connected = connected;
+        for (name, value) in [("zone", zone), ("rack", rack)] {
+            if let Some(value) = value {
+                machine.attributes.insert(name.into(), value.map(|value| value.to_string()));
+            }
+        }
+        let taken = |ports: BTreeSet<u16>| ports.into_iter().map(|port| (port, 1)).collect();
+        machine.groups = groups.into_iter().map(|(group, tasks)| (group.to_owned(), tasks)).collect();
+        machine.reserved = reserved;
+        machine.taken = taken(tcp);
+        machine.udp.1 = taken(udp);
+        machine
+    };
+    prop::collection::vec(one, 0..24).prop_map(move |all| all.into_iter().map(machine).collect())
+}
+
+fn any_needs() -> impl Generator<Value = Needs> {
+    let strategy = prop_oneof![
+        Just(Strategy::Random),
+        Just(Strategy::Binpack(Resource::Cpu)),
+        Just(Strategy::Binpack(Resource::Memory)),
+        Just(Strategy::Spread(Field::Instance)),
+        Just(Strategy::Spread(Field::Attribute("zone".into()))),
+        Just(Strategy::Spread(Field::Attribute("rack".into()))),
+        Just(Strategy::Spread(Field::Attribute("nobody-has-it".into()))),
+    ];
+    let constraint = prop_oneof![
+        Just(Constraint::DistinctInstance),
+        prop_oneof![
+            Just("attribute:zone exists"),
+            Just("attribute:zone != 1"),
+            Just("attribute:rack in [0, 2] or agentConnected == false"),
+            Just("not(task:group == service:x)"),
+            Just("task:group !~ g|h"),
+            Just("task:group in [h] or runningTasksCount == 0 and task:group != g"),
+        ]
+        .prop_map(|text| Constraint::MemberOf(text.parse().unwrap())),
+    ];
+    let port = || prop::collection::vec(0_u16..6, 0..2);
+    let attribute = prop::option::weighted(0.2, prop::option::of(0_u8..3));
+    (
+        (0_u32..5, 0_u32..5, port(), port()),
+        prop::collection::vec(strategy, 0..5),
+        prop::collection::vec(constraint, 0..2),
+        attribute,
+    )
+        .prop_map(|((cpu, memory, tcp, udp), strategies, constraints, attribute)| {
+            let mut needs = needs(cpu, memory);
+            (needs.resources.tcp_ports, needs.resources.udp_ports) = (tcp, udp);
+            (needs.strategies, needs.constraints) = (strategies, constraints);
+            let required = |value: Option<u8>| RequiredAttribute {
+                name: "zone".into(),
+                value: value.map(|value| value.to_string()),
+            };
+            needs.attributes = attribute.map(required).into_iter().collect();
+            needs
+        })
+}
+
+proptest! {
+    #![proptest_config(prop::test_runner::Config::with_cases(2000))]
+    /// Not only equally good: the same instance for every task, so the same set of candidates at every step.
+    #[test]
+    fn the_index_answers_what_looking_at_every_instance_for_every_task_answers(
+        machines in any_machines(),
+        needs in any_needs(),
+        count in 1_usize..40,
+        seed in any::<u64>(),
+    ) {
+        let mut instances: Vec<_> = machines.iter().map(Machine::borrow).collect();
+        let expected = oracle::place(&needs, &mut instances, count, seed);
+        prop_assert_eq!(run(&needs, &machines, count, seed), expected);
+    }
+
+    #[test]
+    fn a_second_request_on_the_same_instances_sees_what_the_first_one_took(
+        machines in any_machines(),
+        (first, second) in (any_needs(), any_needs()),
+        (count, seed) in (1_usize..10, any::<u64>()),
+    ) {
+        let mut instances: Vec<_> = machines.iter().map(Machine::borrow).collect();
+        let mut expected = instances.clone();
+        for needs in [first, second] {
+            let placed = place(&needs, &mut instances, count, seed);
+            prop_assert_eq!(placed, oracle::place(&needs, &mut expected, count, seed));
+        }
+    }
+}
+
+#[test]
+fn among_equals_every_instance_is_chosen_about_as_often() {
+    let machines: Vec<_> = (0..30).map(|number| machine(1_000_000, 9).zone(&(number % 7).to_string())).collect();
+    for strategies in [vec![], vec![Strategy::Binpack(Resource::Memory), Strategy::Random]] {
+        let mut needs = needs(1, 0);
+        needs.strategies = strategies;
+        let placement = run(&needs, &machines, 30_000, 4);
+        for index in 0..30 {
+            let on = placement.chosen.iter().filter(|chosen| **chosen == index).count();
+            assert!((800..1200).contains(&on), "{on} of 30,000 tasks on instance {index} of 30");
+        }
     }
 }

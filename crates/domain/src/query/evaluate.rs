@@ -15,6 +15,24 @@ impl Expression {
             Self::Compare(subject, test) => compare(subject, test, instance),
         }
     }
+
+    /// Whether the tasks on an instance have a say in it: everything else stays as it is while tasks are placed.
+    pub fn asks_for_groups(&self) -> bool {
+        self.asks_for(&|subject| *subject == Subject::TaskGroup)
+    }
+
+    /// Whether instances with the same attributes have the same answer.
+    pub fn asks_for_attributes_only(&self) -> bool {
+        !self.asks_for(&|subject| !matches!(subject, Subject::Attribute(_)))
+    }
+
+    fn asks_for(&self, wanted: &dyn Fn(&Subject) -> bool) -> bool {
+        match self {
+            Self::Or(parts) | Self::And(parts) => parts.iter().any(|part| part.asks_for(wanted)),
+            Self::Not(inner) => inner.asks_for(wanted),
+            Self::Compare(subject, _) => wanted(subject),
+        }
+    }
 }
 
 fn compare(subject: &Subject, test: &Test, instance: &Instance<'_>) -> bool {
@@ -48,8 +66,8 @@ fn text(value: &str, test: &Test) -> bool {
         Test::Absent => false,
         Test::In(values) => values.iter().any(|one| one == value),
         Test::NotIn(values) => values.iter().all(|one| one != value),
-        Test::Matches(pattern) => pattern.is_match(value),
-        Test::NotMatches(pattern) => !pattern.is_match(value),
+        Test::Matches(pattern) => pattern.is_match(value.as_bytes()),
+        Test::NotMatches(pattern) => !pattern.is_match(value.as_bytes()),
         Test::Order(..) => order(test, |literal| match literal {
             Literal::Text(wanted) => Some(value.cmp(wanted.as_str())),
             _ => None,
@@ -59,14 +77,14 @@ fn text(value: &str, test: &Test) -> bool {
 
 /// The groups of an instance's tasks are a set: a positive test asks for one that passes, a negative one for none.
 fn group(instance: &Instance<'_>, test: &Test) -> bool {
-    let mut groups = instance.groups.keys();
+    let mut groups = instance.groups();
     match test {
         Test::Order(Order::Equal, Literal::Text(name)) => instance.has_group(name),
         Test::Order(Order::NotEqual, Literal::Text(name)) => !instance.has_group(name),
         Test::In(names) => names.iter().any(|name| instance.has_group(name)),
         Test::NotIn(names) => !names.iter().any(|name| instance.has_group(name)),
-        Test::Matches(pattern) => groups.any(|name| pattern.is_match(name)),
-        Test::NotMatches(pattern) => !groups.any(|name| pattern.is_match(name)),
+        Test::Matches(pattern) => groups.any(|name| pattern.is_match(name.as_bytes())),
+        Test::NotMatches(pattern) => !groups.any(|name| pattern.is_match(name.as_bytes())),
         Test::Exists | Test::Absent | Test::Order(..) => false,
     }
 }

@@ -17,16 +17,29 @@ const SYMBOLS: [&str; 18] =
 
 pub(super) struct Lexer<'a> {
     rest: &'a str,
+    length: usize,
+    /// Where the last token that was read begins.
+    last_at: usize,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { rest: text }
+        Self { rest: text, length: text.len(), last_at: 0 }
+    }
+
+    /// Where the last token that was read begins, in bytes; the end when there was none left.
+    pub(super) fn last_at(&self) -> usize {
+        self.last_at
+    }
+
+    fn skip_white_space(&mut self) {
+        self.rest = self.rest.trim_start();
+        self.last_at = self.length - self.rest.len();
     }
 
     /// The next token; an unclosed quote runs to the end and is refused by being no word.
     pub(super) fn next(&mut self) -> Option<Token> {
-        self.rest = self.rest.trim_start();
+        self.skip_white_space();
         let first = self.rest.chars().next()?;
         if first == '\'' || first == '"' {
             return Some(self.quoted(first));
@@ -45,7 +58,7 @@ impl<'a> Lexer<'a> {
 
     /// A pattern: in quotes, or everything up to white space or the parenthesis that closes the expression around it.
     pub(super) fn next_raw(&mut self) -> Option<String> {
-        self.rest = self.rest.trim_start();
+        self.skip_white_space();
         let first = self.rest.chars().next()?;
         if first == '\'' || first == '"' {
             return match self.quoted(first) {

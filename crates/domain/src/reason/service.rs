@@ -48,6 +48,15 @@ impl fmt::Display for Lack {
     }
 }
 
+/// How many tasks of a service an Availability Zone has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneCount {
+    /// The zone.
+    pub zone: String,
+    /// The number.
+    pub tasks: u32,
+}
+
 /// A message of a service's `events`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceEvent {
@@ -60,6 +69,30 @@ pub enum ServiceEvent {
     Stopped {
         /// Task ids.
         tasks: Vec<String>,
+    },
+    /// Tasks were started in a zone that has too few.
+    StartedToRebalance {
+        /// The zone.
+        zone: String,
+        /// Task ids, in the order they were placed.
+        tasks: Vec<String>,
+    },
+    /// Tasks were stopped in a zone that has too many.
+    StoppedToRebalance {
+        /// The zone.
+        zone: String,
+        /// Task ids.
+        tasks: Vec<String>,
+    },
+    /// Zones differ too much, and something is done about it.
+    RebalancingStarted {
+        /// All zones.
+        zones: Vec<ZoneCount>,
+    },
+    /// Zones differ by one task at most.
+    RebalancingCompleted {
+        /// All zones.
+        zones: Vec<ZoneCount>,
     },
     /// A deployment is done.
     DeploymentCompleted {
@@ -101,8 +134,10 @@ impl ServiceEvent {
     /// them; none for messages that are told otherwise or not at all.
     pub const fn action(&self) -> Option<&'static str> {
         match self {
-            ServiceEvent::Started { .. } => Some("INFO TASKS_STARTED"),
-            ServiceEvent::Stopped { .. } => Some("INFO TASKS_STOPPED"),
+            ServiceEvent::Started { .. } | ServiceEvent::StartedToRebalance { .. } => Some("INFO TASKS_STARTED"),
+            ServiceEvent::Stopped { .. } | ServiceEvent::StoppedToRebalance { .. } => Some("INFO TASKS_STOPPED"),
+            ServiceEvent::RebalancingStarted { .. } => Some("INFO SERVICE_REBALANCING_STARTED"),
+            ServiceEvent::RebalancingCompleted { .. } => Some("INFO SERVICE_REBALANCING_COMPLETED"),
             ServiceEvent::SteadyState => Some("INFO SERVICE_STEADY_STATE"),
             ServiceEvent::StartImpaired => Some("WARN SERVICE_TASK_START_IMPAIRED"),
             ServiceEvent::NotPlaced(_) => Some("ERROR SERVICE_TASK_PLACEMENT_FAILURE"),
@@ -123,6 +158,19 @@ impl ServiceEvent {
             }
             ServiceEvent::Stopped { tasks } => {
                 format!("(service {service}) has stopped {} running tasks: {}.", tasks.len(), TaskList(tasks))
+            }
+            ServiceEvent::StartedToRebalance { zone, tasks } => {
+                format!("{service} has started {} tasks in {zone} to AZ Rebalance: {}.", tasks.len(), TaskList(tasks))
+            }
+            ServiceEvent::StoppedToRebalance { zone, tasks } => {
+                let (number, list) = (tasks.len(), TaskList(tasks));
+                format!("{service} has stopped {number} running tasks in {zone} due to AZ Rebalancing: {list}.")
+            }
+            ServiceEvent::RebalancingStarted { zones } => {
+                format!("service ({service}) is not AZ balanced with {}. AZ Rebalancing in progress.", Zones(zones))
+            }
+            ServiceEvent::RebalancingCompleted { zones } => {
+                format!("service ({service}) is AZ balanced with {}.", Zones(zones))
             }
             ServiceEvent::DeploymentCompleted { deployment } => {
                 format!("(service {service}) (deployment {deployment}) deployment completed.")
@@ -180,6 +228,19 @@ impl fmt::Display for TaskList<'_> {
         for (index, task) in self.0.iter().enumerate() {
             let space = if index == 0 { "" } else { " " };
             write!(f, "{space}(task {task})")?;
+        }
+        Ok(())
+    }
+}
+
+/// `2 tasks in us-east-1a, 1 tasks in us-east-1b`.
+struct Zones<'a>(&'a [ZoneCount]);
+
+impl fmt::Display for Zones<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, ZoneCount { zone, tasks }) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{tasks} tasks in {zone}")?;
         }
         Ok(())
     }

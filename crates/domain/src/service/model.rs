@@ -1,6 +1,6 @@
 //! What a service plan is made from and what it consists of.
 
-use super::{DaemonInstance, ScaleInRule};
+use super::{DaemonInstance, Rebalance, ScaleInRule};
 use crate::deployment::{CircuitBreaker, DeploymentId, DeploymentLimits, Failures, RolloutState};
 use crate::reason::{ServiceEvent, StoppedReason};
 use crate::task::{DesiredStatus, HealthStatus, LastStatus};
@@ -29,6 +29,8 @@ pub struct ServiceView {
     pub steady_since: Option<Timestamp>,
     /// How to choose among equals when fewer tasks are wanted, from the placement strategy.
     pub scale_in: Vec<ScaleInRule>,
+    /// Availability Zone rebalancing, when it is on and possible.
+    pub rebalance: Option<Rebalance>,
     /// The primary deployment first, then older ones. Never empty.
     pub deployments: Vec<DeploymentView>,
     /// Every task of the service that is not STOPPED, and those STOPPED ones that have not been counted yet.
@@ -71,6 +73,8 @@ pub struct TaskView {
     pub end: Option<End>,
     /// The instance it is on; empty when it has none.
     pub instance: String,
+    /// Its Availability Zone.
+    pub zone: String,
     /// Its instance is DRAINING (or gone): the task should live elsewhere.
     pub on_draining_instance: bool,
     /// Scale-in protection is on.
@@ -136,6 +140,29 @@ pub enum Action {
         deployment: DeploymentId,
         /// Ids of instances, not empty.
         instances: Vec<String>,
+    },
+    /// Start tasks of a deployment in one Availability Zone, for balance.
+    StartTasksInZone {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// The zone.
+        zone: String,
+        /// How many.
+        count: u32,
+    },
+    /// Ask tasks of one Availability Zone to stop, for balance.
+    MoveAway {
+        /// The zone.
+        zone: String,
+        /// Ids, not empty.
+        tasks: Vec<String>,
+        /// Their `stoppedReason`; the code is ServiceSchedulerInitiated.
+        reason: StoppedReason,
+    },
+    /// Rebalancing begins or ends.
+    SetRebalancing {
+        /// Whether it goes on.
+        active: bool,
     },
     /// Ask a task to stop.
     StopTask {

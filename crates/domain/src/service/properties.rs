@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::tests::{NOW, deployment, service, task};
@@ -39,6 +41,7 @@ fn any_task() -> impl Strategy<Value = TaskView> {
             protected,
             provider: None,
             spread: vec![format!("z{}", place % 2), format!("i{place}")],
+            zone: format!("z{}", place % 2),
             ..task("", number)
         })
 }
@@ -47,14 +50,19 @@ fn any_service() -> impl Strategy<Value = ServiceView> {
     let limits =
         prop_oneof![Just((100, 200)), Just((50, 100)), Just((0, 100)), Just((75, 125)), (0..=100u32, 100..=300u32)];
     let tasks = prop::collection::vec(any_task(), 0..14);
-    (0..7u32, limits, tasks, any::<[bool; 3]>(), 1..=3u64, prop::option::of(1..4u32), any::<bool>(), 0..60i64).prop_map(
-        |(desired, (minimum, maximum), mut tasks, checks, newest, breaker, placement_failed, grace)| {
+    let zones = prop_oneof![Just(vec![]), Just(vec!["z0".to_owned()]), Just(vec!["z1".to_owned(), "z2".to_owned()])];
+    let rebalance = prop::option::of((zones, any::<bool>()).prop_map(|(zones, active)| Rebalance { zones, active }));
+    let percents = (limits, prop::option::of(1..4u32), 0..60i64);
+    (0..7u32, percents, tasks, any::<[bool; 3]>(), 1..=3u64, any::<[bool; 2]>(), rebalance).prop_map(
+        |(desired, ((minimum, maximum), breaker, grace), mut tasks, checks, newest, flags, rebalance)| {
+            let [placement_failed, completed] = flags;
             for (index, task) in tasks.iter_mut().enumerate() {
                 task.id = format!("t{index}");
             }
             tasks.retain(|task| task.deployment <= DeploymentId::from_random(newest));
             let deployments = (1..=newest).rev().map(|number| DeploymentView {
                 has_health_check: checks[usize::try_from(number).unwrap() - 1],
+                rollout: if completed { RolloutState::Completed } else { RolloutState::InProgress },
                 ..deployment(number)
             });
             ServiceView {
@@ -67,6 +75,7 @@ fn any_service() -> impl Strategy<Value = ServiceView> {
                 deployments: deployments.collect(),
                 tasks,
                 placement_failed,
+                rebalance,
                 health_check_grace_period_seconds: grace,
                 ..service(desired)
             }
@@ -93,12 +102,18 @@ fn apply(now: Timestamp, service: &mut ServiceView, plan: &Plan, next_id: &mut u
                 let found = service.deployments.iter_mut().find(|other| other.id == *deployment);
                 found.unwrap().failures = *failures;
             }
-            Action::StartTasks { deployment, count } => {
+            Action::StartTasks { deployment, count } | Action::StartTasksInZone { deployment, count, .. } => {
                 changed = true;
+                // Left alone, tasks crowd in one zone.
+                let zone = match action {
+                    Action::StartTasksInZone { zone, .. } => zone.as_str(),
+                    _ => "z0",
+                };
                 for _ in 0..*count {
                     *next_id += 1;
                     service.tasks.push(TaskView {
                         id: format!("n{next_id}"),
+                        zone: zone.to_owned(),
                         last_status: LastStatus::Pending,
                         created_at: now,
                         started_at: None,
@@ -108,10 +123,18 @@ fn apply(now: Timestamp, service: &mut ServiceView, plan: &Plan, next_id: &mut u
             }
             Action::StopTask { task, .. } => {
                 changed = true;
-                let task = service.tasks.iter_mut().find(|other| other.id == *task).unwrap();
-                assert!(task.is_wanted(), "stopped twice: {task:?}");
-                task.desired_status = DesiredStatus::Stopped;
-                task.last_status = LastStatus::Stopping;
+                ask_to_stop(service, task);
+            }
+            Action::MoveAway { zone, tasks, .. } => {
+                changed = true;
+                for id in tasks {
+                    assert_eq!(ask_to_stop(service, id).zone, *zone);
+                }
+            }
+            Action::SetRebalancing { active } => {
+                let rebalance = service.rebalance.as_mut().unwrap();
+                assert_ne!(rebalance.active, *active);
+                rebalance.active = *active;
             }
             Action::CompleteDeployment { deployment } | Action::FailDeployment { deployment, .. } => {
                 changed = true;
@@ -133,6 +156,14 @@ fn apply(now: Timestamp, service: &mut ServiceView, plan: &Plan, next_id: &mut u
     changed
 }
 
+fn ask_to_stop<'a>(service: &'a mut ServiceView, id: &str) -> &'a TaskView {
+    let task = service.tasks.iter_mut().find(|other| other.id == *id).unwrap();
+    assert!(task.is_wanted(), "stopped twice: {task:?}");
+    task.desired_status = DesiredStatus::Stopped;
+    task.last_status = LastStatus::Stopping;
+    task
+}
+
 /// Every task does what was asked of it.
 fn obey(now: Timestamp, service: &mut ServiceView) {
     service.placement_failed = false;
@@ -149,6 +180,19 @@ fn obey(now: Timestamp, service: &mut ServiceView) {
             task.health = HealthStatus::Healthy;
         }
     }
+}
+
+/// By how many tasks the fullest zone is ahead of the emptiest.
+fn difference(service: &ServiceView) -> u32 {
+    let zones: BTreeSet<&String> = service
+        .rebalance
+        .iter()
+        .flat_map(|rebalance| &rebalance.zones)
+        .chain(service.tasks.iter().map(|task| &task.zone))
+        .collect();
+    let tasks = |zone: &String| count(service.tasks.iter().filter(|task| task.zone == *zone));
+    let counts: Vec<u32> = zones.into_iter().map(tasks).collect();
+    counts.iter().max().unwrap_or(&0) - counts.iter().min().unwrap_or(&0)
 }
 
 proptest! {
@@ -215,5 +259,9 @@ proptest! {
         let plan = plan_service(now, &view);
         let stuck = matches!(plan.waiting_on, None | Some(WaitingOn::Configuration | WaitingOn::CircuitBreaker));
         prop_assert!(stuck, "resting in {:?}: {:#?}", plan.waiting_on, view);
+        if let (None, Some(rebalance)) = (&plan.waiting_on, &view.rebalance) {
+            let room = view.limits.ceiling(view.desired_count) > view.desired_count;
+            prop_assert!(!room || (difference(&view) < 2 && !rebalance.active), "not balanced: {:#?}", view);
+        }
     }
 }

@@ -11,12 +11,14 @@ impl<'a> Planner<'a> {
         self.stop_misplaced();
         self.stop_superseded();
         self.stop_unhealthy();
-        let stops = |action: &&Action| matches!(action, Action::StopTask { .. });
-        count(self.plan.actions[before..].iter().filter(stops))
+        super::stops(&self.plan.actions[before..])
     }
 
     /// More good tasks than wanted: the service scales in.
     fn stop_surplus(&mut self) {
+        if self.is_rebalancing() {
+            return self.stop_rebalanced();
+        }
         let mut pool: Vec<&TaskView> = self.wanted().filter(|task| self.is_good(task)).collect();
         let surplus = count(pool.iter()).saturating_sub(self.service.desired_count);
         // What serves least goes first. The floor can still be in the way: a protected task that is starting keeps its

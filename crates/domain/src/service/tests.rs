@@ -27,6 +27,7 @@ pub(super) fn service(desired_count: u32) -> ServiceView {
         placement_failed: false,
         steady_since: None,
         scale_in: vec![ScaleInRule::Spread, ScaleInRule::Spread],
+        rebalance: None,
         deployments: vec![deployment(1)],
         tasks: Vec::new(),
     }
@@ -45,6 +46,7 @@ pub(super) fn task(id: &str, number: u64) -> TaskView {
         stopped_at: None,
         end: None,
         instance: String::new(),
+        zone: String::new(),
         on_draining_instance: false,
         protected: false,
         provider: None,
@@ -78,6 +80,8 @@ pub(super) fn moves(plan: &Plan) -> String {
     let moves = plan.actions.iter().filter_map(|action| match action {
         Action::StartTasks { count, .. } => Some(format!("+{count}")),
         Action::StartTasksOn { instances, .. } => Some(format!("+{}", instances.join("+"))),
+        Action::StartTasksInZone { zone, count, .. } => Some(format!("+{count}@{zone}")),
+        Action::MoveAway { zone, tasks, .. } => Some(format!("-{}@{zone}", tasks.join("-"))),
         Action::StopTask { task, .. } => Some(format!("-{task}")),
         _ => None,
     });
