@@ -21,12 +21,16 @@ fn days(date: &str) -> Option<i64> {
     if !(1..=12).contains(&month) || !(1..=days_of_month).contains(&day) {
         return None;
     }
-    // Days since the epoch in the proleptic Gregorian calendar, counted from a March so that leap days come last.
+    Some(days_of(year, month, day))
+}
+
+/// Days since the epoch in the proleptic Gregorian calendar, counted from a March so that leap days come last.
+pub(crate) fn days_of(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * month + 2) / 5 + day - 1;
-    Some(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 fn seconds(time: &str) -> Option<i64> {
@@ -58,7 +62,14 @@ fn number(text: &str, digits: usize) -> Option<i64> {
 /// `2018-06-18T22:28:28Z`; fractions of a second are left out.
 pub(crate) fn format(moment: Timestamp) -> String {
     let seconds = moment.as_millis().div_euclid(1000);
-    let (days, second_of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let second_of_day = seconds.rem_euclid(86_400);
+    let (year, month, day) = date_of(seconds.div_euclid(86_400));
+    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of so many days since the epoch.
+pub(crate) fn date_of(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -67,9 +78,7 @@ pub(crate) fn format(moment: Timestamp) -> String {
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -27,6 +27,11 @@ impl Timestamp {
         self.0 as f64 / 1000.0
     }
 
+    /// `2018-06-18T22:28:28Z`; fractions of a second are left out.
+    pub fn to_iso8601(self) -> String {
+        crate::iso8601::format(self)
+    }
+
     /// This moment, `millis` milliseconds later.
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {

@@ -3,7 +3,11 @@
 /// Whether the whole of `text` matches: `*` stands for any characters, also none, everything else for itself. Takes
 /// time proportional to the lengths.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split('*');
+    pieces_match(pattern.split('*'), text)
+}
+
+/// The same for a pattern that was taken apart at its asterisks.
+pub(crate) fn pieces_match<'a>(mut pieces: impl Iterator<Item = &'a str>, text: &str) -> bool {
     let Some(rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
     let mut rest = rest;
     let mut last = None;

@@ -6,10 +6,11 @@
 //! never follow a redirect to another host (`reqwest` drops them).
 
 use std::error::Error as _;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use gantry_domain::networks::Network;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, ClientBuilder, Url};
@@ -121,31 +122,7 @@ impl Resolve for PublicOnly {
 
 /// Whether an address is anybody's to reach.
 fn is_public(address: IpAddr) -> bool {
-    let v4 = match address {
-        IpAddr::V4(v4) => v4,
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => v4,
-            None => return is_public_v6(v6),
-        },
-    };
-    let [a, b, ..] = v4.octets();
-    let is_shared = a == 100 && (64..128).contains(&b);
-    !(v4.is_private()
-        || v4.is_loopback()
-        || v4.is_link_local()
-        || v4.is_unspecified()
-        || v4.is_broadcast()
-        || v4.is_multicast()
-        || is_shared
-        || a == 0)
-}
-
-fn is_public_v6(v6: Ipv6Addr) -> bool {
-    !(v6.is_loopback()
-        || v6.is_unspecified()
-        || v6.is_multicast()
-        || v6.is_unique_local()
-        || v6.is_unicast_link_local())
+    Network::of(address) == Network::Public
 }
 
 /// An address without what may be secret in it.
