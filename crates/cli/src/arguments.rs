@@ -318,6 +318,15 @@ pub(crate) struct EventsOptions {
     /// Wait for more
     #[arg(long, short)]
     pub(crate) follow: bool,
+    /// Only events of this source, for example aws.ecs; may be given several times
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) source: Vec<String>,
+    /// Only events of this kind, for example "ECS Task State Change"; may be given several times
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) detail_type: Vec<String>,
+    /// Only events that match this event pattern, as rules of EventBridge have it
+    #[arg(long, value_name = "JSON")]
+    pub(crate) pattern: Option<String>,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }

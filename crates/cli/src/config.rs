@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use gantry_domain::networks::Network;
 use gantry_registry::pull_through::upstreams::UpstreamConfigs;
 use serde::Deserialize;
 
@@ -41,6 +42,8 @@ pub(crate) struct File {
     pub(crate) prepare_images: Option<bool>,
     /// How often lifecycle policies run; there is no flag.
     pub(crate) lifecycle_interval_seconds: Option<u64>,
+    /// Where targets of EventBridge that are HTTP endpoints may be; there is no flag.
+    pub(crate) event_targets: Option<EventTargets>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) insecure: Option<bool>,
@@ -50,6 +53,29 @@ pub(crate) struct File {
     pub(crate) cluster: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) registry: RegistryFile,
+}
+
+/// Networks in which HTTP endpoints may be to which rules send events.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EventTargets {
+    /// Public addresses.
+    Public,
+    /// This machine and private networks, too.
+    #[default]
+    Private,
+    /// Link-local addresses, too, where clouds tell a machine its credentials.
+    Any,
+}
+
+impl EventTargets {
+    fn reach(self) -> Network {
+        match self {
+            Self::Public => Network::Public,
+            Self::Private => Network::Private,
+            Self::Any => Network::Special,
+        }
+    }
 }
 
 impl File {
@@ -81,6 +107,8 @@ pub(crate) struct ServerConfig {
     /// Make EROFS images of the layers of pushed images, in the background.
     pub(crate) prepare_images: bool,
     pub(crate) lifecycle_interval: Duration,
+    /// The least harmless network that HTTP targets of rules may be in.
+    pub(crate) event_targets: Network,
     pub(crate) blobs: Blobs,
     /// How long the registry keeps what no image needs.
     pub(crate) registry_grace: Duration,
@@ -154,6 +182,17 @@ impl ServerConfig {
             mistakes.push("lifecycle_interval_seconds: must be a number from 1 to 86400 (a day)".into());
             LIFECYCLE_INTERVAL_SECONDS_DEFAULT
         });
+        let event_targets = match variable("GANTRY_EVENT_TARGETS").as_deref() {
+            None => file.event_targets.unwrap_or_default(),
+            Some("public") => EventTargets::Public,
+            Some("private") => EventTargets::Private,
+            Some("any") => EventTargets::Any,
+            Some(other) => {
+                mistakes.push(format!("event_targets: {other} is not public, private or any"));
+                EventTargets::default()
+            }
+        };
+        let event_targets = event_targets.reach();
         let (Ok(listen), true) = (listen, mistakes.is_empty()) else {
             bail!("the configuration is not usable\n  {}", mistakes.join("\n  "));
         };
@@ -171,6 +210,7 @@ impl ServerConfig {
             upstreams,
             prepare_images: !options.no_prepare_images && file.prepare_images.unwrap_or(true),
             lifecycle_interval: Duration::from_secs(lifecycle_interval),
+            event_targets,
             blobs,
             registry_grace,
             tls,

@@ -6,6 +6,7 @@ mod http;
 mod identities;
 mod images_in_use;
 pub(crate) mod own;
+mod run_tasks;
 mod tls;
 mod upstream_access;
 
@@ -15,5 +16,6 @@ pub(crate) use http::Site;
 pub(crate) use identities::Identities;
 pub(crate) use images_in_use::ImagesOfTasks;
 pub(crate) use own::Own;
+pub(crate) use run_tasks::TasksFromInside;
 pub(crate) use tls::acceptor as tls_acceptor;
 pub(crate) use upstream_access::{UpstreamRoles, UpstreamSecrets};

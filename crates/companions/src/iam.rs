@@ -26,6 +26,7 @@ mod profiles;
 mod roles;
 mod rows;
 mod service_linked;
+mod service_roles;
 mod sessions;
 mod simulate;
 mod summary;

@@ -1,6 +1,6 @@
 //! Which principal may call what: every call is authorized here, after its signature and before its input is decoded.
 //!
-//! A table per service ([`ecs`], [`logs`], [`iam`]) says which actions on which resources a call needs, with the
+//! A table per service ([`ecs`], [`events`], [`logs`], [`iam`]) says which actions on which resources a call needs, with the
 //! condition keys of the service; the evaluator of the domain decides each, and all must be allowed. It is decided
 //! before anything is looked up: whether a resource exists is nobody's business who may not use it.
 //!
@@ -10,6 +10,7 @@
 
 mod checks;
 mod ecs;
+mod events;
 mod fields;
 mod iam;
 mod logs;
@@ -169,6 +170,7 @@ fn checks_of(call: &Call<'_>, service: &ServiceInfo) -> Vec<Check> {
     let on_everything = || vec![Check::new(format!("{}:{}", service.signing_name, call.operation), "*")];
     match service.name {
         "ecs" => ecs::checks(call).filter(|checks| !checks.is_empty()).unwrap_or_else(on_everything),
+        "events" => events::checks(call),
         "logs" => logs::checks(call),
         "iam" => iam::checks(call),
         // Trust policies are the token service's own matter, and who one is may be asked by anybody.

@@ -10,6 +10,7 @@ pub mod access;
 pub mod endpoint;
 pub mod fixed;
 pub mod identity;
+pub mod inside;
 pub mod json;
 pub mod principals;
 pub mod query;

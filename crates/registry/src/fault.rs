@@ -429,6 +429,9 @@ pub enum RegistryError {
     /// The metadata store failed.
     #[error("metadata store failed")]
     Store(#[source] StoreError),
+    /// Nobody could take an event.
+    #[error("an event could not be told")]
+    Events(#[source] gantry_api::event::Untold),
     /// A row in the store is not what we wrote.
     #[error("row {key} cannot be read")]
     Row {
@@ -517,7 +520,7 @@ impl RegistryError {
             | Self::UnsupportedImageType { .. }
             | Self::FeatureDisabled
             | Self::LayerAlreadyExists { .. } => (400, "UNSUPPORTED"),
-            Self::Blobs(_) | Self::Store(_) | Self::Row { .. } => (500, "UNKNOWN"),
+            Self::Blobs(_) | Self::Store(_) | Self::Events(_) | Self::Row { .. } => (500, "UNKNOWN"),
         }
     }
 
@@ -608,7 +611,7 @@ impl RegistryError {
             Self::Denied(_) => Fault::new("AccessDeniedException", 400, text),
             Self::Unsupported => Fault::new("UnsupportedOperationException", 400, text),
             Self::DiskFull(_) => fault::server_exception(text).caused_by(self),
-            Self::Blobs(_) | Self::Store(_) | Self::Row { .. } => {
+            Self::Blobs(_) | Self::Store(_) | Self::Events(_) | Self::Row { .. } => {
                 fault::server_exception("The request processing has failed because of an unknown error.")
                     .caused_by(self)
             }
@@ -622,7 +625,7 @@ impl RegistryError {
 
     /// Whether an operator must hear of it.
     pub fn is_internal(&self) -> bool {
-        matches!(self, Self::Blobs(_) | Self::Store(_) | Self::Row { .. } | Self::DiskFull(_))
+        matches!(self, Self::Blobs(_) | Self::Store(_) | Self::Events(_) | Self::Row { .. } | Self::DiskFull(_))
     }
 }
 

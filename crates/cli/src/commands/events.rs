@@ -1,9 +1,10 @@
 //! `gantry events`: what happened, newest last.
 
-use std::{process::ExitCode, time::Duration};
+use std::{collections::VecDeque, process::ExitCode, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use gantry_companions::events::LoggedEvent;
+use gantry_domain::event_pattern::EventPattern;
 
 use crate::{
     arguments::{EventsOptions, Output},
@@ -32,17 +33,36 @@ const ECS_MEMBERS: [&str; 12] = [
 
 /// Prints events to standard output.
 pub(crate) async fn run(options: &EventsOptions) -> Result<ExitCode> {
+    let filter = Filter::new(options)?;
     let client = Client::new(&options.client)?;
-    let mut input = EventsRequest { after: None, limit: Some(options.lines) };
+    // The newest that the filter lets through may be anywhere in the log.
+    let everything = EventsRequest { after: Some(0), limit: None };
+    let newest = EventsRequest { after: None, limit: Some(options.lines) };
+    let mut input = if filter.is_open() { newest } else { everything };
+    let mut first = VecDeque::new();
     loop {
         let page: EventsResponse = client.own(GANTRY.signing_name, "events", &input).await?;
-        for logged in &page.events {
+        let last = page.events.last().map(|last| last.position);
+        first.extend(page.events.into_iter().filter(|logged| filter.lets_through(logged)));
+        while first.len() > options.lines {
+            first.pop_front();
+        }
+        (input.after, input.limit) = (last.or(input.after), None);
+        if last.is_none() || filter.is_open() {
+            break;
+        }
+    }
+    for logged in &first {
+        super::print(&line(options.client.output.output, logged)?);
+    }
+    if !options.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
+        let page: EventsResponse = client.own(GANTRY.signing_name, "events", &input).await?;
+        for logged in page.events.iter().filter(|logged| filter.lets_through(logged)) {
             super::print(&line(options.client.output.output, logged)?);
         }
-        if !options.follow {
-            return Ok(ExitCode::SUCCESS);
-        }
-        input.limit = None;
         match page.events.last() {
             Some(last) => input.after = Some(last.position),
             None => tokio::time::sleep(FOLLOW_INTERVAL).await,
@@ -50,18 +70,45 @@ pub(crate) async fn run(options: &EventsOptions) -> Result<ExitCode> {
     }
 }
 
+/// Which events are printed.
+struct Filter<'a> {
+    sources: &'a [String],
+    detail_types: &'a [String],
+    pattern: Option<EventPattern>,
+}
+
+impl<'a> Filter<'a> {
+    fn new(options: &'a EventsOptions) -> Result<Self> {
+        let pattern = options.pattern.as_deref().map(EventPattern::parse).transpose();
+        let pattern = pattern.context("--pattern is not an event pattern")?;
+        Ok(Self { sources: &options.source, detail_types: &options.detail_type, pattern })
+    }
+
+    /// Whether it lets everything through.
+    fn is_open(&self) -> bool {
+        self.sources.is_empty() && self.detail_types.is_empty() && self.pattern.is_none()
+    }
+
+    fn lets_through(&self, logged: &LoggedEvent) -> bool {
+        let event = &logged.event;
+        let one_of = |wanted: &[String], text: &String| wanted.is_empty() || wanted.contains(text);
+        one_of(self.sources, &event.source)
+            && one_of(self.detail_types, &event.detail_type)
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(&delivered(logged)))
+    }
+}
+
+/// The event as EventBridge delivers it.
+fn delivered(logged: &LoggedEvent) -> serde_json::Value {
+    logged.event.delivered(&super::time(logged.event.time_ms))
+}
+
 /// One line: JSON as EventBridge delivers events, or the parts a person looks for.
 fn line(output: Output, logged: &LoggedEvent) -> Result<String> {
     let event = &logged.event;
     let time = super::time(event.time_ms);
     if output == Output::Json {
-        let mut value = serde_json::to_value(event)?;
-        if let Some(object) = value.as_object_mut() {
-            object.remove("time_ms");
-            object.insert("time".into(), time.into());
-            object.insert("version".into(), "0".into());
-        }
-        return Ok(value.to_string() + "\n");
+        return Ok(delivered(logged).to_string() + "\n");
     }
     let mut line = format!("{time} {}: {}", event.source, event.detail_type);
     for (name, value) in event.detail.as_object().into_iter().flatten() {

@@ -5,14 +5,14 @@ use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 use anyhow::{Context, Result};
 use gantry_companions::{
     Sts,
-    events::{EVENTS_KEPT, EventLog},
+    events::{EVENTS_KEPT, EventBridge, deliver::Ways},
     iam::Iam,
     logs::Logs,
     sealing::Sealer,
     secretsmanager::SecretsManager,
 };
 use gantry_control::{Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, reconcile::Reconcilers};
-use gantry_protocol::{endpoint::Endpoint, services};
+use gantry_protocol::{endpoint::Endpoint, inside::Inside, services};
 use gantry_registry::{
     Registry, RegistryConfig,
     blobs::{BlobStore, LocalBlobs, LocalLimits, S3Blobs},
@@ -31,7 +31,8 @@ use crate::{
     config::{Blobs, Running, ServerConfig},
     observe,
     server::{
-        Door, Identities, ImagesOfTasks, Own, Shutdown, Site, UpstreamRoles, UpstreamSecrets, World, tls_acceptor,
+        Door, Identities, ImagesOfTasks, Own, Shutdown, Site, TasksFromInside, UpstreamRoles, UpstreamSecrets, World,
+        tls_acceptor,
     },
 };
 
@@ -55,7 +56,7 @@ pub(crate) struct Server {
     /// Its keys.
     pub(crate) identities: Identities,
     logs: Logs,
-    events: EventLog,
+    events: EventBridge,
     background: Background,
     store: Store,
     serving: JoinHandle<()>,
@@ -74,7 +75,7 @@ impl Server {
         let store = open_store(&config.data_dir).await?;
         let parts = Parts::open(config, bound, &endpoint, &store).await?;
         let site = build_site(config, &parts, &identities)?;
-        let background = Background::start(&parts);
+        let background = Background::start(&parts, config);
         // Before the first answer, so that whoever sees the server healthy finds this too.
         let running = Running {
             endpoint: endpoint.clone(),
@@ -116,7 +117,7 @@ struct Parts {
     control: Control,
     registry: Arc<Registry>,
     logs: Logs,
-    events: EventLog,
+    events: EventBridge,
     iam: Iam,
     secrets: SecretsManager,
 }
@@ -125,6 +126,7 @@ impl Parts {
     async fn open(config: &ServerConfig, bound: SocketAddr, endpoint: &str, store: &Store) -> Result<Self> {
         let settings = Settings { endpoint: endpoint.to_string(), ..Settings::default() };
         let control = Control::open(store.clone(), Arc::new(SystemClock), settings).await?;
+        gantry_control::events::begin(&control).await?;
         let clock = gantry_registry::system_clock();
         let folder = config.data_dir.join("registry");
         let registry_config = RegistryConfig {
@@ -136,8 +138,8 @@ impl Parts {
             grace: config.registry_grace,
             ..Default::default()
         };
-        // Who else listens to events stands here beside the log.
-        let events = EventLog::start(store.clone(), EVENTS_KEPT);
+        let events = EventBridge::open(store.clone(), clock.clone(), EVENTS_KEPT).await;
+        let events = events.context("could not open EventBridge")?;
         let registry = {
             let (store, clock) = (store.clone(), clock.clone());
             let blobs = open_blobs(&config.blobs, &folder).await?;
@@ -170,11 +172,23 @@ impl Parts {
         vec![
             services::ecs(Arc::new(EcsService::new(self.control.clone()))),
             services::ecr(Arc::clone(&self.registry)),
+            services::events(Arc::new(self.events.clone())),
             services::logs(Arc::new(self.logs.clone())),
             services::iam(Arc::new(self.iam.clone())),
             services::sts(Arc::new(Sts::new(self.iam.clone()))),
             services::secretsmanager(Arc::new(self.secrets.clone())),
         ]
+    }
+
+    fn facts(&self) -> Arc<World> {
+        Arc::new(World { control: self.control.clone(), events: self.events.clone(), iam: self.iam.clone() })
+    }
+
+    /// How EventBridge reaches its targets.
+    fn ways(&self, config: &ServerConfig) -> Ways {
+        let ecs = services::ecs(Arc::new(EcsService::new(self.control.clone())));
+        let tasks = TasksFromInside(Inside::new(ecs, Arc::new(self.iam.clone()), self.facts()));
+        Ways::new(self.logs.clone(), self.iam.clone(), Arc::new(tasks), config.event_targets)
     }
 }
 
@@ -217,7 +231,7 @@ struct Background {
 }
 
 impl Background {
-    fn start(parts: &Parts) -> Self {
+    fn start(parts: &Parts, config: &ServerConfig) -> Self {
         let mut tasks = JoinSet::new();
         let registry = Arc::clone(&parts.registry);
         tasks.spawn(async move { registry.housekeeping().await });
@@ -227,6 +241,8 @@ impl Background {
         tasks.spawn(Arc::clone(&parts.registry).replicate());
         let registry = Arc::clone(&parts.registry);
         tasks.spawn(async move { registry.lifecycle_work().await });
+        tasks.spawn(parts.events.clone().deliver(parts.ways(config)));
+        tasks.spawn(parts.events.clone().follow_schedules());
         tasks.spawn(gantry_control::events::tell(parts.control.clone(), Arc::new(parts.events.clone())));
         Self { _tasks: tasks, _reconcilers: Reconcilers::start(&parts.control) }
     }
@@ -248,7 +264,7 @@ fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> 
             parts.services(),
             keys,
             Arc::new(parts.iam.clone()),
-            Arc::new(World { control: parts.control.clone(), iam: parts.iam.clone() }),
+            parts.facts(),
             Arc::new(observe::RequestMetrics),
         ),
         registry: gantry_registry::http::router(Arc::clone(&parts.registry)),
@@ -311,7 +327,6 @@ mod tests {
     /// Stands for the services that are generated and not built.
     struct Absent;
     impl gantry_api::application_autoscaling::ApplicationAutoscaling for Absent {}
-    impl gantry_api::events::Events for Absent {}
     impl gantry_api::ssm::Ssm for Absent {}
 
     #[tokio::test]
@@ -338,7 +353,7 @@ mod tests {
         call_all!(iam, &parts.iam);
         call_all!(sts, &Sts::new(parts.iam.clone()));
         call_all!(application_autoscaling, &Absent);
-        call_all!(events, &Absent);
+        call_all!(events, &parts.events);
         call_all!(ssm, &Absent);
         call_all!(secretsmanager, &parts.secrets);
 

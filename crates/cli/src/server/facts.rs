@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use gantry_api::Caller;
-use gantry_companions::iam::Iam;
+use gantry_companions::{events::EventBridge, iam::Iam};
 use gantry_control::Control;
 use gantry_protocol::access::{Facts, TaskDefinition};
 
-/// ECS and IAM.
+/// ECS, EventBridge and IAM.
 pub(crate) struct World {
     pub(crate) control: Control,
+    pub(crate) events: EventBridge,
     pub(crate) iam: Iam,
 }
 
@@ -17,6 +18,7 @@ impl Facts for World {
     fn tags(&self, arn: &str) -> BTreeMap<String, String> {
         match arn.split(':').nth(2) {
             Some("ecs") => self.control.resource_tags(arn),
+            Some("events") => self.events.resource_tags(arn),
             Some("iam") => self.iam.resource_tags(arn),
             _ => BTreeMap::new(),
         }

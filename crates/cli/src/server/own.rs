@@ -4,7 +4,7 @@
 //! to, and allowed to whoever may do the action that is named here. Errors look like those of the AWS JSON APIs.
 
 use gantry_api::{Caller, Fault, OperationInfo, ServiceInfo, ecr};
-use gantry_companions::events::{EventLog, LoggedEvent};
+use gantry_companions::events::{EventBridge, LoggedEvent};
 use gantry_control::{Control, alarms};
 use gantry_protocol::endpoint::Endpoint;
 use gantry_registry::{
@@ -45,7 +45,7 @@ pub(crate) static GANTRY: ServiceInfo = ServiceInfo {
 pub(crate) struct Own {
     pub(crate) control: Control,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) events: EventLog,
+    pub(crate) events: EventBridge,
     /// The operator's account: only it may look at, or act on, the registry of every account.
     pub(crate) account: String,
 }

@@ -1,9 +1,11 @@
-//! The `detail` of each kind of event.
+//! The `detail` of each kind of event, and its id.
 
 use std::sync::Arc;
 
-use gantry_domain::{Timestamp, deployment::RolloutState};
+use gantry_domain::{Timestamp, arn::uuid_text, deployment::RolloutState};
+use gantry_store::Revision;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{
     instances::wire::{self as instance_wire, Include},
@@ -107,4 +109,14 @@ fn iso(at: Timestamp) -> String {
         time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let moment = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.as_millis()) * 1_000_000).ok();
     moment.and_then(|moment| moment.format(&format).ok()).unwrap_or_default()
+}
+
+/// The same for the same news of the same transaction, whenever it is told.
+pub(super) fn id(revision: Revision, detail_type: &str, resource: &str, detail: &Value) -> String {
+    // A transaction may hold several news of one service; their names and reasons differ.
+    let which = format!("{revision} {detail_type} {resource} {} {}", detail["eventName"], detail["reason"]);
+    let digest: [u8; 32] = Sha256::digest(which.as_bytes()).into();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid_text(bytes)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gantry_domain::{
+    Timestamp,
     deployment::{DeploymentId, RolloutState},
     task::{ContainerStatus, DesiredStatus, HealthStatus, LastStatus},
 };
@@ -10,10 +11,16 @@ use gantry_domain::{
 use crate::{
     keys::{InstanceKey, ServiceKey, TaskKey},
     records::{
-        AttachmentStatus, DeploymentRecord, EventRecord, InstanceRecord, InstanceStatus, ServiceRecord, TaskRecord,
+        AttachmentStatus, DeploymentRecord, EventRecord, InstanceRecord, InstanceStatus, ServiceRecord, SharedRow,
+        TaskRecord,
     },
-    view::EcsView,
+    view::{EcsView, TaskRow},
 };
+
+use super::position::Position;
+
+/// An event of a service that was made this long before the position may have been committed after it.
+const COMMIT_MS_MAX: i64 = 60_000;
 
 /// The parts of a task whose change is an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,27 +85,14 @@ pub(super) struct ServiceNews<'a> {
 }
 
 impl Known {
-    /// Takes everything in the picture for told.
-    pub(super) fn load(&mut self, view: &EcsView) {
-        for (key, host) in view.hosts() {
-            if let Some(row) = &host.row {
-                self.instance_changed(key, Some(row));
-            }
-        }
-        for (scope, space) in view.namespaces() {
-            for (cluster, cluster_view) in space.clusters() {
-                for (service, row) in cluster_view.services() {
-                    let key = ServiceKey { scope: scope.clone(), cluster: cluster.clone(), service: service.clone() };
-                    self.service_news(&key, row);
-                }
-                use crate::view::Phase::{Stopped, Stopping, Wanted};
-                let tasks = cluster_view.tasks();
-                for task in tasks.walk(tasks.all(), &[Wanted, Stopping, Stopped], None) {
-                    let key = TaskKey { scope: scope.clone(), cluster: cluster.clone(), id: task.id };
-                    self.task_changed(&key, task);
-                }
-            }
-        }
+    /// Takes everything in the picture that was committed up to `told` for told.
+    pub(super) fn load(&mut self, view: &EcsView, told: Position) {
+        each(view, |row| match row {
+            Row::Instance(key, row) if row.revision <= told.revision => drop(self.instance_changed(&key, Some(row))),
+            Row::Service(key, row) if row.revision <= told.revision => drop(self.service_news(&key, row, told.at())),
+            Row::Task(key, row) if row.revision <= told.revision => drop(self.task_changed(&key, row)),
+            _ => {}
+        });
     }
 
     pub(super) fn task_changed(&mut self, key: &TaskKey, record: &TaskRecord) -> TaskChange {
@@ -128,21 +122,82 @@ impl Known {
         self.instances.insert(key.clone(), state.clone()).as_ref() != Some(&state)
     }
 
-    pub(super) fn service_news<'a>(&mut self, key: &ServiceKey, record: &'a ServiceRecord) -> ServiceNews<'a> {
+    /// What is new of a service. Of one that is not known, what was made before `since` is taken for told.
+    pub(super) fn service_news<'a>(
+        &mut self,
+        key: &ServiceKey,
+        record: &'a ServiceRecord,
+        since: Timestamp,
+    ) -> ServiceNews<'a> {
+        let is_known = self.services.contains_key(key);
+        let is_recent = |at: Timestamp| is_known || at >= since.plus_millis(-COMMIT_MS_MAX);
         let state = self.services.entry(key.clone()).or_default();
         let told = state.newest_event.take();
-        let fresh = record.events.iter().take_while(|event| Some(&event.id) != told.as_ref());
+        let fresh = record.events.iter().take_while(|event| Some(&event.id) != told.as_ref() && is_recent(event.at));
         let mut events: Vec<&EventRecord> = fresh.collect();
         events.reverse();
         state.newest_event = record.events.front().map(|event| event.id.clone());
         let changed =
             |deployment: &&DeploymentRecord| state.deployments.get(&deployment.id) != Some(&deployment.rollout);
-        let deployments: Vec<&DeploymentRecord> = record.deployments.iter().filter(changed).collect();
+        let changed = record.deployments.iter().filter(changed).filter(|one| is_recent(one.updated_at));
+        let deployments: Vec<&DeploymentRecord> = changed.collect();
         state.deployments = record.deployments.iter().map(|one| (one.id, one.rollout)).collect();
         ServiceNews { events, deployments }
     }
 
     pub(super) fn forget_service(&mut self, key: &ServiceKey) {
         self.services.remove(key);
+    }
+}
+
+/// What changed after a position, as it is now.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    pub(super) tasks: Vec<(TaskKey, TaskRecord)>,
+    pub(super) instances: Vec<(InstanceKey, InstanceRecord)>,
+    pub(super) services: Vec<(ServiceKey, ServiceRecord)>,
+}
+
+impl Changed {
+    pub(super) fn since(view: &EcsView, told: Position) -> Self {
+        let mut changed = Self::default();
+        each(view, |row| match row {
+            Row::Instance(key, row) if row.revision > told.revision => {
+                changed.instances.push((key, row.record.clone()))
+            }
+            Row::Service(key, row) if row.revision > told.revision => changed.services.push((key, row.record.clone())),
+            Row::Task(key, row) if row.revision > told.revision => changed.tasks.push((key, row.record.clone())),
+            _ => {}
+        });
+        changed
+    }
+}
+
+/// A row of the picture that events tell of.
+enum Row<'a> {
+    Task(TaskKey, &'a TaskRow),
+    Instance(InstanceKey, &'a SharedRow<InstanceRecord>),
+    Service(ServiceKey, &'a SharedRow<ServiceRecord>),
+}
+
+fn each<'a>(view: &'a EcsView, mut look: impl FnMut(Row<'a>)) {
+    use crate::view::Phase::{Stopped, Stopping, Wanted};
+    for (key, host) in view.hosts() {
+        if let Some(row) = &host.row {
+            look(Row::Instance(key.clone(), row));
+        }
+    }
+    for (scope, space) in view.namespaces() {
+        for (cluster, cluster_view) in space.clusters() {
+            for (service, row) in cluster_view.services() {
+                let key = ServiceKey { scope: scope.clone(), cluster: cluster.clone(), service: service.clone() };
+                look(Row::Service(key, row));
+            }
+            let tasks = cluster_view.tasks();
+            for task in tasks.walk(tasks.all(), &[Wanted, Stopping, Stopped], None) {
+                let key = TaskKey { scope: scope.clone(), cluster: cluster.clone(), id: task.id };
+                look(Row::Task(key, task));
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ mod account_settings;
 mod attributes;
 mod capacity_providers;
 mod clusters;
+mod events;
 mod malformed;
 mod retention;
 mod support;

@@ -76,9 +76,15 @@ impl<'a> Fields<'a> {
                 let pair = |tag: &Form| owned(tag.get("Key"), tag.get("Value"));
                 form.list("Tags").into_iter().map(pair).collect()
             }
-            Self::Json(_) => match self.value("tags") {
+            // EventBridge writes its members in capitals.
+            Self::Json(_) => match self.value("tags").or_else(|| self.value("Tags")) {
                 Some(Value::Array(tags)) => {
-                    let pair = |tag: &Value| owned(tag["key"].as_str(), tag["value"].as_str());
+                    let member = |tag: &Value, small: &str, capital: &str| {
+                        tag.get(small).or_else(|| tag.get(capital)).and_then(Value::as_str).map(str::to_owned)
+                    };
+                    let pair = |tag: &Value| {
+                        owned(member(tag, "key", "Key").as_deref(), member(tag, "value", "Value").as_deref())
+                    };
                     tags.iter().map(pair).collect()
                 }
                 Some(Value::Object(tags)) => tags.iter().map(|(key, value)| owned(Some(key), value.as_str())).collect(),

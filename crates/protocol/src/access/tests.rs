@@ -38,6 +38,7 @@ fn user() -> Caller {
 fn info(service: &str) -> &'static ServiceInfo {
     match service {
         "ecs" => &gantry_api::ecs::SERVICE,
+        "events" => &gantry_api::events::SERVICE,
         "logs" => &gantry_api::logs::SERVICE,
         "iam" => &gantry_api::iam::SERVICE,
         _ => &gantry_api::sts::SERVICE,
@@ -145,6 +146,33 @@ fn calls_are_authorized_against_what_they_name() {
             &["logs:PutLogEvents logs:log-group:g:log-stream:s"],
         ),
         (
+            "events",
+            "PutRule",
+            r#"{"Name":"r","RoleArn":"arn:aws:iam::111122223333:role/x"}"#,
+            &["events:PutRule events:rule/r", "iam:PassRole role/x"],
+        ),
+        ("events", "DescribeRule", r#"{"Name":"r","EventBusName":"b"}"#, &["events:DescribeRule events:rule/b/r"]),
+        (
+            "events",
+            "DeleteRule",
+            r#"{"Name":"r","EventBusName":"arn:aws:events:us-east-1:111122223333:event-bus/default"}"#,
+            &["events:DeleteRule events:rule/r"],
+        ),
+        (
+            "events",
+            "PutTargets",
+            r#"{"Rule":"r","Targets":[{"Id":"1","Arn":"a","RoleArn":"arn:aws:iam::111122223333:role/x"}]}"#,
+            &["events:PutTargets events:rule/r", "iam:PassRole role/x"],
+        ),
+        (
+            "events",
+            "PutEvents",
+            r#"{"Entries":[{"Source":"s"},{"EventBusName":"b"}]}"#,
+            &["events:PutEvents events:event-bus/default", "events:PutEvents events:event-bus/b"],
+        ),
+        ("events", "ListRules", "{}", &["events:ListRules *"]),
+        ("events", "CreateEventBus", r#"{"Name":"b"}"#, &["events:CreateEventBus events:event-bus/b"]),
+        (
             "logs",
             "FilterLogEvents",
             r#"{"logGroupIdentifier":"arn:aws:logs:us-east-1:111122223333:log-group:g:*"}"#,
@@ -197,7 +225,7 @@ fn calls_are_authorized_against_what_they_name() {
 #[test]
 fn every_operation_needs_a_permission() {
     let free = ["AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"];
-    for service in ["ecs", "logs", "iam", "sts"] {
+    for service in ["ecs", "events", "logs", "iam", "sts"] {
         for operation in info(service).operations {
             let checks = needs(service, operation.name, "{}");
             assert_eq!(checks.is_empty(), service == "sts" && free.contains(&operation.name), "{}", operation.name);

@@ -20,10 +20,7 @@ impl ChangeHandler for ImageActions {
     }
 
     async fn handle(&self, registry: &Registry, change: &ImageChange) -> Result<(), RegistryError> {
-        for event in events(change) {
-            registry.events.emit(event);
-        }
-        Ok(())
+        registry.events.tell(events(change)).await.map_err(RegistryError::Events)
     }
 }
 

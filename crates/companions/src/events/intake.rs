@@ -1,0 +1,93 @@
+//! Takes events: writes them to the log, and a delivery for every target of every rule that they match.
+//!
+//! One writer takes what waits in a bounded queue, so that a thousand events do not cost a thousand commits. Who
+//! [takes](Intake::take) waits until the events are durable; an [emitted](Intake::emit) event that is still in the
+//! queue when the process is killed is lost.
+
+mod writer;
+
+use std::sync::Arc;
+
+use gantry_api::event::{Event, Untold};
+use gantry_store::{Store, View};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::Clock;
+use super::picture::Picture;
+use super::queues::Queues;
+use super::rows::{DEFAULT_BUS, RuleKey, ScheduleRow};
+use writer::Writer;
+
+/// Messages that may wait to be written.
+const QUEUE_MAX: usize = 20_000;
+/// Events written together: each is a put and, when the log is full, a delete.
+const EVENTS_MAX: usize = 400;
+
+pub(super) struct Intake {
+    queue: mpsc::Sender<Message>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum Message {
+    Events(Incoming),
+    Close,
+}
+
+/// Events of one bus, or of one rule that is due.
+struct Incoming {
+    to: To,
+    events: Vec<Event>,
+    done: Option<oneshot::Sender<Result<(), Untold>>>,
+}
+
+enum To {
+    Bus(String),
+    /// The rule, and when it is due next.
+    Rule(RuleKey, ScheduleRow),
+}
+
+impl Intake {
+    pub(super) fn start(store: Store, view: View<Picture>, queues: Arc<Queues>, clock: Clock, kept: u64) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let writer = Writer { store, view, queues, clock, kept: kept.max(1), waiting };
+        Self { queue, writer: Mutex::new(Some(tokio::spawn(writer.run()))) }
+    }
+
+    /// Takes an event of the default bus without waiting.
+    pub(super) fn emit(&self, event: Event) {
+        let incoming = Incoming { to: To::Bus(DEFAULT_BUS.to_owned()), events: vec![event], done: None };
+        if self.queue.try_send(Message::Events(incoming)).is_err() {
+            tracing::warn!("the event log cannot keep up; an event is lost");
+        }
+    }
+
+    /// Takes events of a bus; they are durable when this returns.
+    pub(super) async fn take(&self, bus: String, mut events: Vec<Event>) -> Result<(), Untold> {
+        while !events.is_empty() {
+            let rest = events.split_off(events.len().min(EVENTS_MAX));
+            self.send(To::Bus(bus.clone()), events).await?;
+            events = rest;
+        }
+        Ok(())
+    }
+
+    /// Takes the event of a rule that is due, and notes when it is due next.
+    pub(super) async fn take_due(&self, rule: RuleKey, next: ScheduleRow, event: Event) -> Result<(), Untold> {
+        self.send(To::Rule(rule, next), vec![event]).await
+    }
+
+    async fn send(&self, to: To, events: Vec<Event>) -> Result<(), Untold> {
+        let closed = || Untold("the server is shutting down".to_owned());
+        let (done, answer) = oneshot::channel();
+        let incoming = Incoming { to, events, done: Some(done) };
+        self.queue.send(Message::Events(incoming)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    pub(super) async fn close(&self) {
+        let Some(writer) = self.writer.lock().await.take() else { return };
+        let _ = self.queue.send(Message::Close).await;
+        let _ = writer.await;
+    }
+}
