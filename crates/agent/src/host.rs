@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use gantry_api::agent::TaskUsage;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, Semaphore, watch};
 
@@ -43,6 +44,8 @@ pub(crate) struct Host {
     pub(crate) dirs: Dirs,
     pub(crate) records: Records,
     pub(crate) outbox: Outbox,
+    /// What running tasks were last measured to use.
+    pub(crate) usage: watch::Sender<Vec<TaskUsage>>,
     pub(crate) registries: RegistryAccesses,
     pub(crate) logs: Logs,
     /// The most open files that this host can grant a container.
@@ -111,6 +114,7 @@ impl Host {
             clock: parts.clock,
             boot_id: parts.boot_id,
             outbox: Outbox::new(),
+            usage: watch::Sender::new(Vec::new()),
             registries: parts.registries,
             logs: parts.logs,
             nofile_max: nofile_max(),

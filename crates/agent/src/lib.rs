@@ -33,6 +33,7 @@ mod run_tests;
 mod session;
 mod sigv4;
 mod task;
+mod usage;
 mod volumes;
 mod wire;
 

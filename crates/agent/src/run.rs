@@ -22,6 +22,7 @@ use crate::{
     register::{self, Machine},
     registry_access::{OwnRegistry, RegistryAccesses},
     session::{self, Order, SessionEnd},
+    usage,
 };
 
 /// Why the agent could not do its work at all. Everything later is retried for ever.
@@ -94,6 +95,7 @@ pub async fn run(
     let engine = drive(supervisor, inbox);
     let connection = stay_connected(&host, &client, &machine, &orders);
     let cleanup = images_cleanup::run(&host);
+    let measuring = usage::run(&host);
     let release = async {
         sleep(STARTUP_TIME).await;
         memory::release_startup_pages();
@@ -109,6 +111,7 @@ pub async fn run(
         () = engine => {}
         () = connection => {}
         () = cleanup => {}
+        () = measuring => {}
         () = release => {}
         () = leave => info!("agent leaves; containers go on"),
     }

@@ -149,6 +149,7 @@ impl Session<'_> {
         // What was under way on the last connection may not have arrived.
         self.outbox.unsend();
         let mut published = self.outbox.watch_published();
+        let mut usage = host.usage.subscribe();
         let mut heartbeat = interval(HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
@@ -161,6 +162,11 @@ impl Session<'_> {
                     self.receive(message.ok_or(SessionEnd::Closed)??).await?;
                 }
                 changed = published.changed() => changed.map_err(|_| SessionEnd::EngineGone)?,
+                changed = usage.changed() => {
+                    changed.map_err(|_| SessionEnd::EngineGone)?;
+                    let tasks = usage.borrow_and_update().clone();
+                    self.send(&AgentMessage::Usage { tasks }).await?;
+                }
                 _ = heartbeat.tick() => {
                     if heard.elapsed() > SILENCE_MAX {
                         return Err(SessionEnd::Silent);

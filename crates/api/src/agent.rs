@@ -35,8 +35,26 @@ pub enum AgentMessage {
         /// The tasks that changed.
         tasks: Vec<ObservedTask>,
     },
+    /// What running tasks use, about every ten seconds. Lossy by design: it is not acknowledged, and the next one says
+    /// the same newer.
+    Usage {
+        /// The tasks that were measured.
+        tasks: Vec<TaskUsage>,
+    },
     /// Nothing changed; sent when the connection was silent for a while.
     Heartbeat,
+}
+
+/// What a task uses of its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskUsage {
+    /// ARN of the task.
+    pub task_arn: String,
+    /// Thousandths of CPU units (1024 units are one vCPU), over the time since it was measured before.
+    pub cpu_milliunits: u64,
+    /// KiB, without page cache that can be dropped.
+    pub memory_kib: u64,
 }
 
 /// Control plane → agent.

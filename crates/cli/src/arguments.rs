@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Alarm(AlarmCommand),
     /// Clusters, services and tasks at a glance.
     Status(ClientOptions),
+    /// What services, instances and tasks of a cluster use.
+    Top(TopOptions),
     /// Put an image into the registry without any other tool.
     Push(PushOptions),
     /// Print the logs of a task or of a log group.
@@ -190,6 +192,10 @@ pub(crate) struct AccountListOptions {
 pub(crate) enum AlarmCommand {
     /// Say how an alarm stands; it is made when it is not there.
     Set(AlarmSetOptions),
+    /// Make an alarm that triggers scaling policies.
+    Put(AlarmPutOptions),
+    /// Remove an alarm that `put` made.
+    Delete(AlarmDeleteOptions),
     /// List the alarms.
     List(ClientOptions),
 }
@@ -203,6 +209,58 @@ pub(crate) struct AlarmSetOptions {
     /// Why, for people
     #[arg(long)]
     pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AlarmPutOptions {
+    /// Its name
+    pub(crate) name: String,
+    /// ARN of a step scaling policy that it triggers; may be given again
+    #[arg(long, value_name = "ARN")]
+    pub(crate) action: Vec<String>,
+    /// CPUUtilization or MemoryUtilization of a service; without it, `gantry alarm set` says how the alarm stands
+    #[arg(long, requires = "service", requires = "threshold")]
+    pub(crate) metric: Option<String>,
+    /// Cluster of the service
+    #[arg(long, default_value = "default")]
+    pub(crate) cluster: String,
+    /// The service
+    #[arg(long)]
+    pub(crate) service: Option<String>,
+    /// Percent
+    #[arg(long)]
+    pub(crate) threshold: Option<f64>,
+    /// GreaterThanThreshold, GreaterThanOrEqualToThreshold, LessThanThreshold or LessThanOrEqualToThreshold
+    #[arg(long, default_value = "GreaterThanThreshold")]
+    pub(crate) comparison: String,
+    /// Seconds of a period, a multiple of 60
+    #[arg(long, default_value_t = 60)]
+    pub(crate) period: u32,
+    /// How many periods have to breach
+    #[arg(long, default_value_t = 1)]
+    pub(crate) evaluation_periods: u32,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AlarmDeleteOptions {
+    /// Its name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TopOptions {
+    /// The cluster [default: default]
+    #[arg(long)]
+    pub(crate) cluster: Option<String>,
+    /// Print once, also on a terminal
+    #[arg(long)]
+    pub(crate) once: bool,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }

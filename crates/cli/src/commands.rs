@@ -14,6 +14,7 @@ pub(crate) mod scan_db;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod teardown;
+pub(crate) mod top;
 pub(crate) mod up;
 pub(crate) mod version;
 

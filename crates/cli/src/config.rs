@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use gantry_companions::application_autoscaling::Periods;
 use gantry_domain::networks::Network;
 use gantry_registry::pull_through::upstreams::UpstreamConfigs;
 use serde::Deserialize;
@@ -44,6 +45,10 @@ pub(crate) struct File {
     pub(crate) lifecycle_interval_seconds: Option<u64>,
     /// Where targets of EventBridge that are HTTP endpoints may be; there is no flag.
     pub(crate) event_targets: Option<EventTargets>,
+    /// Minutes above its target before a service grows; there is no flag.
+    pub(crate) auto_scaling_high_minutes: Option<u32>,
+    /// Minutes below nine tenths of its target before a service shrinks; there is no flag.
+    pub(crate) auto_scaling_low_minutes: Option<u32>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) insecure: Option<bool>,
@@ -109,6 +114,8 @@ pub(crate) struct ServerConfig {
     pub(crate) lifecycle_interval: Duration,
     /// The least harmless network that HTTP targets of rules may be in.
     pub(crate) event_targets: Network,
+    /// How long the alarms of target tracking look back.
+    pub(crate) scaling_periods: Periods,
     pub(crate) blobs: Blobs,
     /// How long the registry keeps what no image needs.
     pub(crate) registry_grace: Duration,
@@ -178,6 +185,18 @@ impl ServerConfig {
             Some(text) => text.parse().ok(),
             None => Some(file.lifecycle_interval_seconds.unwrap_or(LIFECYCLE_INTERVAL_SECONDS_DEFAULT)),
         };
+        let minutes = |name: &str, asked: Option<u32>, default: u32, mistakes: &mut Vec<String>| match asked {
+            Some(minutes) if !(1..=60).contains(&minutes) => {
+                mistakes.push(format!("{name}: must be a number from 1 to 60"));
+                default
+            }
+            asked => asked.unwrap_or(default),
+        };
+        let real = Periods::default();
+        let scaling_periods = Periods {
+            high: minutes("auto_scaling_high_minutes", file.auto_scaling_high_minutes, real.high, &mut mistakes),
+            low: minutes("auto_scaling_low_minutes", file.auto_scaling_low_minutes, real.low, &mut mistakes),
+        };
         let lifecycle_interval = interval.filter(|seconds| (1..=86_400).contains(seconds)).unwrap_or_else(|| {
             mistakes.push("lifecycle_interval_seconds: must be a number from 1 to 86400 (a day)".into());
             LIFECYCLE_INTERVAL_SECONDS_DEFAULT
@@ -211,6 +230,7 @@ impl ServerConfig {
             prepare_images: !options.no_prepare_images && file.prepare_images.unwrap_or(true),
             lifecycle_interval: Duration::from_secs(lifecycle_interval),
             event_targets,
+            scaling_periods,
             blobs,
             registry_grace,
             tls,

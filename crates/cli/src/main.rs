@@ -44,6 +44,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Env(options) => commands::env::run(&options),
         Command::Account(command) => commands::account::run(&command),
         Command::Alarm(command) => commands::alarm::run(&command).await,
+        Command::Top(options) => commands::top::run(&options).await,
         Command::Status(options) => commands::status::run(&options).await,
         Command::Push(options) => commands::push::run(options).await,
         Command::ScanDb(options) => commands::scan_db::run(options).await,

@@ -7,6 +7,7 @@ mod identities;
 mod images_in_use;
 pub(crate) mod own;
 mod run_tasks;
+mod scaled_services;
 mod tls;
 mod upstream_access;
 
@@ -17,5 +18,6 @@ pub(crate) use identities::Identities;
 pub(crate) use images_in_use::ImagesOfTasks;
 pub(crate) use own::Own;
 pub(crate) use run_tasks::TasksFromInside;
+pub(crate) use scaled_services::ScaledServices;
 pub(crate) use tls::acceptor as tls_acceptor;
 pub(crate) use upstream_access::{UpstreamRoles, UpstreamSecrets};

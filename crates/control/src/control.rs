@@ -13,6 +13,7 @@ use crate::{
     clock::SharedClock,
     fault, keys,
     launch::{self, Launch, LaunchError, Launched, Launcher},
+    metrics::Metrics,
     random::Random,
     records::{ClusterRecord, SharedRow},
     revisions::RevisionNumbers,
@@ -37,6 +38,8 @@ pub struct Control {
     pub random: Random,
     /// What the operator chose.
     pub settings: Arc<Settings>,
+    /// What tasks were measured to use.
+    pub metrics: Arc<Metrics>,
     /// Revision numbers on their way into the store.
     pub(crate) revisions: Arc<RevisionNumbers>,
     launcher: Launcher,
@@ -65,6 +68,7 @@ impl Control {
             clock,
             random: Random::system(),
             settings: Arc::new(settings),
+            metrics: Arc::default(),
             revisions: Arc::default(),
             launcher,
         })

@@ -2,6 +2,7 @@
 //! argument; what should happen is its result. `clippy.toml` beside this crate keeps it so.
 
 pub mod arn;
+pub mod autoscaling;
 pub mod capabilities;
 pub mod capacity;
 pub mod challenge;
@@ -13,6 +14,7 @@ pub mod fargate;
 mod iso8601;
 pub mod lifecycle;
 pub mod limits;
+pub mod metrics;
 pub mod networks;
 pub mod paging;
 pub mod placement;

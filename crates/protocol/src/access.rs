@@ -8,6 +8,7 @@
 //! their own, and so does the token service about roles, which have trust policies. The root of an account may do
 //! everything; nothing is read for it.
 
+mod application_autoscaling;
 mod checks;
 mod ecs;
 mod events;
@@ -170,6 +171,7 @@ fn checks_of(call: &Call<'_>, service: &ServiceInfo) -> Vec<Check> {
     let on_everything = || vec![Check::new(format!("{}:{}", service.signing_name, call.operation), "*")];
     match service.name {
         "ecs" => ecs::checks(call).filter(|checks| !checks.is_empty()).unwrap_or_else(on_everything),
+        "application-autoscaling" => application_autoscaling::checks(call),
         "events" => events::checks(call),
         "logs" => logs::checks(call),
         "iam" => iam::checks(call),

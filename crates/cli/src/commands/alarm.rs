@@ -1,19 +1,27 @@
-//! `gantry alarm`: says how alarms stand, for deployments that watch them.
+//! `gantry alarm`: says how alarms stand, for deployments that watch them, and makes alarms that trigger scaling policies.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
+use gantry_companions::application_autoscaling::{AlarmDefinition, AlarmMetric, NamedDefinition};
 use gantry_control::alarms::NamedAlarm;
 
 use crate::{
-    arguments::{AlarmCommand, AlarmSetOptions, ClientOptions, Output},
+    arguments::{AlarmCommand, AlarmPutOptions, AlarmSetOptions, ClientOptions, Output},
     client::Client,
-    server::own::{Empty, GANTRY, ListAlarmsRequest, ListAlarmsResponse, SetAlarmRequest},
+    server::own::{DeleteAlarmRequest, Empty, GANTRY, ListAlarmsRequest, ListAlarmsResponse, SetAlarmRequest},
 };
 
 pub(crate) async fn run(command: &AlarmCommand) -> Result<ExitCode> {
     match command {
         AlarmCommand::Set(options) => set(options).await,
+        AlarmCommand::Put(options) => put(options).await,
+        AlarmCommand::Delete(options) => {
+            let name = options.name.clone();
+            let client = Client::new(&options.client)?;
+            let _: Empty = client.own(GANTRY.signing_name, "delete-alarm", &DeleteAlarmRequest { name }).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         AlarmCommand::List(options) => list(options).await,
     }
 }
@@ -22,6 +30,24 @@ async fn set(options: &AlarmSetOptions) -> Result<ExitCode> {
     let client = Client::new(&options.client)?;
     let AlarmSetOptions { name, state, reason, .. } = options.clone();
     let _: Empty = client.own(GANTRY.signing_name, "set-alarm-state", &SetAlarmRequest { name, state, reason }).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn put(options: &AlarmPutOptions) -> Result<ExitCode> {
+    let client = Client::new(&options.client)?;
+    let metric = options.metric.clone().zip(options.service.clone()).zip(options.threshold);
+    let metric = metric.map(|((metric, service), threshold)| AlarmMetric {
+        cluster: options.cluster.clone(),
+        service,
+        metric,
+        threshold,
+        comparison: options.comparison.clone(),
+        period: options.period,
+        evaluation_periods: options.evaluation_periods,
+    });
+    let alarm = AlarmDefinition { metric, actions: options.action.clone() };
+    let input = NamedDefinition { name: options.name.clone(), alarm };
+    let _: Empty = client.own(GANTRY.signing_name, "put-alarm", &input).await?;
     Ok(ExitCode::SUCCESS)
 }
 

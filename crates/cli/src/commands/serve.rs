@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 use anyhow::{Context, Result};
 use gantry_companions::{
     Sts,
+    application_autoscaling::AutoScaling,
     events::{EVENTS_KEPT, EventBridge, deliver::Ways},
     iam::Iam,
     logs::Logs,
@@ -31,8 +32,8 @@ use crate::{
     config::{Blobs, Running, ServerConfig},
     observe,
     server::{
-        Door, Identities, ImagesOfTasks, Own, Shutdown, Site, TasksFromInside, UpstreamRoles, UpstreamSecrets, World,
-        tls_acceptor,
+        Door, Identities, ImagesOfTasks, Own, ScaledServices, Shutdown, Site, TasksFromInside, UpstreamRoles,
+        UpstreamSecrets, World, tls_acceptor,
     },
 };
 
@@ -120,6 +121,7 @@ struct Parts {
     events: EventBridge,
     iam: Iam,
     secrets: SecretsManager,
+    scaling: AutoScaling,
 }
 
 impl Parts {
@@ -128,6 +130,9 @@ impl Parts {
         let control = Control::open(store.clone(), Arc::new(SystemClock), settings).await?;
         gantry_control::events::begin(&control).await?;
         let clock = gantry_registry::system_clock();
+        let services = Arc::new(ScaledServices(control.clone()));
+        let scaling = AutoScaling::open(store.clone(), services, clock.clone(), config.scaling_periods).await;
+        let scaling = scaling.context("could not open Application Auto Scaling")?;
         let folder = config.data_dir.join("registry");
         let registry_config = RegistryConfig {
             public_endpoint: public_endpoint(config, bound),
@@ -165,6 +170,7 @@ impl Parts {
             events,
             iam,
             secrets,
+            scaling,
         })
     }
 
@@ -173,6 +179,7 @@ impl Parts {
             services::ecs(Arc::new(EcsService::new(self.control.clone()))),
             services::ecr(Arc::clone(&self.registry)),
             services::events(Arc::new(self.events.clone())),
+            services::application_autoscaling(Arc::new(self.scaling.clone())),
             services::logs(Arc::new(self.logs.clone())),
             services::iam(Arc::new(self.iam.clone())),
             services::sts(Arc::new(Sts::new(self.iam.clone()))),
@@ -181,7 +188,12 @@ impl Parts {
     }
 
     fn facts(&self) -> Arc<World> {
-        Arc::new(World { control: self.control.clone(), events: self.events.clone(), iam: self.iam.clone() })
+        Arc::new(World {
+            control: self.control.clone(),
+            events: self.events.clone(),
+            iam: self.iam.clone(),
+            scaling: self.scaling.clone(),
+        })
     }
 
     /// How EventBridge reaches its targets.
@@ -243,6 +255,7 @@ impl Background {
         tasks.spawn(async move { registry.lifecycle_work().await });
         tasks.spawn(parts.events.clone().deliver(parts.ways(config)));
         tasks.spawn(parts.events.clone().follow_schedules());
+        tasks.spawn(parts.scaling.clone().work());
         tasks.spawn(gantry_control::events::tell(parts.control.clone(), Arc::new(parts.events.clone())));
         Self { _tasks: tasks, _reconcilers: Reconcilers::start(&parts.control) }
     }
@@ -272,6 +285,7 @@ fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> 
             control: parts.control.clone(),
             registry: Arc::clone(&parts.registry),
             events: parts.events.clone(),
+            scaling: parts.scaling.clone(),
             account: config.account.clone(),
         },
         agents: door::router(AgentDoor::open(parts.control.clone())),
@@ -326,7 +340,6 @@ mod tests {
 
     /// Stands for the services that are generated and not built.
     struct Absent;
-    impl gantry_api::application_autoscaling::ApplicationAutoscaling for Absent {}
     impl gantry_api::ssm::Ssm for Absent {}
 
     #[tokio::test]
@@ -352,7 +365,7 @@ mod tests {
         call_all!(logs, &parts.logs);
         call_all!(iam, &parts.iam);
         call_all!(sts, &Sts::new(parts.iam.clone()));
-        call_all!(application_autoscaling, &Absent);
+        call_all!(application_autoscaling, &parts.scaling);
         call_all!(events, &parts.events);
         call_all!(ssm, &Absent);
         call_all!(secretsmanager, &parts.secrets);

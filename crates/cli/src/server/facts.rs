@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gantry_api::Caller;
-use gantry_companions::{events::EventBridge, iam::Iam};
+use gantry_companions::{application_autoscaling::AutoScaling, events::EventBridge, iam::Iam};
 use gantry_control::Control;
 use gantry_protocol::access::{Facts, TaskDefinition};
 
@@ -12,6 +12,7 @@ pub(crate) struct World {
     pub(crate) control: Control,
     pub(crate) events: EventBridge,
     pub(crate) iam: Iam,
+    pub(crate) scaling: AutoScaling,
 }
 
 impl Facts for World {
@@ -19,6 +20,7 @@ impl Facts for World {
         match arn.split(':').nth(2) {
             Some("ecs") => self.control.resource_tags(arn),
             Some("events") => self.events.resource_tags(arn),
+            Some("application-autoscaling") => self.scaling.resource_tags(arn),
             Some("iam") => self.iam.resource_tags(arn),
             _ => BTreeMap::new(),
         }

@@ -3,9 +3,12 @@
 //! `POST /gantry/NAME` with a JSON body, signed with Signature Version 4 like a call of the service the data belongs
 //! to, and allowed to whoever may do the action that is named here. Errors look like those of the AWS JSON APIs.
 
-use gantry_api::{Caller, Fault, OperationInfo, ServiceInfo, ecr};
-use gantry_companions::events::{EventBridge, LoggedEvent};
-use gantry_control::{Control, alarms};
+use gantry_api::{Caller, Fault, OperationInfo, ServiceInfo, ecr, ecs};
+use gantry_companions::{
+    application_autoscaling::{AutoScaling, NamedDefinition},
+    events::{EventBridge, LoggedEvent},
+};
+use gantry_control::{Control, alarms, metrics};
 use gantry_protocol::endpoint::Endpoint;
 use gantry_registry::{
     Registry,
@@ -46,6 +49,7 @@ pub(crate) struct Own {
     pub(crate) control: Control,
     pub(crate) registry: Arc<Registry>,
     pub(crate) events: EventBridge,
+    pub(crate) scaling: AutoScaling,
     /// The operator's account: only it may look at, or act on, the registry of every account.
     pub(crate) account: String,
 }
@@ -132,6 +136,20 @@ pub(crate) struct ListAlarmsResponse {
     pub(crate) alarms: Vec<alarms::NamedAlarm>,
 }
 
+/// `delete-alarm`: removes an alarm that `put-alarm` made.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeleteAlarmRequest {
+    pub(crate) name: String,
+}
+
+/// `top`: what a cluster uses.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TopRequest {
+    pub(crate) cluster: Option<String>,
+}
+
 /// The answer of a call that has nothing to say.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Empty {}
@@ -202,6 +220,31 @@ impl Own {
                 encode(&ListAlarmsResponse {
                     alarms: alarms::list(&self.control, &caller, after.as_deref(), PAGE_SIZE_MAX),
                 })
+            }
+            ("POST", "put-alarm") => {
+                let input: NamedDefinition = decode(body)?;
+                let alarm = |caller: &Caller| caller.arn("cloudwatch", &format!("alarm:{}", input.name));
+                let action = "cloudwatch:PutMetricAlarm";
+                let caller = endpoint.admit(parts, body, &GANTRY, request_id, action, alarm)?;
+                self.scaling.put_alarm(&caller, input).await?;
+                encode(&Empty {})
+            }
+            ("POST", "delete-alarm") => {
+                let DeleteAlarmRequest { name } = decode(body)?;
+                let alarm = |caller: &Caller| caller.arn("cloudwatch", &format!("alarm:{name}"));
+                let action = "cloudwatch:DeleteAlarms";
+                let caller = endpoint.admit(parts, body, &GANTRY, request_id, action, alarm)?;
+                self.scaling.delete_alarm(&caller, &name).await?;
+                encode(&Empty {})
+            }
+            ("POST", "top") => {
+                let TopRequest { cluster } = decode(body)?;
+                let name = cluster.as_deref().unwrap_or("default");
+                let name = name.rsplit('/').next().unwrap_or_default();
+                let resource = |caller: &Caller| caller.arn("ecs", &format!("cluster/{name}"));
+                let action = "ecs:DescribeClusters";
+                let caller = endpoint.admit(parts, body, &ecs::SERVICE, request_id, action, resource)?;
+                encode(&metrics::top(&self.control, &caller, Some(name))?)
             }
             _ => Err(Fault::new("UnknownOperationException", 404, format!("Gantry has no call {name}."))),
         }

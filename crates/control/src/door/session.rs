@@ -94,6 +94,11 @@ impl Session {
         match message {
             AgentMessage::Hello { .. } => Err(Ended::Refused("hello may be said once only".to_owned())),
             AgentMessage::Heartbeat => Ok(None),
+            AgentMessage::Usage { tasks } => {
+                let (view, now) = (self.control.read(), self.control.now());
+                self.control.metrics.measured(&view, &self.instance, &tasks, now);
+                Ok(None)
+            }
             AgentMessage::Observed { sequence, tasks } => {
                 self.observed(&tasks).await?;
                 Ok(Some(ControlMessage::Acknowledged { sequence }))

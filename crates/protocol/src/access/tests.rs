@@ -38,6 +38,7 @@ fn user() -> Caller {
 fn info(service: &str) -> &'static ServiceInfo {
     match service {
         "ecs" => &gantry_api::ecs::SERVICE,
+        "application-autoscaling" => &gantry_api::application_autoscaling::SERVICE,
         "events" => &gantry_api::events::SERVICE,
         "logs" => &gantry_api::logs::SERVICE,
         "iam" => &gantry_api::iam::SERVICE,
@@ -64,6 +65,24 @@ fn needs(service: &str, operation: &str, input: &str) -> Vec<String> {
 fn calls_are_authorized_against_what_they_name() {
     let table: &[(&str, &str, &str, &[&str])] = &[
         ("ecs", "ListClusters", "{}", &["ecs:ListClusters *"]),
+        (
+            "application-autoscaling",
+            "PutScalingPolicy",
+            r#"{"ServiceNamespace":"ecs","ResourceId":"service/default/web"}"#,
+            &["application-autoscaling:PutScalingPolicy application-autoscaling:scalable-target/*"],
+        ),
+        (
+            "application-autoscaling",
+            "DescribeScalableTargets",
+            r#"{"ServiceNamespace":"ecs"}"#,
+            &["application-autoscaling:DescribeScalableTargets *"],
+        ),
+        (
+            "application-autoscaling",
+            "TagResource",
+            r#"{"ResourceARN":"arn:aws:application-autoscaling:us-east-1:111122223333:scalable-target/1","Tags":{}}"#,
+            &["application-autoscaling:TagResource application-autoscaling:scalable-target/1"],
+        ),
         ("ecs", "DescribeClusters", "{}", &["ecs:DescribeClusters ecs:cluster/default"]),
         (
             "ecs",
@@ -225,7 +244,7 @@ fn calls_are_authorized_against_what_they_name() {
 #[test]
 fn every_operation_needs_a_permission() {
     let free = ["AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"];
-    for service in ["ecs", "events", "logs", "iam", "sts"] {
+    for service in ["application-autoscaling", "ecs", "events", "logs", "iam", "sts"] {
         for operation in info(service).operations {
             let checks = needs(service, operation.name, "{}");
             assert_eq!(checks.is_empty(), service == "sts" && free.contains(&operation.name), "{}", operation.name);
