@@ -1,12 +1,15 @@
 //! A small signed client for the few AWS JSON operations that the agent calls.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gantry_api::{ecr, ecs, logs};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    access::Access,
     clock::Clock,
-    config::Credentials,
+    identity::IdentityError,
     sigv4::{Request, Scope, sign},
 };
 
@@ -14,11 +17,17 @@ use crate::{
 const CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 
 pub(crate) struct AwsClient {
+    door: Door,
+    region: String,
+    access: Arc<Access>,
+    clock: Clock,
+}
+
+/// The control plane's port: where unsigned requests go, and signed ones.
+#[derive(Clone)]
+pub(crate) struct Door {
     http: reqwest::Client,
     endpoint: String,
-    region: String,
-    credentials: Credentials,
-    clock: Clock,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -30,20 +39,29 @@ pub(crate) enum AwsError {
     Refused { code: String, message: String },
     #[error("{operation} was answered with something else than its output")]
     Malformed { operation: &'static str },
+    #[error("no credentials")]
+    NoCredentials(#[source] Box<IdentityError>),
 }
 
 impl AwsError {
     pub(crate) fn code(&self) -> Option<&str> {
         match self {
             Self::Refused { code, .. } => Some(code),
-            Self::Unreachable(_) | Self::Malformed { .. } => None,
+            Self::Unreachable(_) | Self::Malformed { .. } | Self::NoCredentials(_) => None,
         }
+    }
+
+    /// Whether the control plane does not accept the credentials (any more).
+    fn is_about_credentials(&self) -> bool {
+        let about = ["UnrecognizedClientException", "InvalidClientTokenId", "ExpiredTokenException", "ExpiredToken"];
+        self.code().is_some_and(|code| about.contains(&code))
     }
 
     /// Whether the same call may succeed later without anybody changing anything.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Malformed { .. } => true,
+            // Being refused credentials says nothing about the call.
+            Self::Unreachable(_) | Self::Malformed { .. } | Self::NoCredentials(_) => true,
             Self::Refused { code, .. } => {
                 matches!(code.as_str(), "ThrottlingException" | "ServiceUnavailableException" | "ServerException")
                     || code.starts_with("InternalFailure")
@@ -52,17 +70,30 @@ impl AwsError {
     }
 }
 
-impl AwsClient {
-    pub(crate) fn new(
-        endpoint: &str,
-        region: &str,
-        credentials: Credentials,
-        clock: Clock,
-    ) -> Result<Self, reqwest::Error> {
+impl Door {
+    pub(crate) fn new(endpoint: &str) -> Result<Self, reqwest::Error> {
         // Whoever embeds the agent may have chosen a provider already; then theirs stays.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().timeout(CALL_TIMEOUT).no_proxy().build()?;
-        Ok(Self { http, endpoint: endpoint.to_owned(), region: region.to_owned(), credentials, clock })
+        Ok(Self { http, endpoint: endpoint.to_owned() })
+    }
+
+    /// Says something without a signature.
+    pub(crate) async fn post<I: Serialize, O: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        input: &I,
+    ) -> Result<O, AwsError> {
+        let malformed = || AwsError::Malformed { operation: path };
+        let body = serde_json::to_vec(input).map_err(|_| malformed())?;
+        let call = self.http.post(format!("{}{path}", self.endpoint)).header("content-type", "application/json");
+        read(call.body(body), path).await
+    }
+}
+
+impl AwsClient {
+    pub(crate) fn new(door: Door, region: &str, access: Arc<Access>, clock: Clock) -> Self {
+        Self { door, region: region.to_owned(), access, clock }
     }
 
     pub(crate) async fn register_container_instance(
@@ -130,37 +161,54 @@ impl AwsClient {
         let malformed = || AwsError::Malformed { operation };
         let body = serde_json::to_vec(input).map_err(|_| malformed())?;
         let headers = vec![
-            ("host", host_of(&self.endpoint).to_owned()),
+            ("host", host_of(&self.door.endpoint).to_owned()),
             ("content-type", "application/x-amz-json-1.1".to_owned()),
             ("x-amz-target", format!("{target}.{operation}")),
         ];
         let request = Request { method: "POST", path: "/", query: &[], headers: headers.clone(), body: &body };
-        let added = sign(request, scope, &self.credentials, self.clock.now_ms());
-        let mut call = self.http.post(format!("{}/", self.endpoint));
+        let credentials = self.access.credentials().await?;
+        let added = sign(request, scope, &credentials, self.clock.now_ms());
+        let mut call = self.door.http.post(format!("{}/", self.door.endpoint));
         for (name, value) in headers.into_iter().skip(1).chain(added) {
             call = call.header(name, value);
         }
-        let answer = call.body(body).send().await.map_err(AwsError::Unreachable)?;
-        let status = answer.status();
-        let bytes = answer.bytes().await.map_err(AwsError::Unreachable)?;
-        if status.is_success() {
-            let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-            return serde_json::from_slice(bytes).map_err(|_| malformed());
+        let answer = read(call.body(body), operation).await;
+        if answer.as_ref().is_err_and(AwsError::is_about_credentials) {
+            self.access.refused();
         }
-        let refusal: Refusal = serde_json::from_slice(&bytes).unwrap_or_default();
-        let code = refusal.code.rsplit('#').next().unwrap_or_default().to_owned();
-        let code = if code.is_empty() && status.is_server_error() { "InternalFailure".to_owned() } else { code };
-        Err(AwsError::Refused { code, message: refusal.message })
+        answer
     }
 
     /// URL and headers of the signed request that opens the connection at `path`.
-    pub(crate) fn sign_upgrade(&self, path: &str) -> (String, Vec<(&'static str, String)>) {
-        let headers = vec![("host", host_of(&self.endpoint).to_owned())];
+    pub(crate) async fn sign_upgrade(&self, path: &str) -> Result<(String, Vec<(&'static str, String)>), AwsError> {
+        let headers = vec![("host", host_of(&self.door.endpoint).to_owned())];
         let request = Request { method: "GET", path, query: &[], headers, body: b"" };
         let scope = Scope { region: &self.region, service: "ecs" };
-        let added = sign(request, &scope, &self.credentials, self.clock.now_ms());
-        (format!("{}{path}", self.endpoint.replacen("http", "ws", 1)), added)
+        let credentials = self.access.credentials().await?;
+        let added = sign(request, &scope, &credentials, self.clock.now_ms());
+        Ok((format!("{}{path}", self.door.endpoint.replacen("http", "ws", 1)), added))
     }
+
+    /// The connection was refused: perhaps because of the credentials.
+    pub(crate) fn upgrade_refused(&self) {
+        self.access.refused();
+    }
+}
+
+/// Sends a call and reads its answer.
+async fn read<O: DeserializeOwned>(call: reqwest::RequestBuilder, operation: &'static str) -> Result<O, AwsError> {
+    let malformed = || AwsError::Malformed { operation };
+    let answer = call.send().await.map_err(AwsError::Unreachable)?;
+    let status = answer.status();
+    let bytes = answer.bytes().await.map_err(AwsError::Unreachable)?;
+    if status.is_success() {
+        let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        return serde_json::from_slice(bytes).map_err(|_| malformed());
+    }
+    let refusal: Refusal = serde_json::from_slice(&bytes).unwrap_or_default();
+    let code = refusal.code.rsplit('#').next().unwrap_or_default().to_owned();
+    let code = if code.is_empty() && status.is_server_error() { "InternalFailure".to_owned() } else { code };
+    Err(AwsError::Refused { code, message: refusal.message })
 }
 
 /// Body of an awsJson error.

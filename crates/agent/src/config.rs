@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
+use gantry_api::machine::JoinProof;
 use gantry_runtime::{container::Containers, image::Images, network::Networks};
 
 /// Configuration of one agent.
@@ -9,19 +10,19 @@ use gantry_runtime::{container::Containers, image::Images, network::Networks};
 pub struct Config {
     /// Base URL of the control plane, for example `http://127.0.0.1:4566`.
     pub endpoint: String,
-    /// Region of the container instance.
+    /// How the machine joins, when it has not yet.
+    pub join: Join,
+    /// Region of the container instance; known once the machine has joined.
     pub region: String,
-    /// Account that the container instance belongs to.
+    /// Account that the container instance belongs to; known once the machine has joined.
     pub account: String,
-    /// What the agent signs with.
-    pub credentials: Credentials,
-    /// Cluster to register in, name or ARN.
+    /// Cluster to register in; empty for the one that the machine was let in for, or `default`.
     pub cluster: String,
     /// The agent keeps everything below `DATA/agent`.
     pub data_dir: PathBuf,
     /// Custom attributes of the container instance, name → value; an empty value is a bare capability.
     pub attributes: BTreeMap<String, String>,
-    /// `i-…` or any other name of the machine, shown as `ec2InstanceId`.
+    /// `i-…` or `mi-…`: what the control plane calls the machine; known once it has joined.
     pub instance_id: String,
     /// Memory kept for the host itself, MiB.
     pub reserved_memory_mib: u64,
@@ -42,17 +43,20 @@ pub struct Config {
     pub image_cleanup_interval: Option<Duration>,
     /// Stop every task when the agent is told to shut down, instead of leaving them to the next agent.
     pub stop_tasks_on_shutdown: bool,
+    /// Silence after which the agent says that it is still there; after three such times without an answer the
+    /// connection counts as lost.
+    pub heartbeat_interval: Duration,
 }
 
 impl Config {
     /// The defaults of the real agent for everything that has one.
-    pub fn new(endpoint: &str, region: &str, account: &str, credentials: Credentials, data_dir: PathBuf) -> Self {
+    pub fn new(endpoint: &str, join: Join, data_dir: PathBuf) -> Self {
         Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
-            region: region.to_owned(),
-            account: account.to_owned(),
-            credentials,
-            cluster: "default".to_owned(),
+            join,
+            region: String::new(),
+            account: String::new(),
+            cluster: String::new(),
             data_dir,
             attributes: BTreeMap::new(),
             instance_id: String::new(),
@@ -65,19 +69,38 @@ impl Config {
             task_cleanup_wait: Duration::from_secs(3 * 3600),
             image_cleanup_interval: Some(Duration::from_secs(30 * 60)),
             stop_tasks_on_shutdown: false,
+            heartbeat_interval: Duration::from_secs(20),
         }
     }
 }
 
-/// Access key of the instance's identity.
+/// How a machine joins that has no identity yet.
+#[derive(Debug, Clone)]
+pub enum Join {
+    /// It must have one already.
+    Known,
+    /// With what it was given, once.
+    Proof(JoinProof),
+    /// With the token that a server on the same machine keeps in this file; again, should its identity be revoked.
+    TokenFile(PathBuf),
+}
+
+impl Join {
+    /// Whether a machine whose identity was revoked may become another one by itself.
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        matches!(self, Self::TokenFile(_))
+    }
+}
+
+/// Temporary credentials of the instance's role.
 #[derive(Clone)]
-pub struct Credentials {
-    /// `AKIA…`.
-    pub access_key_id: String,
+pub(crate) struct Credentials {
+    /// `ASIA…`.
+    pub(crate) access_key_id: String,
     /// Its secret.
-    pub secret_access_key: String,
-    /// For temporary credentials.
-    pub session_token: Option<String>,
+    pub(crate) secret_access_key: String,
+    /// Goes with every request.
+    pub(crate) session_token: Option<String>,
 }
 
 impl std::fmt::Debug for Credentials {

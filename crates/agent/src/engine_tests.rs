@@ -12,7 +12,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     clock::Clock,
-    config::{Config, Credentials, RuntimeParts},
+    config::{Config, Join, RuntimeParts},
     engine::{
         state::runtime_id,
         supervisor::{Desired, Supervisor},
@@ -89,9 +89,9 @@ impl Bed {
     }
 
     async fn start_agent(&mut self) {
-        let credentials = Credentials { access_key_id: "a".into(), secret_access_key: "s".into(), session_token: None };
-        let mut config =
-            Config::new("http://127.0.0.1:1", "us-east-1", "000000000000", credentials, self.data.path().into());
+        let mut config = Config::new("http://127.0.0.1:1", Join::Known, self.data.path().into());
+        config.region = "us-east-1".into();
+        config.account = "000000000000".into();
         config.instance_id = "i-1".into();
         let registry = OwnRegistry {
             endpoint: config.endpoint.clone(),

@@ -8,6 +8,7 @@
 //! The agent may be killed at any moment: containers live under shims of their own, every task has a durable record,
 //! and the next agent goes on from both.
 
+mod access;
 mod aws;
 mod clock;
 mod config;
@@ -18,6 +19,7 @@ mod engine_tests;
 mod etc_files;
 mod health;
 mod host;
+mod identity;
 mod images_cleanup;
 mod logs;
 mod memory;
@@ -37,5 +39,5 @@ mod usage;
 mod volumes;
 mod wire;
 
-pub use config::{Config, Credentials, ImagePullBehavior, RuntimeParts};
+pub use config::{Config, ImagePullBehavior, Join, RuntimeParts};
 pub use run::{AgentError, run};

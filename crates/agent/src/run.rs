@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use gantry_api::agent::ObservedStatus;
+use gantry_api::{agent::ObservedStatus, machine::JoinResponse};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout},
@@ -10,11 +10,13 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    aws::AwsClient,
+    access::Access,
+    aws::{AwsClient, Door},
     clock::Clock,
-    config::{Config, RuntimeParts},
+    config::{Config, Join, RuntimeParts},
     engine::supervisor::{RecoverError, Supervisor},
     host::{Dirs, Host, HostParts},
+    identity::{Identity, IdentityError},
     images_cleanup,
     logs::{LogSink, Logs},
     memory,
@@ -35,6 +37,9 @@ pub enum AgentError {
     /// The HTTP client could not be made.
     #[error("HTTP client")]
     Client(#[source] reqwest::Error),
+    /// The machine is not let in.
+    #[error("joining: {0}")]
+    Join(String),
     /// The tasks of an earlier agent could not be taken over.
     #[error("tasks of an earlier agent: {0}")]
     Recover(String),
@@ -71,8 +76,17 @@ pub async fn run(
     let clock = Clock::System;
     let machine = Machine::read().map_err(AgentError::Files)?;
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(AgentError::Files)?;
-    let client = AwsClient::new(&config.endpoint, &config.region, config.credentials.clone(), clock);
-    let client = Arc::new(client.map_err(AgentError::Client)?);
+    let mut shutdown = std::pin::pin!(shutdown);
+    let dirs = Dirs::new(&config.data_dir);
+    let door = Door::new(&config.endpoint).map_err(AgentError::Client)?;
+    let mut identity = Identity::open(&dirs).map_err(|error| AgentError::Join(chain(&error)))?;
+    let joined = tokio::select! {
+        joined = join(&mut identity, &door, &config.join) => joined?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let config = belonging(config, joined);
+    let access = Arc::new(Access::new(door.clone(), dirs, config.join.clone(), clock, identity));
+    let client = Arc::new(AwsClient::new(door, &config.region, access, clock));
     let registry = OwnRegistry {
         endpoint: config.endpoint.clone(),
         account: config.account.clone(),
@@ -116,6 +130,33 @@ pub async fn run(
         () = leave => info!("agent leaves; containers go on"),
     }
     Ok(())
+}
+
+/// Joins, however long the control plane is away; what it refuses it refuses for good.
+async fn join(identity: &mut Identity, door: &Door, proof: &Join) -> Result<JoinResponse, AgentError> {
+    let mut retry = Retry::new();
+    loop {
+        match identity.join(door, proof).await {
+            Ok(joined) => return Ok(joined),
+            Err(IdentityError::Refused(error)) if error.is_transient() => {
+                info!(error = chain(&error), "not joined yet");
+                sleep(retry.delay()).await;
+            }
+            Err(error) => return Err(AgentError::Join(chain(&error))),
+        }
+    }
+}
+
+/// The configuration of a machine that knows where it belongs.
+fn belonging(config: Config, joined: JoinResponse) -> Config {
+    let cluster = Some(config.cluster.clone()).filter(|cluster| !cluster.is_empty()).or(joined.cluster);
+    Config {
+        region: joined.region,
+        account: joined.account,
+        instance_id: joined.machine_id,
+        cluster: cluster.unwrap_or_else(|| "default".to_owned()),
+        ..config
+    }
 }
 
 /// Hands orders to the engine.

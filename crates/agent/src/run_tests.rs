@@ -15,16 +15,22 @@ use axum::{
     response::IntoResponse,
     routing::{get, post},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gantry_api::{
     agent::{AgentMessage, ControlMessage, DesiredStatus, DesiredTask, ObservedStatus, ObservedTask},
     ecs,
+    machine::{
+        JOIN_PATH, JoinProof, JoinRequest, JoinResponse, SESSION_PATH, SessionRequest, SessionResponse,
+        session_statement,
+    },
 };
 use gantry_testkit::fake_runtime::FakeHost;
 use parking_lot::Mutex;
+use ring::signature::{ED25519, UnparsedPublicKey};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
-use crate::{Config, Credentials, RuntimeParts, run};
+use crate::{Config, Join, RuntimeParts, run};
 
 const INSTANCE: &str = "arn:aws:ecs:us-east-1:000000000000:container-instance/default/1";
 const TASK: &str = "arn:aws:ecs:us-east-1:000000000000:task/default/0123456789abcdef0123456789abcdef";
@@ -34,6 +40,7 @@ struct ControlPlane {
     endpoint: String,
     connections: mpsc::UnboundedReceiver<WebSocket>,
     registrations: Arc<Mutex<Vec<serde_json::Value>>>,
+    joins: Arc<Mutex<Vec<String>>>,
     serving: JoinHandle<()>,
 }
 
@@ -41,6 +48,8 @@ struct ControlPlane {
 struct Shared {
     connections: mpsc::UnboundedSender<WebSocket>,
     registrations: Arc<Mutex<Vec<serde_json::Value>>>,
+    /// Public keys.
+    joins: Arc<Mutex<Vec<String>>>,
 }
 
 impl ControlPlane {
@@ -48,11 +57,13 @@ impl ControlPlane {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (sender, connections) = mpsc::unbounded_channel();
-        let registrations = Arc::default();
-        let shared = Shared { connections: sender, registrations: Arc::clone(&registrations) };
-        let app = Router::new().route("/", post(api)).route("/agent/v1/connect", get(connect)).with_state(shared);
+        let (registrations, joins) = (Arc::default(), Arc::default());
+        let shared =
+            Shared { connections: sender, registrations: Arc::clone(&registrations), joins: Arc::clone(&joins) };
+        let app = Router::new().route("/", post(api)).route("/agent/v1/connect", get(connect));
+        let app = app.route(JOIN_PATH, post(join)).route(SESSION_PATH, post(session)).with_state(shared);
         let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { endpoint, connections, registrations, serving }
+        Self { endpoint, connections, registrations, joins, serving }
     }
 
     async fn connection(&mut self) -> Connection {
@@ -73,6 +84,34 @@ async fn api(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> i
     let request: serde_json::Value = serde_json::from_slice(&body).unwrap();
     shared.registrations.lock().push(request);
     serde_json::json!({"containerInstance": {"containerInstanceArn": INSTANCE}}).to_string()
+}
+
+async fn join(State(shared): State<Shared>, body: Bytes) -> impl IntoResponse {
+    let request: JoinRequest = serde_json::from_slice(&body).unwrap();
+    shared.joins.lock().push(request.public_key);
+    let joined = JoinResponse {
+        machine_id: "i-1".into(),
+        account: "000000000000".into(),
+        region: "us-east-1".into(),
+        cluster: None,
+        external: false,
+    };
+    serde_json::to_string(&joined).unwrap()
+}
+
+async fn session(State(shared): State<Shared>, body: Bytes) -> impl IntoResponse {
+    let request: SessionRequest = serde_json::from_slice(&body).unwrap();
+    let key = STANDARD.decode(shared.joins.lock().last().unwrap()).unwrap();
+    let statement = session_statement(&request.machine_id, request.at_ms);
+    let signature = STANDARD.decode(request.signature).unwrap();
+    UnparsedPublicKey::new(&ED25519, key).verify(statement.as_bytes(), &signature).unwrap();
+    let session = SessionResponse {
+        access_key_id: "AKID".into(),
+        secret_access_key: "secret".into(),
+        session_token: "token".into(),
+        expires_at_ms: request.at_ms + 3_600_000,
+    };
+    serde_json::to_string(&session).unwrap()
 }
 
 async fn connect(State(shared): State<Shared>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> impl IntoResponse {
@@ -164,9 +203,8 @@ fn task(desired_status: DesiredStatus) -> DesiredTask {
 }
 
 fn start_agent(endpoint: &str, data: &TempDir, host: &Arc<FakeHost>) -> JoinHandle<()> {
-    let credentials =
-        Credentials { access_key_id: "AKID".into(), secret_access_key: "secret".into(), session_token: None };
-    let config = Config::new(endpoint, "us-east-1", "000000000000", credentials, data.path().into());
+    let proof = JoinProof::Token { token: "gjt-1-secret".into() };
+    let config = Config::new(endpoint, Join::Proof(proof), data.path().into());
     let runtime = RuntimeParts { images: host.clone(), containers: host.clone(), networks: host.clone() };
     tokio::spawn(async move { run(config, runtime, std::future::pending()).await.unwrap() })
 }
@@ -196,6 +234,7 @@ async fn the_agent_registers_runs_reports_and_reconnects() {
     let mut connection = control_plane.connection().await;
     assert_eq!(connection.hello().await[0].last_status, ObservedStatus::Running);
     assert_eq!(control_plane.registrations.lock()[1]["containerInstanceArn"], INSTANCE);
+    assert_eq!(control_plane.joins.lock().len(), 1, "a machine joins once");
 
     connection.say(&ControlMessage::DesiredSet { revision: 2, tasks: vec![task(DesiredStatus::Running)] }).await;
     let changed = vec![task(DesiredStatus::Stopped)];

@@ -23,7 +23,7 @@ use tokio_tungstenite::{
 use tracing::{debug, info, warn};
 
 use crate::{
-    aws::AwsClient,
+    aws::{AwsClient, AwsError},
     engine::supervisor::Desired,
     host::Host,
     outbox::{Outbox, Versions},
@@ -31,10 +31,9 @@ use crate::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Silence after which the agent says that it is still there.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
-/// Silence after which the other side is taken for gone: three heartbeats went unanswered.
-const SILENCE_MAX: Duration = Duration::from_secs(65);
+/// Heartbeats that may go unanswered before the other side is taken for gone, and a moment for the last answer.
+const HEARTBEATS_UNANSWERED_MAX: u32 = 3;
+const LAST_ANSWER_TIME: Duration = Duration::from_secs(5);
 /// Tasks in one message, and messages not yet acknowledged: bounds what a slow control plane makes us hold.
 const TASKS_PER_MESSAGE: usize = 256;
 const MESSAGES_IN_FLIGHT: usize = 64;
@@ -55,6 +54,8 @@ pub(crate) enum Order {
 pub(crate) enum SessionEnd {
     #[error("control plane did not answer in time")]
     ConnectTimeout,
+    #[error("no credentials for the connection")]
+    Credentials(#[source] AwsError),
     #[error("connection failed")]
     Connection(#[source] Box<tungstenite::Error>),
     #[error("control plane was silent for too long")]
@@ -87,19 +88,24 @@ pub(crate) async fn serve(
 ) -> SessionEnd {
     let socket = match timeout(CONNECT_TIMEOUT, connect(client)).await {
         Ok(Ok(socket)) => socket,
-        Ok(Err(end)) => return end,
+        Ok(Err(end)) => {
+            if matches!(&end, SessionEnd::Connection(error) if matches!(**error, tungstenite::Error::Http(_))) {
+                client.upgrade_refused();
+            }
+            return end;
+        }
         Err(_) => return SessionEnd::ConnectTimeout,
     };
     info!("connected to the control plane");
-    let mut session = Session { socket, outbox: &host.outbox, orders, sequence: 0, in_flight: BTreeMap::new() };
-    match session.converse(host, container_instance).await {
+    let mut session = Session { socket, host, outbox: &host.outbox, orders, sequence: 0, in_flight: BTreeMap::new() };
+    match session.converse(container_instance).await {
         Ok(never) => match never {},
         Err(end) => end,
     }
 }
 
 async fn connect(client: &AwsClient) -> Result<Socket, SessionEnd> {
-    let (url, headers) = client.sign_upgrade("/agent/v1/connect");
+    let (url, headers) = client.sign_upgrade("/agent/v1/connect").await.map_err(SessionEnd::Credentials)?;
     let mut request = url.into_client_request()?;
     for (name, value) in headers {
         let value = HeaderValue::from_str(&value).map_err(tungstenite::http::Error::from);
@@ -127,6 +133,7 @@ async fn encrypt(tcp: TcpStream, host: String) -> Result<TlsStream<TcpStream>, S
 
 struct Session<'a> {
     socket: Socket,
+    host: &'a Host,
     outbox: &'a Outbox,
     orders: &'a mpsc::Sender<Order>,
     sequence: u64,
@@ -137,7 +144,8 @@ struct Session<'a> {
 enum Never {}
 
 impl Session<'_> {
-    async fn converse(&mut self, host: &Host, container_instance: &str) -> Result<Never, SessionEnd> {
+    async fn converse(&mut self, container_instance: &str) -> Result<Never, SessionEnd> {
+        let host = self.host;
         let hello = AgentMessage::Hello {
             protocol_version: PROTOCOL_VERSION,
             container_instance_arn: container_instance.to_owned(),
@@ -150,7 +158,8 @@ impl Session<'_> {
         self.outbox.unsend();
         let mut published = self.outbox.watch_published();
         let mut usage = host.usage.subscribe();
-        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        let every = host.config.heartbeat_interval;
+        let mut heartbeat = interval(every);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         loop {
@@ -168,7 +177,7 @@ impl Session<'_> {
                     self.send(&AgentMessage::Usage { tasks }).await?;
                 }
                 _ = heartbeat.tick() => {
-                    if heard.elapsed() > SILENCE_MAX {
+                    if heard.elapsed() > every * HEARTBEATS_UNANSWERED_MAX + LAST_ANSWER_TIME {
                         return Err(SessionEnd::Silent);
                     }
                     self.send(&AgentMessage::Heartbeat).await?;

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
+use crate::machine::Machine;
+
 /// The authenticated sender of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -32,7 +34,7 @@ pub enum PrincipalKind {
     User,
     /// A role, by way of a session.
     AssumedRole,
-    /// The agent of a container instance: a session of the instance role whose key lies on the instance.
+    /// The agent of a container instance: a session of its role that a machine began with its own key.
     Instance,
 }
 
@@ -57,6 +59,8 @@ pub struct Session {
     pub source_identity: Option<String>,
     /// The identity provider of a web identity.
     pub federated_provider: Option<String>,
+    /// The machine whose agent this is; it may speak for its own container instance only.
+    pub machine: Option<Machine>,
 }
 
 /// How a request came in.
@@ -89,6 +93,11 @@ impl Caller {
     /// `arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE` in the caller's region and account.
     pub fn arn(&self, service: &str, resource: &str) -> String {
         format!("arn:aws:{service}:{}:{}:{resource}", self.region, self.account)
+    }
+
+    /// The machine that sent it; none when it was no agent of a joined machine.
+    pub fn machine(&self) -> Option<&Machine> {
+        self.session.as_ref()?.machine.as_ref()
     }
 
     /// The role behind a session: `app` of `arn:aws:sts::000000000000:assumed-role/app/session`.

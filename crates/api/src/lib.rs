@@ -16,6 +16,7 @@ pub mod events;
 mod fault;
 pub mod iam;
 pub mod logs;
+pub mod machine;
 mod scalar;
 pub mod secretsmanager;
 mod service;

@@ -28,6 +28,9 @@ pub(crate) enum Command {
     /// States of alarms, which deployments can watch.
     #[command(subcommand)]
     Alarm(AlarmCommand),
+    /// Machines that may join.
+    #[command(subcommand)]
+    Instance(InstanceCommand),
     /// Clusters, services and tasks at a glance.
     Status(ClientOptions),
     /// What services, instances and tasks of a cluster use.
@@ -115,20 +118,30 @@ pub(crate) struct AgentOptions {
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// The control plane [default: the Gantry that runs with this data directory]
-    #[arg(long, value_name = "URL")]
-    pub(crate) endpoint: Option<String>,
-    /// Cluster to join [default: default]
+    #[arg(long, value_name = "URL", alias = "endpoint")]
+    pub(crate) server: Option<String>,
+    /// Certificate authority (PEM) of the control plane, trusted beside the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Join with this token of `gantry instance token create`; others see it in the list of processes, so rather give
+    /// it in a file or in GANTRY_JOIN_TOKEN
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) join_token: Option<String>,
+    /// Join with the token in this file; needed until the machine has joined
+    #[arg(long, value_name = "FILE", conflicts_with = "join_token")]
+    pub(crate) join_token_file: Option<PathBuf>,
+    /// Join as an external instance: id of an activation of `aws ssm create-activation`
+    #[arg(long, value_name = "ID")]
+    pub(crate) activation_id: Option<String>,
+    /// Its code; rather give it in GANTRY_ACTIVATION_CODE
+    #[arg(long, value_name = "CODE")]
+    pub(crate) activation_code: Option<String>,
+    /// Cluster to register in [default: the one the token is for, else default]
     #[arg(long)]
     pub(crate) cluster: Option<String>,
     /// Capacity provider that this instance belongs to
     #[arg(long, value_name = "NAME")]
     pub(crate) capacity_provider: Option<String>,
-    /// Region of the cluster [default: us-east-1]
-    #[arg(long)]
-    pub(crate) region: Option<String>,
-    /// Credentials of the instance, in the AWS CLI's format [default: DIR/instance-credentials]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) credentials: Option<PathBuf>,
     /// Container runtime: embedded, runc, crun or the path of an OCI runtime [default: embedded]
     #[arg(long)]
     pub(crate) runtime: Option<String>,
@@ -158,6 +171,49 @@ pub(crate) struct EnvOptions {
     /// The root of this account, made with `gantry account create` [default: the server's own]
     #[arg(long, value_name = "ID")]
     pub(crate) account: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum InstanceCommand {
+    /// Tokens with which machines join.
+    #[command(subcommand)]
+    Token(InstanceTokenCommand),
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum InstanceTokenCommand {
+    /// Make a token and print it, this once.
+    Create(InstanceTokenCreateOptions),
+    /// List the tokens that are still good.
+    List(ClientOptions),
+    /// Take a token back.
+    Revoke(InstanceTokenRevokeOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InstanceTokenCreateOptions {
+    /// The only cluster that its machines may register in [default: any]
+    #[arg(long)]
+    pub(crate) cluster: Option<String>,
+    /// Seconds it is good for
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
+    pub(crate) ttl: u64,
+    /// Machines it is good for
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    pub(crate) uses: u32,
+    /// Its machines may also serve FARGATE, for every cluster of the account
+    #[arg(long)]
+    pub(crate) fargate: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InstanceTokenRevokeOptions {
+    /// As listed
+    pub(crate) id: String,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }

@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use gantry_companions::application_autoscaling::Periods;
+use gantry_domain::limits::INSTANCE_LOST_AFTER_SECONDS;
 use gantry_domain::networks::Network;
 use gantry_registry::pull_through::upstreams::UpstreamConfigs;
 use serde::Deserialize;
@@ -28,6 +29,10 @@ use upstreams::RegistryFile;
 const DEFAULT_FILE: &str = "/etc/gantry/gantry.toml";
 /// Lifecycle policies run this often unless told otherwise: once an hour.
 const LIFECYCLE_INTERVAL_SECONDS_DEFAULT: u64 = 60 * 60;
+/// Three heartbeats of an agent go unheard, unless told otherwise.
+const AGENT_TIMEOUT_SECONDS_DEFAULT: u64 = 60;
+/// A year; for longer there is 0.
+const LOST_AFTER_SECONDS_MAX: u64 = 365 * 24 * 3600;
 /// Where everything is kept unless told otherwise.
 pub(crate) const DEFAULT_DATA_DIR: &str = "/var/lib/gantry";
 
@@ -49,6 +54,12 @@ pub(crate) struct File {
     pub(crate) auto_scaling_high_minutes: Option<u32>,
     /// Minutes below nine tenths of its target before a service shrinks; there is no flag.
     pub(crate) auto_scaling_low_minutes: Option<u32>,
+    /// How long the agent of an instance may be away before its tasks count as lost; 0: for ever. There is no flag.
+    pub(crate) instance_lost_after_seconds: Option<u64>,
+    /// How long an agent may be silent before it counts as away; there is no flag.
+    pub(crate) agent_timeout_seconds: Option<u64>,
+    /// Of an agent: how often it says that it is there; there is no flag.
+    pub(crate) heartbeat_seconds: Option<u64>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) insecure: Option<bool>,
@@ -100,6 +111,14 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// A number of seconds; what is no number is refused by being none that is allowed.
+fn seconds(name: &str, file: Option<u64>) -> Option<u64> {
+    match variable(name) {
+        Some(text) => Some(text.parse().unwrap_or(u64::MAX)),
+        None => file,
+    }
+}
+
 /// What the server runs with, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerConfig {
@@ -116,6 +135,9 @@ pub(crate) struct ServerConfig {
     pub(crate) event_targets: Network,
     /// How long the alarms of target tracking look back.
     pub(crate) scaling_periods: Periods,
+    /// None: for ever.
+    pub(crate) instance_lost_after: Option<Duration>,
+    pub(crate) agent_timeout: Duration,
     pub(crate) blobs: Blobs,
     /// How long the registry keeps what no image needs.
     pub(crate) registry_grace: Duration,
@@ -212,6 +234,16 @@ impl ServerConfig {
             }
         };
         let event_targets = event_targets.reach();
+        let lost_after = seconds("GANTRY_INSTANCE_LOST_AFTER_SECONDS", file.instance_lost_after_seconds);
+        let lost_after = lost_after.unwrap_or(INSTANCE_LOST_AFTER_SECONDS);
+        if lost_after > LOST_AFTER_SECONDS_MAX {
+            mistakes.push(format!("instance_lost_after_seconds: must be a number from 0 to {LOST_AFTER_SECONDS_MAX}"));
+        }
+        let agent_timeout = seconds("GANTRY_AGENT_TIMEOUT_SECONDS", file.agent_timeout_seconds);
+        let agent_timeout = agent_timeout.unwrap_or(AGENT_TIMEOUT_SECONDS_DEFAULT);
+        if !(2..=3600).contains(&agent_timeout) {
+            mistakes.push("agent_timeout_seconds: must be a number from 2 to 3600".into());
+        }
         let (Ok(listen), true) = (listen, mistakes.is_empty()) else {
             bail!("the configuration is not usable\n  {}", mistakes.join("\n  "));
         };
@@ -231,6 +263,8 @@ impl ServerConfig {
             lifecycle_interval: Duration::from_secs(lifecycle_interval),
             event_targets,
             scaling_periods,
+            instance_lost_after: (lost_after > 0).then(|| Duration::from_secs(lost_after)),
+            agent_timeout: Duration::from_secs(agent_timeout),
             blobs,
             registry_grace,
             tls,

@@ -28,11 +28,6 @@ pub(crate) fn root_path(data_dir: &Path) -> PathBuf {
     data_dir.join("credentials")
 }
 
-/// Where the key of this machine's agent lies.
-pub(crate) fn instance_path(data_dir: &Path) -> PathBuf {
-    data_dir.join("instance-credentials")
-}
-
 /// The account's root key: from the environment when both variables are set, else from the file, else made now.
 pub(crate) fn root(data_dir: &Path) -> Result<AccessKey> {
     let path = root_path(data_dir);

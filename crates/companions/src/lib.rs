@@ -6,8 +6,10 @@ pub mod application_autoscaling;
 pub mod events;
 pub mod iam;
 pub mod logs;
+pub mod machines;
 pub mod sealing;
 pub mod secretsmanager;
+pub mod ssm;
 mod sts;
 
 pub use sts::Sts;

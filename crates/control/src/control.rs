@@ -61,7 +61,7 @@ impl Control {
     /// When the store cannot be read.
     pub async fn open(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, StoreError> {
         let view = View::start(&store, keys::PREFIX).await?;
-        let launcher = launch::start(store.clone(), view.clone(), clock.clone());
+        let launcher = launch::start(store.clone(), view.clone(), clock.clone(), settings.subnet_seed.clone());
         Ok(Self {
             store,
             view,

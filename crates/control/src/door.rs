@@ -34,10 +34,13 @@ pub struct Door {
     _worker: Arc<Worker>,
 }
 
-#[derive(Debug)]
+/// Says whether a caller is still let in.
+type Admitted = Arc<dyn Fn(&Caller) -> bool + Send + Sync>;
+
 struct Shared {
     control: Control,
     sessions: Mutex<Sessions>,
+    admitted: Mutex<Option<Admitted>>,
 }
 
 #[derive(Debug, Default)]
@@ -66,9 +69,16 @@ impl Drop for Worker {
 impl Door {
     /// Opens the door of a control plane.
     pub fn open(control: Control) -> Self {
-        let shared = Arc::new(Shared { control, sessions: Mutex::default() });
+        let shared = Arc::new(Shared { control, sessions: Mutex::default(), admitted: Mutex::default() });
         let worker = tokio::spawn(watch(Arc::downgrade(&shared))).abort_handle();
         Self { shared, _worker: Arc::new(Worker(worker)) }
+    }
+
+    /// Ends sessions of callers that `admitted` does not know any more.
+    #[must_use]
+    pub fn admitting(self, admitted: impl Fn(&Caller) -> bool + Send + Sync + 'static) -> Self {
+        *self.shared.admitted.lock() = Some(Arc::new(admitted));
+        self
     }
 
     /// Begins a session with an agent's first message.
@@ -85,7 +95,18 @@ impl Door {
     }
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("control", &self.control).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
+    fn admits(&self, caller: &Caller) -> bool {
+        let admitted = self.admitted.lock().clone();
+        admitted.is_none_or(|admitted| admitted(caller))
+    }
+
     /// Registers a session, which ends an older one of the same instance.
     fn enter(&self, instance: &InstanceKey) -> Live {
         let mut sessions = self.sessions.lock();

@@ -1,6 +1,7 @@
 //! Reconcilers close the gap between what was asked and what is. Each observes one key, decides with the domain, and
 //! acts with one transaction; the [`runner`] says when.
 
+mod away_instances;
 mod capacity_providers;
 mod clusters;
 mod instances;
@@ -11,6 +12,7 @@ mod task_definitions;
 mod tasks;
 mod waiting;
 
+pub use away_instances::AwayInstances;
 pub use capacity_providers::CapacityProviders;
 pub use clusters::Clusters;
 pub use instances::Instances;
@@ -27,6 +29,7 @@ use crate::Control;
 #[derive(Debug)]
 pub struct Reconcilers {
     _capacity_providers: Runner<<CapacityProviders as Reconciler>::Key>,
+    _away_instances: Runner<<AwayInstances as Reconciler>::Key>,
     _clusters: Runner<<Clusters as Reconciler>::Key>,
     _instances: Runner<<Instances as Reconciler>::Key>,
     _leftovers: Runner<<Leftovers as Reconciler>::Key>,
@@ -41,6 +44,7 @@ impl Reconcilers {
     pub fn start(control: &Control) -> Self {
         Self {
             _capacity_providers: Runner::start(control, CapacityProviders::new(control.clone())),
+            _away_instances: Runner::start(control, AwayInstances::new(control.clone())),
             _clusters: Runner::start(control, Clusters::new(control.clone())),
             _instances: Runner::start(control, Instances::new(control.clone())),
             _leftovers: Runner::start(control, Leftovers::new(control.clone())),

@@ -3,6 +3,7 @@
 
 pub mod arn;
 pub mod autoscaling;
+pub mod away;
 pub mod capabilities;
 pub mod capacity;
 pub mod challenge;

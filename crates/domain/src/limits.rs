@@ -168,3 +168,16 @@ pub const SWAPPINESS: std::ops::RangeInclusive<i32> = 0..=100;
 
 /// Length of a Cloud Map namespace in `serviceConnectDefaults`.
 pub const NAMESPACE_LENGTH_MAX: usize = 1_024;
+
+/// An instance whose agent has been away for so long counts as lost, unless the operator says otherwise: long enough for
+/// a machine to boot again or a switch to be replaced, short enough that services do not miss its tasks for an hour.
+pub const INSTANCE_LOST_AFTER_SECONDS: u64 = 600;
+
+/// Attributes of one registration: the agents send about fifty.
+pub const REGISTERED_ATTRIBUTES_MAX: usize = 500;
+
+/// Host ports that an agent may report of one container.
+pub const NETWORK_BINDINGS_MAX: usize = 1000;
+
+/// Characters of an id that an agent reports: of a container, an image, a boot.
+pub const REPORTED_ID_CHARS_MAX: usize = 255;

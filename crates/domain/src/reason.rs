@@ -58,6 +58,13 @@ pub enum StoppedReason {
         /// The machine's instance id.
         instance: String,
     },
+    /// Nobody has heard of the machine for too long.
+    HostLost {
+        /// The machine's instance id.
+        instance: String,
+        /// How long its agent has been away.
+        seconds: i64,
+    },
     /// DeregisterContainerInstance with `force`.
     DeregistrationForced,
     /// Spot capacity was taken back.
@@ -105,6 +112,9 @@ impl fmt::Display for StoppedReason {
             StoppedReason::StoppedByUser => f.write_str("Task stopped by user"),
             StoppedReason::HostTerminated { instance } => write!(f, "Host EC2 (instance {instance}) terminated."),
             StoppedReason::HostStopped { instance } => write!(f, "Host EC2 (instance {instance}) stopped."),
+            StoppedReason::HostLost { instance, seconds } => {
+                write!(f, "Host (instance {instance}) lost: its agent has not been connected for {seconds} seconds.")
+            }
             StoppedReason::DeregistrationForced => f.write_str("Container instance deregistration forced by user"),
             StoppedReason::SpotInterrupted => f.write_str("Your Spot Task was interrupted."),
             StoppedReason::Maintenance => {

@@ -43,6 +43,7 @@ fn every_stopped_reason() {
         StoppedReason::StoppedByUser,
         StoppedReason::HostTerminated { instance: "i-1".into() },
         StoppedReason::HostStopped { instance: "i-1".into() },
+        StoppedReason::HostLost { instance: "i-1".into(), seconds: 600 },
         StoppedReason::DeregistrationForced,
         StoppedReason::SpotInterrupted,
         StoppedReason::Maintenance,

@@ -15,6 +15,7 @@ mod events;
 mod fields;
 mod iam;
 mod logs;
+mod ssm;
 #[cfg(test)]
 mod tests;
 
@@ -175,6 +176,7 @@ fn checks_of(call: &Call<'_>, service: &ServiceInfo) -> Vec<Check> {
         "events" => events::checks(call),
         "logs" => logs::checks(call),
         "iam" => iam::checks(call),
+        "ssm" => ssm::checks(call),
         // Trust policies are the token service's own matter, and who one is may be asked by anybody.
         "sts" if matches!(call.operation, "AssumeRole" | "AssumeRoleWithWebIdentity" | "GetCallerIdentity") => {
             Vec::new()

@@ -209,6 +209,7 @@ mod tests {
             transitive_tag_keys: vec!["team".to_owned()],
             source_identity: Some("ann".to_owned()),
             federated_provider: None,
+            machine: None,
         };
         let caller = Caller {
             principal_arn: "arn:aws:sts::000000000000:assumed-role/deploy/ci".to_owned(),

@@ -3,10 +3,12 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
-use gantry_agent::{Config, Credentials};
+use gantry_agent::{Config, Join};
+use gantry_api::machine::JoinProof;
 use tracing::info;
 
 use super::serve::wait_for_signal;
@@ -14,49 +16,44 @@ use crate::{
     Hint,
     arguments::AgentOptions,
     config::{DEFAULT_DATA_DIR, File, Running, variable},
-    credentials::{self, AccessKey},
     host, observe,
 };
 
 /// Runs the agent until a signal; containers go on.
 pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
+    if let Some(authority) = &options.ca {
+        trust(authority)?;
+    }
     let file = File::read(options.config.as_deref())?;
     let level = options.log_level.clone().or_else(|| variable("GANTRY_LOG_LEVEL")).or(file.log_level);
     observe::start_logging(level.as_deref(), options.log_format.or(file.log_format), "info")?;
     let data_dir = options
         .data_dir
+        .clone()
         .or_else(|| variable("GANTRY_DATA_DIR").map(PathBuf::from))
         .or(file.data_dir)
         .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
-    let running = Running::read(&data_dir).ok();
-    let endpoint = options.endpoint.or_else(|| variable("GANTRY_ENDPOINT")).or(file.endpoint);
-    let endpoint = endpoint.or_else(|| running.as_ref().map(|running| running.endpoint.clone()));
+    let endpoint = options.server.clone().or_else(|| variable("GANTRY_ENDPOINT")).or(file.endpoint);
+    let endpoint = endpoint.or_else(|| Running::read(&data_dir).ok().map(|running| running.endpoint));
     let endpoint = endpoint.ok_or_else(|| {
-        Hint::error("the agent does not know its control plane", "say where it is with --endpoint http://HOST:4566")
+        Hint::error("the agent does not know its control plane", "say where it is with --server https://HOST:4566")
     })?;
-    let path = options.credentials.unwrap_or_else(|| credentials::instance_path(&data_dir));
-    let key = AccessKey::read(&path).map_err(|error| {
-        Hint::error(
-            format!("{error:#}"),
-            "copy instance-credentials from the server's data directory and name it with --credentials",
-        )
-    })?;
-    let region = options.region.or_else(|| variable("GANTRY_REGION")).or(file.region);
-    let region = region.or_else(|| running.as_ref().map(|running| running.region.clone()));
-    let account = running.map_or_else(|| "000000000000".to_string(), |running| running.account);
-    let runtime = options.runtime.or_else(|| variable("GANTRY_RUNTIME")).or(file.runtime);
-    let place = Place { endpoint, region: region.unwrap_or_else(|| "us-east-1".to_string()), account, data_dir };
+    let runtime = options.runtime.clone().or_else(|| variable("GANTRY_RUNTIME")).or(file.runtime);
+    let mut config = config(&endpoint, join(&options, &data_dir)?, &data_dir);
     let cluster = options.cluster.or_else(|| variable("GANTRY_CLUSTER")).or(file.cluster);
-    let mut config = place.config(&key);
-    config.cluster = cluster.unwrap_or_else(|| "default".to_string());
+    config.cluster = cluster.unwrap_or_default();
     if let Some(provider) = options.capacity_provider {
         config.attributes.insert("gantry.capacity-provider".to_owned(), provider);
     }
     if let Some(zone) = options.availability_zone {
         config.attributes.insert("ecs.availability-zone".to_owned(), zone);
     }
-    let parts = host::open(&place.data_dir, runtime.as_deref().unwrap_or("embedded")).await?;
-    info!(endpoint = place.endpoint, cluster = config.cluster, "gantry agent starts");
+    if let Some(seconds) = file.heartbeat_seconds {
+        config.heartbeat_interval = Duration::from_secs(seconds.clamp(1, 60));
+    }
+    std::fs::create_dir_all(&data_dir).with_context(|| format!("could not create {}", data_dir.display()))?;
+    let parts = host::open(&data_dir, runtime.as_deref().unwrap_or("embedded")).await?;
+    info!(endpoint, "gantry agent starts");
     gantry_agent::run(config, parts, async {
         if let Err(error) = wait_for_signal().await {
             tracing::error!(%error, "cannot wait for signals");
@@ -67,24 +64,44 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where an agent belongs.
-pub(crate) struct Place {
-    pub(crate) endpoint: String,
-    pub(crate) region: String,
-    pub(crate) account: String,
-    pub(crate) data_dir: PathBuf,
+/// The agent's configuration with its defaults.
+pub(crate) fn config(endpoint: &str, join: Join, data_dir: &Path) -> Config {
+    let mut config = Config::new(endpoint, join, data_dir.to_owned());
+    config.registry_hosts = registry_hosts(endpoint);
+    config
 }
 
-impl Place {
-    /// The agent's configuration with its defaults.
-    pub(crate) fn config(&self, key: &AccessKey) -> Config {
-        let credentials =
-            Credentials { access_key_id: key.id.clone(), secret_access_key: key.secret.clone(), session_token: None };
-        let mut config = Config::new(&self.endpoint, &self.region, &self.account, credentials, self.data_dir.clone());
-        config.registry_hosts = registry_hosts(&self.endpoint);
-        config.instance_id = instance_id();
-        config
+/// What the machine joins with: what it was given, or the token of a server that has the same data directory.
+fn join(options: &AgentOptions, data_dir: &Path) -> Result<Join> {
+    let token = options.join_token.clone().or_else(|| variable("GANTRY_JOIN_TOKEN"));
+    let token = match &options.join_token_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
+            Some(text.trim().to_owned())
+        }
+        None => token,
+    };
+    let activation_id = options.activation_id.clone().or_else(|| variable("GANTRY_ACTIVATION_ID"));
+    let activation_code = options.activation_code.clone().or_else(|| variable("GANTRY_ACTIVATION_CODE"));
+    match (token, activation_id, activation_code) {
+        (Some(token), None, None) => Ok(Join::Proof(JoinProof::Token { token })),
+        (None, Some(activation_id), Some(activation_code)) => {
+            Ok(Join::Proof(JoinProof::Activation { activation_id, activation_code }))
+        }
+        (None, None, None) => {
+            let path = join_token_path(data_dir);
+            Ok(if path.exists() { Join::TokenFile(path) } else { Join::Known })
+        }
+        _ => Err(Hint::error(
+            "a machine joins by a token or by an activation's id and code",
+            "give --join-token-file, or --activation-id and --activation-code",
+        )),
     }
+}
+
+/// Where a server keeps the token for agents with the same data directory.
+pub(crate) fn join_token_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("join-token")
 }
 
 /// Under which names an image reference means the control plane's own registry.
@@ -94,9 +111,22 @@ fn registry_hosts(endpoint: &str) -> Vec<String> {
     vec![authority.to_string(), format!("localhost:{port}"), format!("127.0.0.1:{port}")]
 }
 
-/// `i-` and a part of the machine's own id, so that it stays the same over restarts.
-fn instance_id() -> String {
-    let id = std::fs::read_to_string(Path::new("/etc/machine-id")).unwrap_or_default();
-    let id: String = id.trim().chars().filter(char::is_ascii_hexdigit).take(17).collect();
-    format!("i-{id:0>17}")
+/// Trusts the certificate authority in `path` beside those that the system trusts. Every TLS client of the program reads
+/// the variable when it is made, so the program begins again with it.
+fn trust(path: &Path) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    const FILE: &str = "SSL_CERT_FILE";
+    let path = std::path::absolute(path).context("the path of --ca")?;
+    std::fs::metadata(&path).with_context(|| format!("could not read {}", path.display()))?;
+    if variable(FILE).as_deref().map(Path::new) == Some(&path) {
+        return Ok(());
+    }
+    let program = std::env::current_exe().context("could not find this program's own file")?;
+    let mut again = std::process::Command::new(program);
+    again.args(std::env::args_os().skip(1)).env(FILE, path);
+    let folders = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
+    if let Some(folder) = folders.into_iter().find(|folder| Path::new(folder).is_dir()) {
+        again.env("SSL_CERT_DIR", folder);
+    }
+    Err(again.exec()).context("could not begin again with the certificate authority")
 }

@@ -3,14 +3,17 @@
 use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
+use gantry_api::Caller;
 use gantry_companions::{
     Sts,
     application_autoscaling::AutoScaling,
     events::{EVENTS_KEPT, EventBridge, deliver::Ways},
     iam::Iam,
     logs::Logs,
+    machines::{self, Machines},
     sealing::Sealer,
     secretsmanager::SecretsManager,
+    ssm::Ssm,
 };
 use gantry_control::{Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, reconcile::Reconcilers};
 use gantry_protocol::{endpoint::Endpoint, inside::Inside, services};
@@ -26,14 +29,15 @@ use tokio::{
 };
 use tracing::info;
 
+use super::agent::join_token_path;
 use crate::{
     Hint,
     arguments::ServerOptions,
-    config::{Blobs, Running, ServerConfig},
+    config::{Blobs, DEFAULT_DATA_DIR, Running, ServerConfig},
     observe,
     server::{
-        Door, Identities, ImagesOfTasks, Own, ScaledServices, Shutdown, Site, TasksFromInside, UpstreamRoles,
-        UpstreamSecrets, World, tls_acceptor,
+        Door, Identities, ImagesOfTasks, MachinesOfInstances, Own, ScaledServices, Shutdown, Site, TasksFromInside,
+        UpstreamRoles, UpstreamSecrets, World, tls_acceptor,
     },
 };
 
@@ -54,8 +58,6 @@ pub(crate) async fn run(options: ServerOptions) -> Result<ExitCode> {
 pub(crate) struct Server {
     /// Its URL for clients on this machine.
     pub(crate) endpoint: String,
-    /// Its keys.
-    pub(crate) identities: Identities,
     logs: Logs,
     events: EventBridge,
     background: Background,
@@ -75,6 +77,7 @@ impl Server {
         let identities = Identities::open(&config.data_dir)?;
         let store = open_store(&config.data_dir).await?;
         let parts = Parts::open(config, bound, &endpoint, &store).await?;
+        crate::credentials::write_atomically(&join_token_path(&config.data_dir), parts.own_token.as_bytes())?;
         let site = build_site(config, &parts, &identities)?;
         let background = Background::start(&parts, config);
         // Before the first answer, so that whoever sees the server healthy finds this too.
@@ -88,7 +91,7 @@ impl Server {
         running.write(&config.data_dir)?;
         let serving = tokio::spawn(door.serve(Arc::new(site), shutdown));
         let Parts { logs, events, .. } = parts;
-        Ok(Self { endpoint, identities, logs, events, background, store, serving })
+        Ok(Self { endpoint, logs, events, background, store, serving })
     }
 
     /// Waits for the requests under way and closes the store. Tell it to end first.
@@ -122,11 +125,21 @@ struct Parts {
     iam: Iam,
     secrets: SecretsManager,
     scaling: AutoScaling,
+    machines: Machines,
+    /// With which agents on this machine join.
+    own_token: String,
 }
 
 impl Parts {
     async fn open(config: &ServerConfig, bound: SocketAddr, endpoint: &str, store: &Store) -> Result<Self> {
-        let settings = Settings { endpoint: endpoint.to_string(), ..Settings::default() };
+        let settings = Settings {
+            endpoint: endpoint.to_string(),
+            agent_timeout: config.agent_timeout,
+            instance_lost_after: config.instance_lost_after,
+            machine_key: machines::identity_key,
+            subnet_seed: subnet_seed(&config.data_dir),
+            ..Settings::default()
+        };
         let control = Control::open(store.clone(), Arc::new(SystemClock), settings).await?;
         gantry_control::events::begin(&control).await?;
         let clock = gantry_registry::system_clock();
@@ -156,6 +169,10 @@ impl Parts {
         iam.ensure_instance_role(&config.account).await.context("could not make the instance role")?;
         let secrets = SecretsManager::open(store.clone(), sealer, Arc::new(iam.clone()), clock.clone()).await;
         let secrets = secrets.context("could not open Secrets Manager")?;
+        let own = (config.account.as_str(), config.region.as_str());
+        let machines = Machines::open(store.clone(), iam.clone(), clock.clone(), own).await;
+        let (machines, own_token) =
+            machines.map_err(|fault| anyhow::anyhow!("could not open the machines: {fault}"))?;
         let registry = registry
             .with_secrets(Arc::new(UpstreamSecrets::new(secrets.clone())?))
             .with_roles(Arc::new(UpstreamRoles(iam.clone())))
@@ -171,7 +188,13 @@ impl Parts {
             iam,
             secrets,
             scaling,
+            machines,
+            own_token,
         })
+    }
+
+    fn ssm(&self) -> Ssm {
+        Ssm::new(self.machines.clone(), Arc::new(MachinesOfInstances(self.control.clone())))
     }
 
     fn services(&self) -> Vec<Arc<dyn services::Service>> {
@@ -182,6 +205,7 @@ impl Parts {
             services::application_autoscaling(Arc::new(self.scaling.clone())),
             services::logs(Arc::new(self.logs.clone())),
             services::iam(Arc::new(self.iam.clone())),
+            services::ssm(Arc::new(self.ssm())),
             services::sts(Arc::new(Sts::new(self.iam.clone()))),
             services::secretsmanager(Arc::new(self.secrets.clone())),
         ]
@@ -202,6 +226,11 @@ impl Parts {
         let tasks = TasksFromInside(Inside::new(ecs, Arc::new(self.iam.clone()), self.facts()));
         Ways::new(self.logs.clone(), self.iam.clone(), Arc::new(tasks), config.event_targets)
     }
+}
+
+/// Gantrys side by side on one machine must not give the same addresses to subnets of the same name.
+fn subnet_seed(data_dir: &Path) -> String {
+    if data_dir == Path::new(DEFAULT_DATA_DIR) { String::new() } else { data_dir.display().to_string() }
 }
 
 /// The registry's content store. A bucket is marked with a name that stays with the data directory.
@@ -271,7 +300,11 @@ fn public_endpoint(config: &ServerConfig, bound: SocketAddr) -> String {
 }
 
 fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> Result<Site> {
-    let keys = Arc::new(identities.keys(&config.account, parts.iam.clone()));
+    let keys = Arc::new(identities.keys(&config.account, parts.iam.clone(), parts.machines.clone()));
+    let machines = parts.machines.clone();
+    // A connection outlives the credentials that it began with; an identity that is revoked ends it.
+    let known =
+        move |caller: &Caller| caller.machine().is_none_or(|machine| machines.has(&caller.account, &machine.id));
     Ok(Site {
         endpoint: Endpoint::new(
             parts.services(),
@@ -286,9 +319,11 @@ fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> 
             registry: Arc::clone(&parts.registry),
             events: parts.events.clone(),
             scaling: parts.scaling.clone(),
+            machines: parts.machines.clone(),
             account: config.account.clone(),
         },
-        agents: door::router(AgentDoor::open(parts.control.clone())),
+        machines: parts.machines.clone(),
+        agents: door::router(AgentDoor::open(parts.control.clone()).admitting(known)),
         metrics: observe::start_metrics()?,
     })
 }
@@ -338,10 +373,6 @@ mod tests {
         }
     }
 
-    /// Stands for the services that are generated and not built.
-    struct Absent;
-    impl gantry_api::ssm::Ssm for Absent {}
-
     #[tokio::test]
     async fn the_list_of_unimplemented_operations_is_the_truth() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -367,7 +398,7 @@ mod tests {
         call_all!(sts, &Sts::new(parts.iam.clone()));
         call_all!(application_autoscaling, &parts.scaling);
         call_all!(events, &parts.events);
-        call_all!(ssm, &Absent);
+        call_all!(ssm, &parts.ssm());
         call_all!(secretsmanager, &parts.secrets);
 
         let list = include_str!("../../../../docs/unimplemented.txt");

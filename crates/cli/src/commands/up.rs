@@ -3,10 +3,11 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, Result};
+use gantry_agent::Join;
 use tokio::sync::watch;
 
 use super::{
-    agent::Place,
+    agent::{self, join_token_path},
     serve::{Server, wait_for_signal},
 };
 use crate::{
@@ -28,13 +29,8 @@ pub(crate) async fn run(options: UpOptions) -> Result<ExitCode> {
     super::print(&screen(&config, &server.endpoint, parts.is_some()));
 
     let agent = parts.map(|parts| {
-        let place = Place {
-            endpoint: server.endpoint.clone(),
-            region: config.region.clone(),
-            account: config.account.clone(),
-            data_dir: config.data_dir.clone(),
-        };
-        let mut agent = place.config(&server.identities.instance);
+        let join = Join::TokenFile(join_token_path(&config.data_dir));
+        let mut agent = agent::config(&server.endpoint, join, &config.data_dir);
         agent.stop_tasks_on_shutdown = options.stop_tasks;
         // This machine is also the Fargate fleet: it serves FARGATE for every cluster.
         agent.attributes.insert("gantry.fargate".to_owned(), String::new());

@@ -1,11 +1,12 @@
 //! Which part of the server a request is for.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::{body::Body, response::IntoResponse};
 use bytes::Bytes;
-use gantry_api::Fault;
-use gantry_api::{Caller, Origin};
+use gantry_api::machine::{JOIN_PATH, SESSION_PATH};
+use gantry_api::{Caller, Fault, Origin};
+use gantry_companions::machines::Machines;
 use gantry_protocol::endpoint::Endpoint;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,6 +16,9 @@ use tower::ServiceExt;
 
 use super::own::{self, Own};
 
+/// Largest body of a machine that joins or asks for credentials: nobody has proved anything yet.
+const MACHINE_BYTES_MAX: usize = 16 * 1024;
+
 /// Everything behind the port.
 pub(crate) struct Site {
     /// The AWS APIs.
@@ -23,6 +27,8 @@ pub(crate) struct Site {
     pub(crate) registry: axum::Router,
     /// `/gantry/`.
     pub(crate) own: Own,
+    /// Machines that join, and their sessions.
+    pub(crate) machines: Machines,
     /// `/agent/`; gets the authenticated `Caller` as an extension.
     pub(crate) agents: axum::Router,
     /// `/metrics`.
@@ -45,6 +51,7 @@ impl Site {
                 forward(&self.registry, request).await
             }
             _ if path.starts_with("/gantry/") => self.own(request).await,
+            JOIN_PATH | SESSION_PATH => self.machine(request).await,
             _ if path.starts_with("/agent/") => self.agent(request).await,
             "/" if request.method() == Method::GET && request.uri().query().is_none() => {
                 text(StatusCode::OK, "text/plain; charset=utf-8", GREETING.to_string())
@@ -65,6 +72,36 @@ impl Site {
             Ok(body) => text(StatusCode::OK, "application/json", String::from_utf8_lossy(&body).into_owned()),
             Err(fault) => refusal(&fault),
         }
+    }
+
+    /// A machine that joins, or wants credentials. It proves who it is in the body.
+    async fn machine(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let address = parts.extensions.get::<Origin>().and_then(|origin| origin.source_ip);
+        let answer = match (&parts.method, Limited::new(body, MACHINE_BYTES_MAX).collect().await) {
+            (&Method::POST, Ok(body)) => self.machine_call(parts.uri.path(), &body.to_bytes(), address).await,
+            (_, Ok(_)) => Err(Fault::new("MethodNotAllowed", 405, "Machines POST.")),
+            (_, Err(error)) => Err(Fault::new("RequestEntityTooLarge", 413, error.to_string())),
+        };
+        match answer {
+            Ok(body) => text(StatusCode::OK, "application/json", body),
+            Err(fault) => {
+                tracing::info!(code = %fault.code, ?address, "a machine was refused");
+                refusal(&fault)
+            }
+        }
+    }
+
+    async fn machine_call(&self, path: &str, body: &[u8], address: Option<IpAddr>) -> Result<String, Fault> {
+        let malformed = |error: serde_json::Error| Fault::new("SerializationException", 400, error.to_string());
+        let encoded = if path == JOIN_PATH {
+            let address = address.map(|address| address.to_canonical().to_string()).unwrap_or_default();
+            let request = serde_json::from_slice(body).map_err(malformed)?;
+            serde_json::to_string(&self.machines.join(request, address).await?)
+        } else {
+            serde_json::to_string(&self.machines.begin_session(&serde_json::from_slice(body).map_err(malformed)?)?)
+        };
+        encoded.map_err(malformed)
     }
 
     /// An agent's connection: signed and authorized like a call of `ecs:Poll`, then handed on with its caller.

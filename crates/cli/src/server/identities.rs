@@ -1,4 +1,4 @@
-//! The principals that this server knows: the account's root and the agent of this machine.
+//! The principals that this server knows: the account's root, those of IAM, machines that joined.
 
 use std::{
     collections::BTreeMap,
@@ -8,41 +8,37 @@ use std::{
 
 use anyhow::Result;
 use gantry_api::PrincipalKind;
-use gantry_companions::iam::{INSTANCE_ROLE, Iam};
+use gantry_companions::{iam::Iam, machines::Machines};
 use gantry_protocol::identity::{Key, Keys};
 
 use crate::accounts::Accounts;
 use crate::credentials::{self, AccessKey};
 
-/// The keys on disk.
+/// The key on disk.
 pub(crate) struct Identities {
     pub(crate) root: AccessKey,
-    pub(crate) instance: AccessKey,
     data_dir: PathBuf,
 }
 
 impl Identities {
-    /// Reads both keys, or makes them.
+    /// Reads the key, or makes it.
     pub(crate) fn open(data_dir: &Path) -> Result<Self> {
-        let instance = credentials::read_or_create(&credentials::instance_path(data_dir))?;
-        Ok(Self { root: credentials::root(data_dir)?, instance, data_dir: data_dir.to_owned() })
+        Ok(Self { root: credentials::root(data_dir)?, data_dir: data_dir.to_owned() })
     }
 
-    /// What signatures are checked against: these two keys, and those that `iam` knows.
-    pub(crate) fn keys(&self, account: &str, iam: Iam) -> impl Keys + 'static {
-        let key = |access_key: &AccessKey, principal_arn: String, kind| Key {
-            secret: access_key.secret.clone(),
+    /// What signatures are checked against: this key, and those that `iam` knows. Sessions of machines hold as long as
+    /// `machines` has the machine.
+    pub(crate) fn keys(&self, account: &str, iam: Iam, machines: Machines) -> impl Keys + 'static {
+        let root = Key {
+            secret: self.root.secret.clone(),
             account: account.to_string(),
-            principal_arn,
-            kind,
+            principal_arn: format!("arn:aws:iam::{account}:root"),
+            kind: PrincipalKind::Root,
             active: true,
             session: None,
         };
-        let root = key(&self.root, format!("arn:aws:iam::{account}:root"), PrincipalKind::Root);
-        let session = format!("arn:aws:sts::{account}:assumed-role/{INSTANCE_ROLE}/local");
-        let instance = key(&self.instance, session, PrincipalKind::Instance);
-        let own = [(self.root.id.clone(), Arc::new(root)), (self.instance.id.clone(), Arc::new(instance))];
-        AllKeys { own: BTreeMap::from(own), iam, accounts: Accounts::new(&self.data_dir) }
+        let own = BTreeMap::from([(self.root.id.clone(), Arc::new(root))]);
+        AllKeys { own, iam, machines, accounts: Accounts::new(&self.data_dir) }
     }
 }
 
@@ -50,13 +46,16 @@ impl Identities {
 struct AllKeys {
     own: BTreeMap<String, Arc<Key>>,
     iam: Iam,
+    machines: Machines,
     accounts: Accounts,
 }
 
 impl Keys for AllKeys {
     fn key(&self, access_key_id: &str, token: Option<&str>) -> Option<Arc<Key>> {
         let known = self.own.key(access_key_id, token).or_else(|| self.iam.key(access_key_id, token));
-        known.or_else(|| self.accounts.key(access_key_id).filter(|_| token.is_none()))
+        let known = known.or_else(|| self.accounts.key(access_key_id).filter(|_| token.is_none()))?;
+        let machine = known.session.as_ref().and_then(|session| session.machine.as_ref());
+        machine.is_none_or(|machine| self.machines.has(&known.account, &machine.id)).then_some(known)
     }
 
     fn used(&self, access_key_id: &str, key: &Key, now: u64, region: &str, service: &str) {

@@ -7,6 +7,7 @@ use gantry_api::{Caller, Fault, OperationInfo, ServiceInfo, ecr, ecs};
 use gantry_companions::{
     application_autoscaling::{AutoScaling, NamedDefinition},
     events::{EventBridge, LoggedEvent},
+    machines::Machines,
 };
 use gantry_control::{Control, alarms, metrics};
 use gantry_protocol::endpoint::Endpoint;
@@ -37,8 +38,11 @@ pub(crate) static GANTRY: ServiceInfo = ServiceInfo {
     validation_code: "ValidationException",
     operations: &[
         OperationInfo { name: "CollectGarbage", result_wrapper: "", errors: &[] },
+        OperationInfo { name: "CreateJoinToken", result_wrapper: "", errors: &[] },
         OperationInfo { name: "ListAlarms", result_wrapper: "", errors: &[] },
         OperationInfo { name: "ListEvents", result_wrapper: "", errors: &[] },
+        OperationInfo { name: "ListJoinTokens", result_wrapper: "", errors: &[] },
+        OperationInfo { name: "RevokeJoinToken", result_wrapper: "", errors: &[] },
         OperationInfo { name: "SetAlarmState", result_wrapper: "", errors: &[] },
         OperationInfo { name: "VerifyRegistry", result_wrapper: "", errors: &[] },
     ],
@@ -50,6 +54,7 @@ pub(crate) struct Own {
     pub(crate) registry: Arc<Registry>,
     pub(crate) events: EventBridge,
     pub(crate) scaling: AutoScaling,
+    pub(crate) machines: Machines,
     /// The operator's account: only it may look at, or act on, the registry of every account.
     pub(crate) account: String,
 }
@@ -154,6 +159,13 @@ pub(crate) struct TopRequest {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Empty {}
 
+/// `revoke-join-token`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokeTokenRequest {
+    pub(crate) id: String,
+}
+
 impl Own {
     /// Answers one call with the JSON of its response.
     pub(crate) async fn call(
@@ -245,6 +257,24 @@ impl Own {
                 let action = "ecs:DescribeClusters";
                 let caller = endpoint.admit(parts, body, &ecs::SERVICE, request_id, action, resource)?;
                 encode(&metrics::top(&self.control, &caller, Some(name))?)
+            }
+            ("POST", "create-join-token" | "list-join-tokens" | "revoke-join-token") => {
+                let action = match name {
+                    "create-join-token" => "gantry:CreateJoinToken",
+                    "list-join-tokens" => "gantry:ListJoinTokens",
+                    _ => "gantry:RevokeJoinToken",
+                };
+                let all = |_: &Caller| "*".to_owned();
+                let caller = endpoint.admit(parts, body, &GANTRY, request_id, action, all)?;
+                match name {
+                    "create-join-token" => encode(&self.machines.create_token(&caller, decode(body)?).await?),
+                    "list-join-tokens" => encode(&self.machines.tokens(&caller)),
+                    _ => {
+                        let RevokeTokenRequest { id } = decode(body)?;
+                        self.machines.revoke_token(&caller, &id).await?;
+                        encode(&serde_json::json!({}))
+                    }
+                }
             }
             _ => Err(Fault::new("UnknownOperationException", 404, format!("Gantry has no call {name}."))),
         }

@@ -197,6 +197,12 @@ impl Iam {
         })
     }
 
+    /// The role of this name.
+    pub(crate) fn role_named(&self, account: &str, name: &str) -> Option<AssumableRole> {
+        let arn = self.arn_of(account, "role", name)?;
+        self.assumable_role(&arn)
+    }
+
     /// Whether there is such a policy for principals of `account`.
     pub(crate) fn has_managed_policy(&self, account: &str, arn: &str) -> bool {
         self.look(account, |picture| picture.managed(account, arn).is_some())

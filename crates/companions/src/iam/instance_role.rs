@@ -1,5 +1,5 @@
-//! The role of container instances, `ecsInstanceRole`, which an account has from the start: the agent of this machine
-//! is a session of it. Like any other role it may be changed, and what it may then do is what agents may do.
+//! The role of container instances, `ecsInstanceRole`, which an account has from the start: the agents of machines
+//! that join by a token are sessions of it. Like any other role it may be changed, and what it may then do is what agents may do.
 
 use std::collections::{BTreeMap, BTreeSet};
 

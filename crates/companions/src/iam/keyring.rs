@@ -73,7 +73,7 @@ impl Keys for Iam {
 
     fn used(&self, access_key_id: &str, key: &Key, now: u64, region: &str, service: &str) {
         match &key.session {
-            Some(session) if key.kind == PrincipalKind::AssumedRole => {
+            Some(session) if matches!(key.kind, PrincipalKind::AssumedRole | PrincipalKind::Instance) => {
                 let role_id = session.principal_id.split(':').next().unwrap_or_default();
                 self.inner.keyring.note(role_id, now, region, service);
             }

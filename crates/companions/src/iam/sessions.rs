@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use gantry_api::machine::Machine;
 use gantry_api::{Fault, PrincipalKind, Session};
 use gantry_protocol::identity::Key;
 use parking_lot::RwLock;
@@ -70,6 +71,8 @@ struct Claims {
     source_identity: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     federated_provider: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<Machine>,
 }
 
 /// A token that was opened.
@@ -110,6 +113,7 @@ impl Iam {
             transitive_tag_keys: session.transitive_tag_keys,
             source_identity: session.source_identity,
             federated_provider: session.federated_provider,
+            machine: session.machine,
         };
         let plain = serde_json::to_vec(&claims).map_err(fault::unavailable)?;
         let sealed = self.inner.sealer.seal(&context(&access_key_id), &plain).map_err(fault::unavailable)?;
@@ -134,6 +138,7 @@ impl Iam {
         let kind = match &claims.owner {
             Owner::Root => PrincipalKind::Root,
             Owner::User { .. } => PrincipalKind::User,
+            Owner::Role { .. } if claims.machine.is_some() => PrincipalKind::Instance,
             Owner::Role { .. } => PrincipalKind::AssumedRole,
         };
         let session = Session {
@@ -146,6 +151,7 @@ impl Iam {
             transitive_tag_keys: claims.transitive_tag_keys,
             source_identity: claims.source_identity,
             federated_provider: claims.federated_provider,
+            machine: claims.machine,
         };
         let key = Key {
             secret: claims.secret,

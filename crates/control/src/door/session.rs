@@ -11,6 +11,7 @@ use gantry_api::{
 };
 use gantry_domain::{
     arn::{Arn, Name, Resource, Scope, TaskId},
+    limits::REPORTED_ID_CHARS_MAX,
     reason::StoppedReason,
     task::{DesiredStatus, Stop, StopCode},
 };
@@ -20,6 +21,7 @@ use super::{Live, Shared};
 use crate::{
     Control,
     control::Plan,
+    instances::owner,
     keys::{InstanceKey, TaskKey},
     records::{InstanceRecord, TaskRecord, encode},
     tasks::{desired, observe},
@@ -58,6 +60,7 @@ impl Ended {
 pub struct Session {
     door: Weak<Shared>,
     control: Control,
+    caller: Caller,
     instance: InstanceKey,
     live: Live,
     /// What the agent was told last of each task; none before the full set.
@@ -75,10 +78,13 @@ impl Session {
         }
         let instance = instance_key(caller, &container_instance_arn)?;
         let control = door.control.clone();
+        // Before anything else: whoever is not its agent must not end the session of the one who is.
+        check_owner(&control, caller, &instance)?;
         // First of all, so that the end of an earlier connection cannot be recorded after our greeting. A drop on any
         // error below reads as a lost connection.
         let live = door.enter(&instance);
-        let session = Self { door: Arc::downgrade(door), control, instance, live, told: None };
+        let caller = caller.clone();
+        let session = Self { door: Arc::downgrade(door), control, caller, instance, live, told: None };
         greet(&session.control, &session.instance, &agent_version, &boot_id).await?;
         session.observed(&tasks).await?;
         session.settle_absent(&tasks).await?;
@@ -127,8 +133,11 @@ impl Session {
     }
 
     fn check_current(&self) -> Result<(), Ended> {
-        let current = self.door.upgrade().is_some_and(|door| door.is_current(&self.instance, self.live.number));
-        if current { Ok(()) } else { Err(Ended::Replaced) }
+        let Some(door) = self.door.upgrade() else { return Err(Ended::Replaced) };
+        if !door.admits(&self.caller) {
+            return Err(Ended::Refused("the identity of this machine was revoked".to_owned()));
+        }
+        if door.is_current(&self.instance, self.live.number) { Ok(()) } else { Err(Ended::Replaced) }
     }
 
     /// What the agent is not told yet.
@@ -284,6 +293,16 @@ fn instance_key(caller: &Caller, arn: &str) -> Result<InstanceKey, Ended> {
     Ok(InstanceKey { scope: arn.scope, cluster, id: instance })
 }
 
+/// Refuses whoever is not the instance's own agent.
+fn check_owner(control: &Control, caller: &Caller, key: &InstanceKey) -> Result<(), Ended> {
+    let view = control.read();
+    let row = view.host(key).and_then(|host| host.row.as_ref()).filter(|row| row.is_registered());
+    if owner::speaks_for(caller, row.ok_or(Ended::Unregistered)?) {
+        return Ok(());
+    }
+    Err(Ended::Refused("the container instance is another machine's".to_owned()))
+}
+
 /// The task of an ARN; its cluster may be another one than the host's.
 fn task_key(instance: &InstanceKey, arn: &str) -> Option<TaskKey> {
     let arn: Arn = arn.parse().ok()?;
@@ -303,8 +322,9 @@ async fn greet(control: &Control, key: &InstanceKey, agent_version: &str, boot_i
             record.agent_connected = true;
             record.connectivity_at = now;
         }
-        record.boot_id = Some(boot_id.to_owned());
-        record.version_info.get_or_insert_default().agent_version = Some(agent_version.to_owned());
+        let cut = |text: &str| Some(text.chars().take(REPORTED_ID_CHARS_MAX).collect::<String>());
+        record.boot_id = cut(boot_id);
+        record.version_info.get_or_insert_default().agent_version = cut(agent_version);
         if record == row.record {
             return Ok(Plan::Done(true));
         }

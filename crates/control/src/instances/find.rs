@@ -23,3 +23,11 @@ pub(crate) fn instance_key(scope: &Scope, cluster: &Name, reference: Option<&str
 pub(crate) fn known<'a>(view: &'a EcsView, key: &InstanceKey) -> Option<&'a Host> {
     view.host(key).filter(|host| host.row.is_some())
 }
+
+/// The registered instance of a machine.
+pub(crate) fn instance_of(view: &EcsView, scope: &Scope, machine: &str) -> Option<InstanceKey> {
+    let is_its = |host: &Host| {
+        host.row.as_ref().is_some_and(|row| row.is_registered() && row.machine.as_deref() == Some(machine))
+    };
+    view.hosts().find(|(key, host)| key.scope == *scope && is_its(host)).map(|(key, _)| key.clone())
+}

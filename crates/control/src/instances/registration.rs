@@ -6,7 +6,7 @@ use gantry_api::{
     Fault,
     ecs::{Attribute, PlatformDevice, Resource},
 };
-use gantry_domain::limits::RESERVED_HOST_PORTS_MAX;
+use gantry_domain::limits::{REGISTERED_ATTRIBUTES_MAX, REPORTED_ID_CHARS_MAX, RESERVED_HOST_PORTS_MAX};
 
 use crate::{fault, records::RegisteredResources};
 
@@ -57,9 +57,15 @@ fn invalid(resource: &Resource) -> Fault {
 
 /// The attributes of a registration; the last of equal names counts.
 pub(crate) fn attributes(given: &[Attribute]) -> Result<BTreeMap<String, Option<String>>, Fault> {
+    if given.len() > REGISTERED_ATTRIBUTES_MAX {
+        return Err(fault::invalid(format!("At most {REGISTERED_ATTRIBUTES_MAX} attributes can be registered.")));
+    }
     let one = |attribute: &Attribute| {
         let name = attribute.name.clone().filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| fault::invalid("Attribute name can not be blank."))?;
+        if name.len().max(attribute.value.as_ref().map_or(0, String::len)) > REPORTED_ID_CHARS_MAX {
+            return Err(fault::invalid(format!("Attributes have at most {REPORTED_ID_CHARS_MAX} characters.")));
+        }
         Ok((name, attribute.value.clone().filter(|value| !value.is_empty())))
     };
     given.iter().map(one).collect()

@@ -38,9 +38,9 @@ impl Launcher {
 }
 
 /// Starts the launcher of a control plane.
-pub(crate) fn start(store: Store, view: View<EcsView>, clock: SharedClock) -> Launcher {
+pub(crate) fn start(store: Store, view: View<EcsView>, clock: SharedClock, subnet_seed: String) -> Launcher {
     let (sender, jobs) = mpsc::channel(QUEUE);
-    tokio::spawn(Worker { store, view, clock }.run(jobs));
+    tokio::spawn(Worker { store, view, clock, subnet_seed }.run(jobs));
     Launcher(sender)
 }
 
@@ -48,6 +48,7 @@ struct Worker {
     store: Store,
     view: View<EcsView>,
     clock: SharedClock,
+    subnet_seed: String,
 }
 
 impl Worker {
@@ -102,7 +103,7 @@ impl Worker {
     fn plan(&self, jobs: Vec<Job>, later: &mut Vec<Job>) -> (Batch, Vec<(Job, Launched)>) {
         let now = self.clock.now();
         let view = self.view.read();
-        let (mut batch, mut planned, mut table) = (Batch::default(), Vec::new(), None);
+        let (mut batch, mut planned, mut table) = (Batch::new(&self.subnet_seed), Vec::new(), None);
         for job in jobs {
             if batch.tasks() + job.launch.count > TASKS_MAX && !batch.is_empty() {
                 later.push(job);

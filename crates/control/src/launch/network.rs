@@ -38,6 +38,7 @@ pub(crate) fn gateway(address: Ipv4Addr) -> Ipv4Addr {
 /// What is written about subnets in one batch.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
+    seed: String,
     subnets: BTreeMap<(Scope, String), Drawn>,
     blocks: BTreeMap<u16, SubnetBlockRecord>,
 }
@@ -51,6 +52,11 @@ struct Drawn {
 }
 
 impl Addresses {
+    /// Nothing drawn. `seed` goes into the choice of new subnets' blocks.
+    pub(super) fn new(seed: &str) -> Self {
+        Self { seed: seed.to_owned(), ..Self::default() }
+    }
+
     /// Draws an address from one of the subnets, beginning with the `turn`th, so that tasks spread over them. None when
     /// all are full.
     pub(super) fn draw(
@@ -113,7 +119,7 @@ impl Addresses {
         if let Some(row) = row {
             return Some(Drawn { revision: row.revision, record: row.record.clone(), taken: BTreeSet::new() });
         }
-        let first = block_of(scope, subnet);
+        let first = block_of(&self.seed, scope, subnet);
         let free = |block: &u16| view.subnet_block(*block).is_none() && !self.blocks.contains_key(block);
         let block = (0..BLOCKS).map(|step| (first + step) % BLOCKS).find(free)?;
         let (account, region) = (scope.account.clone(), scope.region.clone());
@@ -124,8 +130,8 @@ impl Addresses {
 }
 
 /// FNV-1a of the subnet's full name: the same everywhere, without a dependency on a hasher that may change.
-fn block_of(scope: &Scope, subnet: &str) -> u16 {
-    let text = format!("{}/{}/{subnet}", scope.account, scope.region);
+fn block_of(seed: &str, scope: &Scope, subnet: &str) -> u16 {
+    let text = format!("{seed}{}/{}/{subnet}", scope.account, scope.region);
     let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     u16::try_from(hash % u32::from(BLOCKS)).unwrap_or(0)
 }

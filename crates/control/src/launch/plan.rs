@@ -51,6 +51,11 @@ pub(super) enum Planned {
 }
 
 impl Batch {
+    /// An empty one. `subnet_seed` goes into the choice of new subnets' addresses.
+    pub(super) fn new(subnet_seed: &str) -> Self {
+        Self { addresses: Addresses::new(subnet_seed), ..Self::default() }
+    }
+
     /// How many tasks it creates.
     pub(super) fn tasks(&self) -> usize {
         self.tasks

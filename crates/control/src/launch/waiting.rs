@@ -41,13 +41,19 @@ pub(crate) struct Admission {
     pub(crate) next: Option<Timestamp>,
 }
 
-/// Looks at the waiting tasks of a cluster, oldest first.
-pub(crate) fn admit(view: &EcsView, cluster: &ClusterKey, random: &Random, now: Timestamp) -> Admission {
+/// Looks at the waiting tasks of a cluster, oldest first. `subnet_seed` goes into the choice of new subnets' addresses.
+pub(crate) fn admit(
+    view: &EcsView,
+    cluster: &ClusterKey,
+    random: &Random,
+    subnet_seed: &str,
+    now: Timestamp,
+) -> Admission {
     let mut admission = Admission::default();
     let Some(tasks) = view.cluster(&cluster.scope, &cluster.cluster).map(crate::view::ClusterView::tasks) else {
         return admission;
     };
-    let mut batch = Batch::default();
+    let mut batch = Batch::new(subnet_seed);
     // Of tasks that need the same, the second finds no more room than the first.
     let mut without_room = BTreeSet::new();
     for row in tasks.waiting().iter().filter_map(|(_, id)| tasks.get(*id)).take(TASKS_MAX) {

@@ -1,4 +1,5 @@
 //! `DeregisterContainerInstance`. By force, its tasks end with it: nobody watches over them any more.
+//! The identity of the machine that joined by a token ends as well.
 
 use gantry_api::{
     Caller, Fault,
@@ -16,6 +17,7 @@ use crate::{
     fault,
     instances::{
         find::{instance_key, known},
+        owner,
         wire::{self, Include},
     },
     keys::TaskKey,
@@ -42,6 +44,7 @@ pub(crate) async fn run(
             active_cluster(view, &key.scope, &key.cluster)?;
             let host = known(view, &key).ok_or_else(fault::instance_not_found)?;
             let row = host.row.as_ref().ok_or_else(fault::instance_not_found)?;
+            owner::check_instance(caller, "ecs:DeregisterContainerInstance", &key, row)?;
             if !row.is_registered() {
                 return Ok(Plan::Done(true));
             }
@@ -64,6 +67,11 @@ pub(crate) async fn run(
                 // A task placed meanwhile would be on an instance that is not there: it makes the plan start over.
                 let placements = host.placements_revision;
                 txn = txn.require(key.placements_path(), placements).put(key.path(), encode(&record));
+                // The machine must not come back by itself. One that an activation let in belongs to Systems Manager,
+                // which revokes it with DeregisterManagedInstance.
+                if let Some(machine) = row.machine.as_deref().filter(|_| !row.external) {
+                    txn = txn.delete((control.settings.machine_key)(&scope.account, &scope.region, machine));
+                }
             }
             Ok(Plan::Commit(txn, last))
         });

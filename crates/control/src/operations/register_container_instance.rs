@@ -15,7 +15,8 @@ use crate::{
     control::{Plan, active_cluster, cluster_name, scope},
     fault,
     instances::{
-        find::{instance_key, known},
+        find::{instance_key, instance_of, known},
+        owner,
         registration::{self, CAPACITY_PROVIDER_ATTRIBUTE, EXTERNAL_ATTRIBUTE, FARGATE_ATTRIBUTE, Identity},
         wire::{self, Include},
     },
@@ -35,13 +36,30 @@ pub(crate) async fn run(
     let before = input.container_instance_arn.as_deref().filter(|arn| !arn.is_empty());
     let before = before.map(|arn| instance_key(&scope, &cluster, Some(arn))).transpose()?;
     let record = record(&scope, &input, control.now())?;
-    let key = before.clone().unwrap_or_else(|| new_key(control, &scope, &cluster));
-    control
+    let record = as_machine(caller, &cluster, record)?;
+    let new = before.clone().unwrap_or_else(|| new_key(control, &scope, &cluster));
+    let key = control
         .transact(|view| {
+            // A machine has one instance: whoever lost the answer, or the memory of it, is the same one again.
+            let held = caller.machine().and_then(|machine| instance_of(view, &scope, &machine.id));
+            let key = held.unwrap_or_else(|| new.clone());
+            if let Some(asked) = before.as_ref().filter(|asked| **asked != key) {
+                return Err(owner::denied(caller, "ecs:RegisterContainerInstance", &asked.arn()));
+            }
+            if key.cluster != cluster {
+                return Err(owner::denied(
+                    caller,
+                    "ecs:RegisterContainerInstance",
+                    &scope.cluster_arn(cluster.as_str()),
+                ));
+            }
             let (_, cluster_row) = active_cluster(view, &key.scope, &key.cluster)?;
             let old = known(view, &key).and_then(|host| host.row.as_ref());
             if before.is_some() && !old.is_some_and(|row| row.is_registered()) {
                 return Err(fault::instance_not_found());
+            }
+            if old.is_some_and(|row| !owner::speaks_for(caller, row)) {
+                return Err(owner::denied(caller, "ecs:RegisterContainerInstance", &key.arn()));
             }
             let record = match old {
                 Some(old) => again(&old.record, &record)?,
@@ -51,7 +69,7 @@ pub(crate) async fn run(
                 .require(keys::cluster(&key.scope, key.cluster.as_str()), cluster_row.revision)
                 .require(key.path(), old.map_or(0, |row| row.revision))
                 .put(key.path(), encode(&record));
-            Ok(Plan::Commit(txn, ()))
+            Ok(Plan::Commit(txn, key))
         })
         .await?;
     let view = control.read();
@@ -90,6 +108,7 @@ fn record(scope: &Scope, input: &RegisterContainerInstanceRequest, now: Timestam
         custom_attributes: Default::default(),
         version_info: input.version_info.clone(),
         ec2_instance_id: identity.instance_id,
+        machine: None,
         boot_id: None,
         version: 1,
         tags: tags::parse(input.tags.as_deref())?
@@ -97,6 +116,28 @@ fn record(scope: &Scope, input: &RegisterContainerInstanceRequest, now: Timestam
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),
     })
+}
+
+/// What a machine that joined cannot say of itself: who it is and what it was let in for.
+fn as_machine(caller: &Caller, cluster: &Name, mut record: InstanceRecord) -> Result<InstanceRecord, Fault> {
+    let Some(machine) = caller.machine() else { return Ok(record) };
+    if machine.cluster.as_deref().is_some_and(|only| only != cluster.as_str()) {
+        let arn = Scope::new(&caller.account, &caller.region).cluster_arn(cluster.as_str());
+        return Err(owner::denied(caller, "ecs:RegisterContainerInstance", &arn));
+    }
+    if !machine.fargate {
+        record.attributes.to_mut().remove(FARGATE_ATTRIBUTE);
+        record.fargate = false;
+    }
+    if machine.external {
+        record.attributes.to_mut().insert(EXTERNAL_ATTRIBUTE.to_owned(), None);
+    } else {
+        record.attributes.to_mut().remove(EXTERNAL_ATTRIBUTE);
+    }
+    record.external = machine.external;
+    record.machine = Some(machine.id.clone());
+    record.ec2_instance_id = Some(machine.id.clone());
+    Ok(record)
 }
 
 /// The same instance, as it describes itself now. What others decided about it stays: state, custom attributes, tags.

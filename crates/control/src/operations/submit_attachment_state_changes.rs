@@ -29,7 +29,8 @@ pub(crate) async fn run(
         let key = task_of(control, &scope, &cluster, change)?;
         if change.status.as_deref() == Some("ATTACHED") {
             // The same as a task that is accepted: its interface is there, and it may go on.
-            take_in(control, &key, |before| submitted::task(&SubmitTaskStateChangeRequest::default(), before)).await?;
+            let attached = |before: &_| submitted::task(&SubmitTaskStateChangeRequest::default(), before);
+            take_in(control, caller, "ecs:SubmitAttachmentStateChanges", &key, attached).await?;
         }
     }
     Ok(SubmitAttachmentStateChangesResponse { acknowledgment: Some(ACKNOWLEDGMENT.to_owned()) })

@@ -45,6 +45,7 @@ pub(crate) async fn run(
         };
         submitted::task(&change, before)
     };
-    take_in(control, &TaskKey { scope, cluster, id }, of_task).await?;
+    let key = TaskKey { scope, cluster, id };
+    take_in(control, caller, "ecs:SubmitContainerStateChange", &key, of_task).await?;
     Ok(SubmitContainerStateChangeResponse { acknowledgment: Some(ACKNOWLEDGMENT.to_owned()) })
 }

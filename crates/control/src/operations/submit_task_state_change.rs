@@ -23,6 +23,8 @@ pub(crate) async fn run(
     let scope = scope(caller);
     let cluster = cluster_name(&scope, input.cluster.as_deref())?;
     let id = task_id(&scope, &cluster, input.task.as_deref().unwrap_or_default())?;
-    take_in(control, &TaskKey { scope, cluster, id }, |before| submitted::task(&input, before)).await?;
+    let action = "ecs:SubmitTaskStateChange";
+    let key = TaskKey { scope, cluster, id };
+    take_in(control, caller, action, &key, |before| submitted::task(&input, before)).await?;
     Ok(SubmitTaskStateChangeResponse { acknowledgment: Some(ACKNOWLEDGMENT.to_owned()) })
 }

@@ -13,6 +13,7 @@ use crate::{
     failures, fault,
     instances::{
         find::{instance_key, known},
+        owner,
         wire::{self, Include},
     },
     keys::InstanceKey,
@@ -54,7 +55,7 @@ pub(crate) async fn run(
             refused.push(failures::missing(arn));
             continue;
         };
-        match set_status(control, &key, status).await? {
+        match set_status(control, caller, &key, status).await? {
             Found::Missing => refused.push(failures::missing(arn)),
             Found::Inactive => refused.push(failures::inactive(arn)),
             Found::Here => {
@@ -67,12 +68,18 @@ pub(crate) async fn run(
     Ok(UpdateContainerInstancesStateResponse { container_instances: Some(changed), failures: Some(refused) })
 }
 
-async fn set_status(control: &Control, key: &InstanceKey, status: InstanceStatus) -> Result<Found, Fault> {
+async fn set_status(
+    control: &Control,
+    caller: &Caller,
+    key: &InstanceKey,
+    status: InstanceStatus,
+) -> Result<Found, Fault> {
     control
         .transact(|view| {
             let Some(row) = known(view, key).and_then(|host| host.row.as_ref()) else {
                 return Ok(Plan::Done(Found::Missing));
             };
+            owner::check_instance(caller, "ecs:UpdateContainerInstancesState", key, row)?;
             if !row.is_registered() {
                 return Ok(Plan::Done(Found::Inactive));
             }

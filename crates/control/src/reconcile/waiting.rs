@@ -54,7 +54,9 @@ impl Reconciler for WaitingTasks {
     }
 
     async fn reconcile(&self, key: &ClusterKey) -> Result<Wake, TxnError> {
-        let admission = launch::admit(&self.control.read(), key, &self.control.random, self.control.now());
+        let control = &self.control;
+        let seed = &control.settings.subnet_seed;
+        let admission = launch::admit(&control.read(), key, &control.random, seed, control.now());
         let Some(txn) = admission.txn else { return Ok(Wake::from(admission.next)) };
         match self.control.commit(txn).await {
             Ok(_) | Err(TxnError::Conflict { .. }) => Ok(Wake::Again),

@@ -85,6 +85,9 @@ pub struct InstanceRecord {
     /// The capacity provider it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity_provider: Option<String>,
+    /// The machine that registered it, whose agent alone speaks for it; none when no joined machine did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// Registered from outside: serves launch type EXTERNAL instead of EC2.
     #[serde(default)]
     pub external: bool,

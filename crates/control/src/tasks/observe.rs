@@ -3,6 +3,7 @@
 use gantry_api::agent::{ObservedContainer, ObservedStatus, ObservedTask};
 use gantry_domain::{
     Timestamp,
+    limits::{NETWORK_BINDINGS_MAX, REPORTED_ID_CHARS_MAX},
     reason::{ContainerReason, StoppedReason, trimmed},
     task::{ContainerStatus, HealthStatus, IllegalTransition, LastStatus, Stop, StopCode, TaskEvent},
 };
@@ -151,14 +152,19 @@ fn take_container(own: &mut ContainerRecord, observed: &ObservedContainer) {
         own.last_status = own.last_status.after_report(status);
     }
     own.health = HealthStatus::parse(&observed.health).unwrap_or(own.health);
-    keep(&mut own.runtime_id, &observed.runtime_id);
-    keep(&mut own.image_digest, &observed.image_digest);
+    keep(&mut own.runtime_id, &observed.runtime_id.as_deref().map(id));
+    keep(&mut own.image_digest, &observed.image_digest.as_deref().map(id));
     keep(&mut own.exit_code, &observed.exit_code);
     let reason = observed.reason.as_deref().map(|reason| trimmed(reason).into_owned());
     keep(&mut own.reason, &reason);
     if !observed.network_bindings.is_empty() {
-        own.network_bindings.clone_from(&observed.network_bindings);
+        own.network_bindings = observed.network_bindings.iter().take(NETWORK_BINDINGS_MAX).cloned().collect();
     }
+}
+
+/// What an agent calls something, cut to what such ids have.
+fn id(text: &str) -> String {
+    text.chars().take(REPORTED_ID_CHARS_MAX).collect()
 }
 
 fn keep<T: Clone>(slot: &mut Option<T>, observed: &Option<T>) {

@@ -2,7 +2,7 @@
 //! They are read as observations and taken in the same way.
 
 use gantry_api::{
-    Fault,
+    Caller, Fault,
     agent::{ObservedContainer, ObservedStatus, ObservedTask, StopReason},
     ecs::{ContainerStateChange, SubmitTaskStateChangeRequest},
 };
@@ -14,6 +14,7 @@ use crate::{
     Control,
     control::{Plan, active_cluster},
     fault,
+    instances::owner,
     keys::TaskKey,
     records::{TaskRecord, encode},
 };
@@ -66,6 +67,8 @@ pub(crate) fn container(change: &ContainerStateChange) -> ObservedContainer {
 /// Takes an observation in, durably.
 pub(crate) async fn take_in(
     control: &Control,
+    caller: &Caller,
+    action: &str,
     key: &TaskKey,
     observed: impl Fn(&TaskRecord) -> ObservedTask,
 ) -> Result<(), Fault> {
@@ -73,6 +76,7 @@ pub(crate) async fn take_in(
     control
         .transact(|view| {
             active_cluster(view, &key.scope, &key.cluster)?;
+            owner::check_task(caller, action, view, key)?;
             let row = view.task(key).ok_or_else(fault::task_not_found)?;
             let after = observe(&row.record, &observed(&row.record), now).map_err(|error| {
                 fault::invalid("The task is not in a state that can take this change.").caused_by(error)

@@ -117,6 +117,8 @@ impl SessionClaims {
             transitive_tag_keys: self.transitive,
             source_identity: self.source,
             federated_provider: self.provider,
+            // What a machine is beyond a session of its role is no matter of the registry.
+            machine: None,
         }
     }
 }

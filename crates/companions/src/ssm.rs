@@ -1,0 +1,70 @@
+//! Systems Manager, as far as ECS leans on it. An operation is a function of its family's module.
+//!
+//! - [`activations`]: activations, with which machines join as managed instances (ECS Anywhere).
+//! - [`instances`]: the managed instances.
+
+mod activations;
+mod fault;
+mod instances;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gantry_api::ssm::{
+    self, CreateActivationRequest, CreateActivationResult, DeleteActivationRequest, DeleteActivationResult,
+    DeregisterManagedInstanceRequest, DeregisterManagedInstanceResult, DescribeActivationsRequest,
+    DescribeActivationsResult, DescribeInstanceInformationRequest, DescribeInstanceInformationResult,
+    UpdateManagedInstanceRoleRequest, UpdateManagedInstanceRoleResult,
+};
+use gantry_api::{Caller, Fault};
+
+use crate::machines::Machines;
+
+/// Whether a machine's agent is connected, and since when it is or is not (milliseconds since the epoch).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presence {
+    /// It is.
+    pub connected: bool,
+    /// When that last changed.
+    pub since_ms: u64,
+}
+
+/// Knows which machines are there.
+pub trait Presences: Send + Sync {
+    /// By machine id, those of an account and region whose agents were ever connected.
+    fn presences(&self, account: &str, region: &str) -> BTreeMap<String, Presence>;
+}
+
+/// The service. Clones share it.
+#[derive(Clone)]
+pub struct Ssm {
+    machines: Machines,
+    presences: Arc<dyn Presences>,
+}
+
+impl Ssm {
+    /// The service over the machines that joined.
+    pub fn new(machines: Machines, presences: Arc<dyn Presences>) -> Self {
+        Self { machines, presences }
+    }
+}
+
+/// Carries out each operation with the function of the same name in its family's module.
+macro_rules! operations {
+    ($($family:ident::$name:ident($input:ident) -> $output:ident),* $(,)?) => {
+        impl ssm::Ssm for Ssm {
+            $(async fn $name(&self, caller: &Caller, input: $input) -> Result<$output, Fault> {
+                $family::$name(self, caller, input).await
+            })*
+        }
+    };
+}
+
+operations!(
+    activations::create_activation(CreateActivationRequest) -> CreateActivationResult,
+    activations::delete_activation(DeleteActivationRequest) -> DeleteActivationResult,
+    activations::describe_activations(DescribeActivationsRequest) -> DescribeActivationsResult,
+    instances::deregister_managed_instance(DeregisterManagedInstanceRequest) -> DeregisterManagedInstanceResult,
+    instances::describe_instance_information(DescribeInstanceInformationRequest) -> DescribeInstanceInformationResult,
+    instances::update_managed_instance_role(UpdateManagedInstanceRoleRequest) -> UpdateManagedInstanceRoleResult,
+);
