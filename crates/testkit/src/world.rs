@@ -206,7 +206,8 @@ impl World {
         let cluster = view.cluster(&self.scope, &self.cluster);
         cluster.into_iter().flat_map(|cluster| cluster.services().values()).all(|row| match row.status {
             ServiceStatus::Active if row.external => row.task_sets.iter().all(|set| set.steady_since.is_some()),
-            ServiceStatus::Active => row.steady_since.is_some(),
+            // A service that is where it should be may still be moving between zones.
+            ServiceStatus::Active => row.steady_since.is_some() && !row.rebalancing,
             ServiceStatus::Draining => false,
             ServiceStatus::Inactive => true,
         })

@@ -141,14 +141,13 @@ impl<'a> Index<'a> {
 
     fn best_cells(&self, tied: &mut Vec<usize>) {
         tied.clear();
+        let mut best = None;
         for (number, cell) in self.cells.iter().enumerate() {
             let Some((key, _)) = cell.first() else { continue };
-            let order = match tied.first().map(|best| &self.cells[*best]) {
-                Some(best) => self.compare((cell, key), (best, best.first().map_or(key, |(key, _)| key))),
-                None => Ordering::Less,
-            };
+            let order = best.map_or(Ordering::Less, |best| self.compare((cell, key), best));
             if order.is_lt() {
                 tied.clear();
+                best = Some((cell, key));
             }
             if order.is_le() {
                 tied.push(number);
