@@ -69,7 +69,9 @@ impl Inner {
     /// As [`Self::allowed`], for somebody whose policies are known.
     pub(super) fn allowed_to(&self, asker: Asker<'_>, id: &str, permission: &Permission) -> Result<Arc<Secret>, Fault> {
         let (scope, rest) = parse(asker.caller, id);
-        let found = self.find(&scope, rest, id.starts_with("arn:"));
+        // The secrets of another region are asked for there: conditions on the region mean the one of the request.
+        let here = scope.region == asker.caller.region;
+        let found = self.find(&scope, rest, id.starts_with("arn:")).filter(|_| here);
         let arn = found.as_ref().map_or_else(|| scope.arn(rest), |secret| secret.arn());
         self.decide(asker, permission, &arn, &scope.account, found.as_deref())?;
         found.ok_or_else(fault::not_found)

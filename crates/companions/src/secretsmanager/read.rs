@@ -95,6 +95,10 @@ pub(super) async fn value_of(inner: &Inner, asker: Asker<'_>, reference: &str) -
     let reference: SecretReference =
         reference.parse().map_err(|_| fault::parameter(format!("The reference {reference} is not valid.")))?;
     let (version, stage) = (reference.version.as_deref(), reference.stage.as_deref());
+    // It is asked for where it is.
+    let region = reference.secret.split(':').nth(3).unwrap_or_default().to_owned();
+    let caller = Caller { region, ..asker.caller.clone() };
+    let asker = Asker { caller: &caller, authority: asker.authority };
     let read = read(inner, asker, &reference.secret, version, stage).await?;
     let Value::Text(text) = read.value else {
         return Err(fault::parameter("The value of the secret is binary."));

@@ -107,6 +107,10 @@ async fn a_secret_is_found_by_name_by_arn_and_by_arn_without_suffix() {
     for id in ["prod/db-abcdef", &arn, partial] {
         assert_eq!(bench.get(&root(), id, None).await.unwrap(), "one", "{id}");
     }
+    // One of another region is asked for there, or by its whole reference.
+    let there = Caller::root(ACCOUNT, "eu-west-1");
+    assert_eq!(code(bench.get(&there, &arn, None).await).0, "ResourceNotFoundException");
+    assert_eq!(bench.service.value_of(&there, &arn).await.unwrap().0, "one");
     for id in ["prod/db", "arn:aws:secretsmanager:eu-west-1:000000000000:secret:prod/db-abcdef"] {
         let (code, message) = code(bench.get(&root(), id, None).await);
         assert_eq!(
