@@ -47,6 +47,14 @@ pub fn write_empty(image: File) -> Result<(), LayerError> {
     Builder::new(image)?.finish(crate::Extent { bytes: 0, entries: 0 }).map(drop)
 }
 
+/// Where the inodes of an image begin, told by its first block. They reach to its end, and what looks for a file
+/// reads them first.
+pub fn inodes_at(start: &[u8]) -> Option<u64> {
+    let superblock = start.get(format::SUPERBLOCK_AT as usize..)?;
+    let block = superblock.get(40..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))?;
+    superblock.starts_with(&format::MAGIC.to_le_bytes()).then_some(u64::from(block) * u64::from(BLOCK))
+}
+
 /// A [`Tree`] that becomes an EROFS image.
 pub struct Builder {
     output: BufWriter<File>,

@@ -157,6 +157,7 @@ async fn handle_repository(
     match route {
         Route::Tags if reads => lists::tags(call, name).await,
         Route::Prepared(digest) if reads => prepared::get(call, name, &digest).await,
+        Route::Preparation(digest) if reads => prepared::state(call, name, &digest).await,
         Route::Referrers(digest) if reads => referrers::list(call, name, &digest).await,
         Route::Manifest(reference) if reads => manifests::get(call, name, &reference).await,
         Route::Manifest(reference) if is(&Method::PUT) => manifests::put(call, body, name, &reference).await,

@@ -10,6 +10,7 @@
 //!   that deletes the image, and the collector takes the blobs. It is written only while the image is there;
 //! * clients see nothing of it: no tag, no image, no referrer.
 
+mod attempts;
 pub mod worker;
 
 use async_trait::async_trait;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use gantry_layers::prepared::{PreparedImage, PreparedLayer};
 use gantry_store::{Txn, TxnError};
 
+pub use self::attempts::{Attempts, PreparationState};
 use crate::changes::{ChangeHandler, ChangeKind, ImageChange};
 use crate::digest::Digest;
 use crate::fault::RegistryError;
@@ -66,6 +68,18 @@ impl Registry {
         Ok(Some(prepared.row))
     }
 
+    /// How far the preparation of an image is.
+    pub async fn preparation(&self, keys: &RepositoryKeys, image: &Digest) -> Result<PreparationState, RegistryError> {
+        if self.prepared_image(keys, image).await?.is_some() {
+            return Ok(PreparationState::Prepared);
+        }
+        if let Some(waiting) = self.metadata.get(&keys.to_prepare(image)).await? {
+            return Ok(PreparationState::Waiting(waiting.row));
+        }
+        let failed = self.metadata.get(&keys.unprepared(image)).await?;
+        Ok(failed.map_or(PreparationState::None, |failed| PreparationState::Failed(failed.row)))
+    }
+
     /// Records what was prepared, if the image is still there. Its blobs are linked and durable.
     async fn prepared_record(
         &self,
@@ -79,6 +93,7 @@ impl Registry {
         }
         for _ in 0..ATTEMPTS_MAX {
             let mut txn = Txn::new().require_exists(keys.image(image)).put(keys.prepared(image), row.clone());
+            txn = txn.delete(keys.unprepared(image));
             for blob in prepared.layers.iter().filter_map(blob_of) {
                 let Some(link) = self.usable_link(keys, &blob).await? else { return Ok(()) };
                 let key = keys.blob(&blob);
@@ -106,6 +121,7 @@ impl Registry {
         keys: &RepositoryKeys,
         image: &Digest,
     ) -> Result<Txn, RegistryError> {
+        txn = txn.delete(keys.unprepared(image));
         if let Some(prepared) = self.metadata.get::<PreparedImage>(&keys.prepared(image)).await? {
             for blob in prepared.row.layers.iter().filter_map(blob_of) {
                 txn = txn.delete(keys.used_by(&blob, image));

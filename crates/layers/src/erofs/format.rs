@@ -18,7 +18,7 @@ use crate::LayerError;
 pub(super) const BLOCK: u32 = 4096;
 const BLOCK_BYTES: usize = BLOCK as usize;
 pub(super) const SUPERBLOCK_AT: u64 = 1024;
-const MAGIC: u32 = 0xE0F5_E1E2;
+pub(super) const MAGIC: u32 = 0xE0F5_E1E2;
 /// Inode times are modification times.
 const COMPATIBLE_MTIME: u32 = 2;
 const INODE_BYTES: usize = 64;

@@ -30,6 +30,8 @@ pub(super) enum Route {
     Referrers(Digest),
     /// An extension of ours, for our agents.
     Prepared(Digest),
+    /// How far that is, for people.
+    Preparation(Digest),
 }
 
 impl Route {
@@ -44,6 +46,7 @@ impl Route {
             Self::Upload(_) => "upload",
             Self::Referrers(_) => "referrers",
             Self::Prepared(_) => "prepared",
+            Self::Preparation(_) => "preparation",
         }
     }
 }
@@ -64,6 +67,7 @@ pub(super) fn parse(path: &str) -> Result<Resource, RegistryError> {
         [name @ .., "manifests", reference] => (name, Route::Manifest((*reference).to_owned())),
         [name @ .., "tags", "list"] => (name, Route::Tags),
         [name @ .., "_gantry", "prepared", digest] => (name, Route::Prepared(parse_digest(digest)?)),
+        [name @ .., "_gantry", "preparation", digest] => (name, Route::Preparation(parse_digest(digest)?)),
         [name @ .., "referrers", digest] => (name, Route::Referrers(parse_digest(digest)?)),
         _ => return Err(RegistryError::Unsupported),
     };
@@ -98,6 +102,7 @@ mod tests {
             (format!("/v2/blobs/blobs/{DIGEST}"), Some("blobs"), Route::Blob(digest.clone())),
             (format!("/v2/app/referrers/{DIGEST}"), Some("app"), Route::Referrers(digest.clone())),
             (format!("/v2/a/b/_gantry/prepared/{DIGEST}"), Some("a/b"), Route::Prepared(digest.clone())),
+            (format!("/v2/a/b/_gantry/preparation/{DIGEST}"), Some("a/b"), Route::Preparation(digest.clone())),
             ("/v2/app/blobs/uploads".to_owned(), Some("app"), Route::Uploads),
             ("/v2/app/blobs/uploads/".to_owned(), Some("app"), Route::Uploads),
             ("/v2/app/blobs/uploads/x".to_owned(), Some("app"), Route::Upload("x".to_owned())),

@@ -123,6 +123,11 @@ impl RepositoryKeys {
         format!("{}{image}", self.prefix("prepared"))
     }
 
+    /// That preparing an image was given up, and why.
+    pub(crate) fn unprepared(&self, image: &Digest) -> String {
+        format!("{}{image}", self.prefix("unprepared"))
+    }
+
     /// A layer that was prepared for some image.
     pub(crate) fn prepared_layer(&self, layer: &Digest) -> String {
         format!("{}{layer}", self.prefix("prepared-layers"))
@@ -213,6 +218,7 @@ impl RepositoryKeys {
             "replicated",
             "prepared",
             "prepared-layers",
+            "unprepared",
         ]
         .map(|kind| self.prefix(kind));
         let scans = ["scans", "scan-queue", "findings", "inventories"].map(|kind| self.scan_rows(kind));

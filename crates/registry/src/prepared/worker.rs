@@ -1,7 +1,7 @@
 //! Makes prepared images, one layer at a time, at the lowest priority.
 //!
-//! A layer that another image of the repository has prepared already is not made again. What fails is logged and not
-//! tried again: agents then pull the layer itself.
+//! A layer that another image of the repository has prepared already is not made again. What fails is tried again
+//! later, a few times ([`super::attempts`]): agents pull the layer itself meanwhile.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
-use gantry_layers::prepared::{PreparedImage, PreparedLayer, pack};
+use gantry_layers::prepared::{PreparedImage, PreparedLayer, chunks::TablePlace, pack};
 use gantry_layers::{Layer, LayerError, Limits, erofs};
-use gantry_store::{StoreError, Txn, WatchError};
+use gantry_store::{KeyRange, StoreError, Txn, TxnError, WatchError};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Attempts;
 use crate::blobs::WriteMode;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::fault::RegistryError;
@@ -35,6 +36,10 @@ const CONFIGURATION_BYTES_MAX: u64 = 4 << 20;
 const QUEUE: usize = 8;
 /// After the store could not be read.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Looked for at least this often, because what waits for its next try tells nobody.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Waiting images read at a time.
+const PAGE: usize = 100;
 const NICENESS: i32 = 19;
 
 /// Why an image was not prepared.
@@ -48,6 +53,23 @@ enum Failed {
     Io(#[from] io::Error),
     #[error("image configuration: {0}")]
     Configuration(String),
+}
+
+impl Failed {
+    /// It would fail again.
+    fn is_hopeless(&self) -> bool {
+        matches!(self, Self::Layer(LayerError::Corrupt(_)) | Self::Configuration(_))
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
 }
 
 #[derive(Deserialize)]
@@ -75,15 +97,35 @@ impl Registry {
         }
     }
 
-    /// Prepares what waits, then waits for more.
+    /// Prepares what is due, then waits for more.
     async fn prepare_waiting(&self) -> Result<(), WatchError> {
         let store = &self.metadata.store;
-        let page = store.range(TO_PREPARE_PREFIX, 1).await.map_err(WatchError::Store)?;
-        let Some(row) = page.kvs.first() else {
-            let mut watch = store.watch(TO_PREPARE_PREFIX, page.revision + 1);
-            return watch.next().await.map(drop);
-        };
-        if let Some((keys, image)) = parse_to_prepare(&row.key) {
+        let mut range = KeyRange::prefix(TO_PREPARE_PREFIX);
+        loop {
+            let page = store.range(range, PAGE).await.map_err(WatchError::Store)?;
+            for row in &page.kvs {
+                let attempts: Attempts = serde_json::from_slice(&row.value).unwrap_or_default();
+                if attempts.is_due(self.now().as_millis()) {
+                    self.prepare_row(&row.key, &attempts).await.map_err(WatchError::Store)?;
+                }
+            }
+            match page.kvs.last() {
+                Some(last) if page.more => range = KeyRange::prefix(TO_PREPARE_PREFIX).after(&last.key),
+                _ => {
+                    let mut watch = store.watch(TO_PREPARE_PREFIX, page.revision + 1);
+                    return match tokio::time::timeout(LOOK_EVERY, watch.next()).await {
+                        Ok(woken) => woken.map(drop),
+                        Err(_) => Ok(()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Prepares one image and writes down what became of it.
+    async fn prepare_row(&self, row: &str, attempts: &Attempts) -> Result<(), StoreError> {
+        let mut txn = Txn::new().delete(row);
+        if let Some((keys, image)) = parse_to_prepare(row) {
             let began = std::time::Instant::now();
             match self.prepare(&keys, &image).await {
                 Ok(0) => {}
@@ -91,15 +133,27 @@ impl Registry {
                     let seconds = began.elapsed().as_secs_f64();
                     tracing::info!(repository = %keys.name(), %image, layers, seconds, "image prepared");
                 }
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(repository = %keys.name(), %image, error, "image could not be prepared");
+                Err(failed) => {
+                    let error = &failed as &dyn std::error::Error;
+                    let attempts = attempts.failed(self.now().as_millis(), &chain(error), failed.is_hopeless());
+                    let (failures, again) = (attempts.failures, attempts.not_before_ms.is_some());
+                    tracing::warn!(repository = %keys.name(), %image, failures, again, error, "image could not be prepared");
+                    // Its image may go at any time, and with it these rows.
+                    txn = Txn::new().require_exists(keys.image(&image));
+                    txn = match again {
+                        true => txn.put(row, encode(&attempts)),
+                        false => txn.delete(row).put(keys.unprepared(&image), encode(&attempts)),
+                    };
                 }
             }
         }
-        match store.txn(Txn::new().delete(&*row.key)).await {
-            Err(gantry_store::TxnError::Store(error)) => Err(WatchError::Store(error)),
-            _ => Ok(()),
+        match self.metadata.store.txn(txn).await {
+            Err(TxnError::Conflict { .. }) => match self.metadata.store.txn(Txn::new().delete(row)).await {
+                Err(TxnError::Store(error)) => Err(error),
+                _ => Ok(()),
+            },
+            Err(TxnError::Store(error)) => Err(error),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -123,7 +177,7 @@ impl Registry {
         for (layer, diff_id) in layers.iter().zip(&diff_ids).filter(|(layer, _)| is_large(layer)) {
             let key = keys.prepared_layer(&layer.digest);
             let known = self.metadata.get::<PreparedLayer>(&key).await?.map(|known| known.row);
-            let known = match known.filter(|known| known.diff_id == *diff_id) {
+            let known = match known.filter(|known| known.diff_id == *diff_id && known.chunks.is_some()) {
                 Some(known) if self.has(keys, &known.blob).await? => known,
                 _ => {
                     let made = self.prepare_layer(keys, &layer.digest, diff_id).await?;
@@ -211,7 +265,7 @@ impl Registry {
             Ok(converted) => converted,
             Err(_) => Err(LayerError::corrupt("the thread that prepares layers failed").into()),
         };
-        let (layer, image_size) = match converted {
+        let Converted { layer, image_size, chunks } = match converted {
             Ok(converted) => converted,
             Err(error) => {
                 let _ = upload.cancel().await;
@@ -219,22 +273,30 @@ impl Registry {
             }
         };
         let size = self.upload_commit(keys, &id, upload, &digest).await?;
-        Ok(PreparedLayer { diff_id: diff_id.to_owned(), blob: digest.to_string(), size, image_size, layer })
+        let (diff_id, blob) = (diff_id.to_owned(), digest.to_string());
+        Ok(PreparedLayer { diff_id, blob, size, image_size, chunks: Some(chunks), layer })
     }
 }
 
+/// What the blocking part knows at its end.
+struct Converted {
+    layer: Layer,
+    image_size: u64,
+    chunks: TablePlace,
+}
+
 /// The blocking part: blob in, packed frames out.
-fn convert(blob: Chunks, scratch: &Path, diff_id: &str, output: &mpsc::Sender<Bytes>) -> Result<(Layer, u64), Failed> {
+fn convert(blob: Chunks, scratch: &Path, diff_id: &str, output: &mpsc::Sender<Bytes>) -> Result<Converted, Failed> {
     // Without a name: a crash leaves nothing.
     let image = tempfile::tempfile_in(scratch)?;
     let layer = erofs::write(blob, image.try_clone()?, diff_id, LIMITS)?;
     let mut image: File = image;
-    let size = image.metadata()?.len();
+    let image_size = image.metadata()?.len();
     image.rewind()?;
-    pack(&mut image, &mut |frame| {
+    let chunks = pack(&mut image, &mut |frame| {
         output.blocking_send(frame.into()).map_err(|_| io::Error::other("nobody takes the prepared layer"))
     })?;
-    Ok((layer, size))
+    Ok(Converted { layer, image_size, chunks })
 }
 
 fn is_large(layer: &Descriptor) -> bool {

@@ -74,7 +74,9 @@ impl World {
     /// The same, and what is pushed is prepared for agents.
     pub(crate) async fn preparing() -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        let config = RegistryConfig { prepare_in: Some(directory.path().to_owned()), ..RegistryConfig::default() };
+        let scratch = directory.path().join("scratch");
+        std::fs::create_dir(&scratch).unwrap();
+        let config = RegistryConfig { prepare_in: Some(scratch), ..RegistryConfig::default() };
         let world = Self::open_with(directory, Memory::store(), Arc::new(now()), Arc::new(NoEvents), config);
         world.repository("app").await;
         world

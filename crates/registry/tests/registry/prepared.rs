@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_layers::prepared::{PreparedImage, unpack};
+use gantry_layers::prepared::{PreparedImage, chunks::Chunks, unpack};
 use gantry_registry::digest::Digest;
 
 use crate::harness::{OCI_MANIFEST, World, manifest};
@@ -45,6 +45,12 @@ fn path(image: &Digest) -> String {
     format!("/v2/app/_gantry/prepared/{image}")
 }
 
+async fn state(world: &World, image: &Digest) -> serde_json::Value {
+    let answer = world.get(&format!("/v2/app/_gantry/preparation/{image}")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
 /// Works until nothing waits any more.
 async fn work(world: &World) {
     let changes = tokio::spawn(Arc::clone(&world.registry).deliver_changes());
@@ -79,6 +85,12 @@ async fn a_pushed_image_is_prepared_and_what_was_prepared_goes_with_it() {
     let mut image = Vec::new();
     unpack(&blob.body[..], &mut image, one.image_size).unwrap();
     assert_eq!(image[1024..1028], EROFS_MAGIC);
+    let place = one.chunks.as_ref().unwrap();
+    let chunks = Chunks::read(&blob.body[place.at as usize..][..place.size as usize], place, one.image_size).unwrap();
+    let frame = chunks.frame(0);
+    let start = chunks.unpack(0, &blob.body[frame.start as usize..frame.end as usize]).unwrap();
+    assert!(image.starts_with(&start));
+    assert_eq!(state(&world, &first).await, serde_json::json!({"status": "PREPARED"}));
 
     // Clients see the one image that was pushed.
     let tags = world.get("/v2/app/tags/list").await;
@@ -116,10 +128,48 @@ async fn what_cannot_be_prepared_is_left_alone() {
     let gone = push(&world, "gone", &layer, &Digest::of(&layer)).await;
     world.delete(&format!("/v2/app/manifests/{gone}")).await;
     work(&world).await;
-    for image in [other, broken, gone] {
-        assert_eq!(world.get(&path(&image)).await.status, 404);
+    for image in [&other, &broken, &gone] {
+        assert_eq!(world.get(&path(image)).await.status, 404);
     }
+    let failed = state(&world, &other).await;
+    assert_eq!((&failed["status"], &failed["failures"]), (&"FAILED".into(), &1.into()), "{failed}");
+    assert!(failed["error"].as_str().unwrap().contains("unpacks to"), "{failed}");
+    assert_eq!(state(&world, &gone).await, serde_json::json!({"status": "NONE"}));
     assert_eq!(world.get("/v2/app/manifests/other").await.header("content-type"), OCI_MANIFEST);
+    world.delete(&format!("/v2/app/manifests/{other}")).await;
+    assert_eq!(state(&world, &other).await, serde_json::json!({"status": "NONE"}), "gone with its image");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_for_want_of_a_host_is_tried_again() {
+    let mut world = World::preparing().await;
+    let layer = layer(4);
+    let image = push(&world, "v1", &layer, &Digest::of(&layer)).await;
+    // The scratch directory is no directory for the moment.
+    let scratch = world.directory.path().join("scratch");
+    std::fs::remove_dir(&scratch).unwrap();
+    let changes = tokio::spawn(Arc::clone(&world.registry).deliver_changes());
+    let preparation = tokio::spawn(Arc::clone(&world.registry).prepare_images());
+    let failed = loop {
+        let state = state(&world, &image).await;
+        if state["failures"] == 1 {
+            break state;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    assert_eq!(failed["status"], "WAITING", "{failed}");
+    assert_eq!(
+        failed["notBeforeMs"].as_i64().unwrap() - world.now_ms.load(std::sync::atomic::Ordering::SeqCst),
+        60_000
+    );
+    preparation.abort();
+    changes.abort();
+
+    std::fs::create_dir(&scratch).unwrap();
+    world.advance_hours(1);
+    world.log_in();
+    work(&world).await;
+    assert_eq!(state(&world, &image).await, serde_json::json!({"status": "PREPARED"}));
 }
 
 #[tokio::test]

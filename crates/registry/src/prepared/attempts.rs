@@ -1,0 +1,74 @@
+//! How often preparing an image is tried, and what is known of it meanwhile. Pure.
+
+use serde::{Deserialize, Serialize};
+
+const MINUTE_MS: i64 = 60_000;
+/// Pauses after the first, second … failure. After the last one's try it is given up.
+const PAUSES_MS: [i64; 4] = [MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 120 * MINUTE_MS];
+const ERROR_CHARS_MAX: usize = 400;
+
+/// An image that waits to be prepared, or that was given up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Attempts {
+    /// How often it failed.
+    pub failures: u32,
+    /// Not tried again before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before_ms: Option<i64>,
+    /// Why the last try failed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
+impl Attempts {
+    /// Whether its turn has come.
+    pub(super) fn is_due(&self, now_ms: i64) -> bool {
+        self.not_before_ms.is_none_or(|at| at <= now_ms)
+    }
+
+    /// What is known after one more failure. `not_before_ms` is none when there is no further try: what is wrong with
+    /// the layer itself (`hopeless`) will be wrong again.
+    pub(super) fn failed(&self, now_ms: i64, error: &str, hopeless: bool) -> Self {
+        let pause = PAUSES_MS.get(self.failures as usize).filter(|_| !hopeless);
+        Self {
+            failures: self.failures + 1,
+            not_before_ms: pause.map(|pause| now_ms.saturating_add(*pause)),
+            error: error.chars().take(ERROR_CHARS_MAX).collect(),
+        }
+    }
+}
+
+/// How far the preparation of an image is, for whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PreparationState {
+    /// Agents can have it.
+    Prepared,
+    /// Its turn comes, perhaps after failures.
+    Waiting(Attempts),
+    /// It was given up: agents pull its layers.
+    Failed(Attempts),
+    /// There is nothing to prepare: small layers only, or preparation is (or was) turned off.
+    None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_repeated_later_and_later_and_then_given_up() {
+        let mut attempts = Attempts::default();
+        assert!(attempts.is_due(0));
+        let mut waits = Vec::new();
+        loop {
+            attempts = attempts.failed(1000, "no space", false);
+            let Some(at) = attempts.not_before_ms else { break };
+            assert!(!attempts.is_due(at - 1) && attempts.is_due(at));
+            waits.push((at - 1000) / MINUTE_MS);
+        }
+        assert_eq!((waits.as_slice(), attempts.failures), (&[1, 5, 30, 120][..], 5));
+        assert_eq!(Attempts::default().failed(0, "corrupt", true).not_before_ms, None);
+    }
+}
