@@ -75,4 +75,6 @@ bench: ## All benchmarks beside their peers; prints the tables of docs/benchmark
 	$(CARGO) build --release --package gantry --quiet
 	$(CARGO) build --release --package gantry-registry --example load --quiet
 	$(CARGO) build --release --package gantry --example fleet --quiet
+	$(CARGO) build --release --package gantry-runtime --example bench_pull --quiet
+	$(CARGO) build --release --package gantry-layers --example bench_inflate --quiet
 	.venv/bin/python benches/run.py
