@@ -35,6 +35,7 @@ mod run_tests;
 mod session;
 mod sigv4;
 mod task;
+mod unfinished_images;
 mod usage;
 mod volumes;
 mod wire;

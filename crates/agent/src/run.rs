@@ -24,7 +24,7 @@ use crate::{
     register::{self, Machine},
     registry_access::{OwnRegistry, RegistryAccesses},
     session::{self, Order, SessionEnd},
-    usage,
+    unfinished_images, usage,
 };
 
 /// Why the agent could not do its work at all. Everything later is retried for ever.
@@ -110,6 +110,7 @@ pub async fn run(
     let connection = stay_connected(&host, &client, &machine, &orders);
     let cleanup = images_cleanup::run(&host);
     let measuring = usage::run(&host);
+    let renewal = unfinished_images::run(&host);
     let release = async {
         sleep(STARTUP_TIME).await;
         memory::release_startup_pages();
@@ -126,6 +127,7 @@ pub async fn run(
         () = connection => {}
         () = cleanup => {}
         () = measuring => {}
+        () = renewal => {}
         () = release => {}
         () = leave => info!("agent leaves; containers go on"),
     }

@@ -107,6 +107,9 @@ pub(crate) struct UpOptions {
     /// Container runtime: embedded, runc, crun or the path of an OCI runtime [default: embedded]
     #[arg(long)]
     pub(crate) runtime: Option<String>,
+    /// Fetch prepared images whole before containers start, instead of reading them on demand
+    #[arg(long)]
+    pub(crate) no_lazy_images: bool,
     /// Stop all tasks at the end instead of leaving them running
     #[arg(long)]
     pub(crate) stop_tasks: bool,
@@ -148,6 +151,9 @@ pub(crate) struct AgentOptions {
     /// Availability Zone the machine stands for; services spread over zones [default: the first one of the region]
     #[arg(long, value_name = "ZONE", env = "GANTRY_AVAILABILITY_ZONE")]
     pub(crate) availability_zone: Option<String>,
+    /// Fetch prepared images whole before containers start, instead of reading them on demand
+    #[arg(long)]
+    pub(crate) no_lazy_images: bool,
     /// Configuration file [default: /etc/gantry/gantry.toml when it exists]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -46,6 +46,7 @@ pub(crate) struct File {
     pub(crate) account: Option<String>,
     pub(crate) registry_host: Option<String>,
     pub(crate) prepare_images: Option<bool>,
+    pub(crate) lazy_images: Option<bool>,
     /// How often lifecycle policies run; there is no flag.
     pub(crate) lifecycle_interval_seconds: Option<u64>,
     /// Where targets of EventBridge that are HTTP endpoints may be; there is no flag.
@@ -130,6 +131,8 @@ pub(crate) struct ServerConfig {
     pub(crate) upstreams: UpstreamConfigs,
     /// Make EROFS images of the layers of pushed images, in the background.
     pub(crate) prepare_images: bool,
+    /// Start containers before their images are here.
+    pub(crate) lazy_images: bool,
     pub(crate) lifecycle_interval: Duration,
     /// The least harmless network that HTTP targets of rules may be in.
     pub(crate) event_targets: Network,
@@ -260,6 +263,7 @@ impl ServerConfig {
                 .or(file.registry_host),
             upstreams,
             prepare_images: !options.no_prepare_images && file.prepare_images.unwrap_or(true),
+            lazy_images: file.lazy_images.unwrap_or(true),
             lifecycle_interval: Duration::from_secs(lifecycle_interval),
             event_targets,
             scaling_periods,

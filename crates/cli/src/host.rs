@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 use gantry_agent::RuntimeParts;
 use gantry_runtime::{
     container::{Runtime, ShimContainers, ShimOptions},
-    image::{ImageOptions, LocalImages},
+    image::{ImageOptions, LazyOptions, LocalImages},
     network::{LinuxNetworks, NetworkOptions},
 };
 
 use crate::{Hint, config::DEFAULT_DATA_DIR};
 
 /// Opens images, containers and networks below `DATA/runtime`.
-pub(crate) async fn open(data_dir: &Path, runtime: &str) -> Result<RuntimeParts> {
+pub(crate) async fn open(data_dir: &Path, runtime: &str, lazy_images: bool) -> Result<RuntimeParts> {
     if !rustix::process::geteuid().is_root() {
         return Err(Hint::error(
             "an agent makes containers, which needs root",
@@ -21,7 +21,12 @@ pub(crate) async fn open(data_dir: &Path, runtime: &str) -> Result<RuntimeParts>
         ));
     }
     let containers = containers(data_dir, runtime)?;
-    let images = LocalImages::open(data_dir.join("runtime/images"), ImageOptions::default());
+    let lazy = lazy_images.then(|| -> Result<LazyOptions> {
+        let program = std::env::current_exe().context("could not find this program's own file")?;
+        Ok(LazyOptions::new(program, format!("{}/shims", cgroup_parent(data_dir))))
+    });
+    let options = ImageOptions { lazy: lazy.transpose()?, ..ImageOptions::default() };
+    let images = LocalImages::open(data_dir.join("runtime/images"), options);
     let images = images.context("could not open the images")?;
     let networks = networks(data_dir).await?;
     Ok(RuntimeParts { images: Arc::new(images), containers: Arc::new(containers), networks: Arc::new(networks) })

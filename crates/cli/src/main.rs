@@ -19,6 +19,10 @@ use arguments::{Arguments, Command};
 fn main() -> ExitCode {
     // The shim must stay single-threaded, so it goes its own way before anything else starts.
     if std::env::args_os().nth(1).is_some_and(|first| first == "shim") {
+        if std::env::args_os().nth(2).is_some_and(|role| role == "layer" || role == "layer-worker") {
+            // Those that serve images log for themselves, where the agent that started them logs. Without it they work.
+            let _ = observe::start_logging(None, None, "info");
+        }
         gantry_runtime::container::shim::main(std::env::args_os().skip(2));
     }
     let arguments = Arguments::parse();

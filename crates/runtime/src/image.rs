@@ -9,6 +9,7 @@ mod erofs;
 mod failure;
 mod garbage;
 mod layers;
+pub(crate) mod lazy;
 mod local;
 mod manifest;
 mod overlay;
@@ -23,6 +24,7 @@ mod unpack;
 use gantry_layers::digest;
 
 pub use self::{
+    lazy::LazyOptions,
     local::{ImageOptions, LocalImages},
     overlay::mount_rootfs,
     reference::Reference,
@@ -200,6 +202,16 @@ pub trait Images: Send + Sync {
 
     /// Removes the writable layer of a container. Removing one that does not exist is no error.
     async fn remove_rootfs(&self, container_id: &str) -> Result<(), ImageError>;
+
+    /// References of images of which something is still being fetched while they are in use.
+    async fn unfinished(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Gives those who fetch an unfinished image credentials that are still good.
+    async fn renew(&self, reference: &str, access: &RegistryAccess) {
+        let _ = (reference, access);
+    }
 
     /// Removes images and layers that neither `keep` (manifest digests) nor any writable layer needs.
     async fn collect_garbage(&self, keep: &[String]) -> Result<u64, ImageError>;

@@ -52,7 +52,8 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
         config.heartbeat_interval = Duration::from_secs(seconds.clamp(1, 60));
     }
     std::fs::create_dir_all(&data_dir).with_context(|| format!("could not create {}", data_dir.display()))?;
-    let parts = host::open(&data_dir, runtime.as_deref().unwrap_or("embedded")).await?;
+    let lazy_images = !options.no_lazy_images && file.lazy_images.unwrap_or(true);
+    let parts = host::open(&data_dir, runtime.as_deref().unwrap_or("embedded"), lazy_images).await?;
     info!(endpoint, "gantry agent starts");
     gantry_agent::run(config, parts, async {
         if let Err(error) = wait_for_signal().await {

@@ -24,7 +24,11 @@ pub(crate) async fn run(options: UpOptions) -> Result<ExitCode> {
     let (stop_agent, mut agent_shutdown) = watch::channel(false);
     config.create_data_dir()?;
     // What can fail for reasons of the host fails before the port is open.
-    let parts = if options.no_agent { None } else { Some(host::open(&config.data_dir, &config.runtime).await?) };
+    let lazy_images = config.lazy_images && !options.no_lazy_images;
+    let parts = match options.no_agent {
+        true => None,
+        false => Some(host::open(&config.data_dir, &config.runtime, lazy_images).await?),
+    };
     let server = Server::start(&config, server_shutdown).await?;
     super::print(&screen(&config, &server.endpoint, parts.is_some()));
 

@@ -48,7 +48,7 @@ pub(super) fn unmount_in(directory: &OwnedFd, name: &CStr) -> Result<(), Errno> 
 }
 
 /// Our mount points lie on the filesystem of the directory they are in. A missing one has nothing mounted on it.
-fn is_mounted(target: &Path) -> io::Result<bool> {
+pub(super) fn is_mounted(target: &Path) -> io::Result<bool> {
     let (Some(parent), Ok(meta)) = (target.parent(), fs::symlink_metadata(target)) else { return Ok(false) };
     Ok(fs::metadata(parent)?.dev() != meta.dev())
 }

@@ -9,16 +9,20 @@ use tokio::sync::Semaphore;
 use super::{
     PullProgress,
     failure::Failure,
+    lazy::{self, Starter},
     manifest::Descriptor,
     reference::is_digest,
     registry::{
-        Session,
+        Attempt, Session,
         blob::{self, BlobReader},
     },
     store::Store,
     unpack::{self, Form, Layer, Limits},
 };
 use crate::locks::KeyedLocks;
+
+/// Digests of the chunks of the largest image that is taken, and some.
+const TABLE_BYTES_MAX: u64 = 8 << 20;
 
 pub(super) struct Layers {
     store: Store,
@@ -67,6 +71,9 @@ impl Layers {
         let _slot = self.slots.acquire().await.map_err(|_| stopped())?;
         let form = if self.keeps_as_image(descriptor) { Form::Erofs } else { Form::Directory };
         if let Some(prepared) = prepared.filter(|_| form == Form::Erofs) {
+            if self.begin(session, prepared).await? {
+                return Ok(());
+            }
             match self.receive_prepared(session, prepared, progress).await {
                 Ok(()) => {
                     tracing::info!(layer = diff_id, "layer fetched as it was prepared");
@@ -89,6 +96,61 @@ impl Layers {
         self.store.mounts_erofs && descriptor.size >= self.erofs_blob_bytes_min
     }
 
+    /// Mounts the image that the registry made of the layer before it is here. False when it cannot be done.
+    async fn begin(&self, session: &Session<'_>, prepared: &PreparedLayer) -> Result<bool, Failure> {
+        let Some(lazy) = self.store.lazy.clone() else { return Ok(false) };
+        let layers = self.store.path("layers");
+        if !lazy.suits(prepared) || !lazy.has_room(&layers) {
+            return Ok(false);
+        }
+        match self.try_begin(session, prepared, lazy).await {
+            Ok(()) => {
+                tracing::info!(
+                    layer = prepared.diff_id,
+                    "layer mounted before it is here; what is read is fetched first"
+                );
+                Ok(true)
+            }
+            Err(Failure::NoSpace) => Err(Failure::NoSpace),
+            Err(failure) => {
+                let error = &failure as &dyn std::error::Error;
+                tracing::warn!(error, layer = prepared.diff_id, "a layer cannot be started early; fetching all of it");
+                Ok(false)
+            }
+        }
+    }
+
+    async fn try_begin(
+        &self,
+        session: &Session<'_>,
+        prepared: &PreparedLayer,
+        lazy: Arc<Starter>,
+    ) -> Result<(), Failure> {
+        self.check(prepared)?;
+        let place = prepared.chunks.as_ref().filter(|place| place.size <= TABLE_BYTES_MAX);
+        let place = place.ok_or_else(|| Failure::corrupt("the digests of a prepared layer's chunks"))?;
+        let end = place.at.saturating_add(place.size);
+        let table = session.part(&prepared.blob, place.at..end).await.map_err(Attempt::failure)?;
+        let plan = lazy::Plan { reference: session.reference().to_string(), prepared: prepared.clone() };
+        let (store, access) = (self.store.clone(), session.access().clone());
+        let begun = tokio::task::spawn_blocking(move || {
+            keep(&store, &plan.prepared.diff_id, |scratch| {
+                unpack::make_root(scratch)?;
+                lazy.begin(scratch, &plan, &table, &access)?;
+                Ok(plan.prepared.layer.clone())
+            })
+        });
+        begun.await.map_err(|_| stopped())?
+    }
+
+    /// What the registry says of a prepared layer is within bounds.
+    fn check(&self, prepared: &PreparedLayer) -> Result<(), Failure> {
+        if !is_digest(&prepared.blob) || prepared.image_size > self.limits.bytes_max {
+            return Err(Failure::corrupt("what the registry says of the prepared layer"));
+        }
+        Ok(())
+    }
+
     /// Downloads the image that the registry made of the layer.
     async fn receive_prepared(
         &self,
@@ -96,9 +158,7 @@ impl Layers {
         prepared: &PreparedLayer,
         progress: &dyn PullProgress,
     ) -> Result<(), Failure> {
-        if !is_digest(&prepared.blob) || prepared.image_size > self.limits.bytes_max {
-            return Err(Failure::corrupt("what the registry says of the prepared layer"));
-        }
+        self.check(prepared)?;
         let descriptor = Descriptor {
             media_type: String::new(),
             digest: prepared.blob.clone(),

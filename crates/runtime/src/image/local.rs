@@ -16,6 +16,7 @@ use super::{
     failure::Failure,
     garbage::{self, Pins, Record},
     layers::Layers,
+    lazy::LazyOptions,
     manifest::{self, CONFIG_BYTES_MAX, Configuration, Descriptor, Document},
     parents,
     reference::Reference,
@@ -42,6 +43,8 @@ pub struct ImageOptions {
     pub erofs_blob_bytes_min: u64,
     /// How requests to registries are repeated.
     pub retry: Retry,
+    /// How layers are mounted before they are here; `None`: they never are.
+    pub lazy: Option<LazyOptions>,
 }
 
 impl Default for ImageOptions {
@@ -52,6 +55,7 @@ impl Default for ImageOptions {
             concurrency: 4,
             erofs_blob_bytes_min: 256 << 10,
             retry: Retry::default(),
+            lazy: None,
         }
     }
 }
@@ -73,7 +77,7 @@ impl LocalImages {
         let open = || {
             let absolute =
                 std::path::absolute(&root).map_err(|error| Failure::io("find the image directory", error))?;
-            let store = Store::open(absolute)?;
+            let store = Store::open(absolute, options.lazy)?;
             let trash = store.trash.clone();
             // Whatever is in there may be large; nobody waits for it.
             std::thread::spawn(move || {
@@ -308,6 +312,23 @@ impl Images for LocalImages {
         snapshot::discard(&self.store, container_id).map_err(|failure| failure.about("", ""))?;
         self.empty_trash_later();
         Ok(())
+    }
+
+    async fn unfinished(&self) -> Vec<String> {
+        let Some(lazy) = self.store.lazy.clone() else { return Vec::new() };
+        let layers = self.store.path("layers");
+        blocking(move || Ok(lazy.references(&layers))).await.unwrap_or_default()
+    }
+
+    async fn renew(&self, reference: &str, access: &RegistryAccess) {
+        let Some(lazy) = self.store.lazy.clone() else { return };
+        let (layers, reference, access) = (self.store.path("layers"), reference.to_owned(), access.clone());
+        // It does not fail; a process that is about to end may refuse the work.
+        let _ = blocking(move || {
+            lazy.renew(&layers, &reference, &access);
+            Ok(())
+        })
+        .await;
     }
 
     async fn collect_garbage(&self, keep: &[String]) -> Result<u64, ImageError> {

@@ -5,7 +5,7 @@
 
 pub(super) mod blob;
 
-use std::{error::Error, sync::OnceLock, time::Duration};
+use std::{error::Error, ops::Range, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
 use gantry_domain::challenge::{self, Challenge};
@@ -94,11 +94,21 @@ pub(super) struct Client {
 }
 
 /// The result of one try.
+#[derive(Debug)]
 pub(super) enum Attempt {
     /// Another try may succeed, after the pause that the registry asked for, if it did.
     Again(Failure, Option<Duration>),
     /// Another try would end the same way.
     Final(Failure),
+}
+
+impl Attempt {
+    /// Why it failed, whether or not another try may succeed.
+    pub(super) fn failure(self) -> Failure {
+        match self {
+            Self::Again(failure, _) | Self::Final(failure) => failure,
+        }
+    }
 }
 
 impl From<Failure> for Attempt {
@@ -157,6 +167,14 @@ pub(super) struct Session<'a> {
 }
 
 impl Session<'_> {
+    pub(super) fn reference(&self) -> &Reference {
+        self.reference
+    }
+
+    pub(super) fn access(&self) -> &RegistryAccess {
+        self.access
+    }
+
     /// Host and port, for messages.
     pub(super) fn host(&self) -> &str {
         self.base.split_once("://").map_or(self.base.as_str(), |(_, host)| host)
@@ -227,6 +245,23 @@ impl Session<'_> {
         }
     }
 
+    /// Fetches a part of a blob. Tried once, and not checked: a part has no digest that anybody knows here.
+    pub(super) async fn part(&self, blob: &str, bytes: Range<u64>) -> Result<Bytes, Attempt> {
+        let length = bytes.end.saturating_sub(bytes.start);
+        let range = format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1));
+        let response =
+            self.get(Method::GET, &format!("blobs/{blob}"), Some(&range)).await.map_err(missing_blob(blob))?;
+        if !blob::continues_at(&response, bytes.start) {
+            return Err(Failure::Unreachable("the registry sends no parts of blobs".to_owned()).into());
+        }
+        let part = body(response, length).await?;
+        if part.len() as u64 != length {
+            let short = format!("{} bytes of blob {blob} arrived instead of {length}", part.len());
+            return Err(Attempt::Again(Failure::Unreachable(short), None));
+        }
+        Ok(part)
+    }
+
     async fn document(&self, tail: &str, bytes_max: u64) -> Result<Bytes, Attempt> {
         body(self.get(Method::GET, tail, None).await?, bytes_max).await
     }
@@ -246,12 +281,12 @@ impl Session<'_> {
     }
 
     /// Sends one request, answering one challenge. Success statuses only.
-    async fn get(&self, method: Method, tail: &str, from_byte: Option<u64>) -> Result<Response, Attempt> {
+    async fn get(&self, method: Method, tail: &str, range: Option<&str>) -> Result<Response, Attempt> {
         let text = format!("{}/v2/{}/{tail}", self.base, self.reference.repository);
         let url = Url::parse(&text).map_err(|error| Failure::Unreachable(format!("{text}: {error}")))?;
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(manifest::ACCEPT));
-        if let Some(range) = from_byte.and_then(|from| HeaderValue::from_str(&format!("bytes={from}-")).ok()) {
+        if let Some(range) = range.and_then(|range| HeaderValue::from_str(range).ok()) {
             headers.insert(RANGE, range);
         }
         let authorization = self.authorization.lock().await.clone();

@@ -6,13 +6,15 @@
 //! layers/DIGITS/image.erofs
 //! layers/DIGITS/layer.json
 //! layers/DIGITS/synced    present once the layer is known to be on the disk
+//! layers/DIGITS/lazy.json present as long as the image has holes; see `lazy.rs`
 //! references/DIGITS.json  what a reference resolved to, named by the reference's own hash
 //! snapshots/ID/           writable layer of a container
 //! tmp/, trash/            never needed after a restart
 //! boot                    the boot that wrote last
 //! ```
 //!
-//! A directory under `layers` is complete: it is renamed there when it is verified. After a crash of the process the
+//! A directory under `layers` can be used: it is renamed there when all of it is verified, or when it is mounted and
+//! what is missing is verified as it arrives. After a crash of the process the
 //! page cache still holds all of it, so nobody has to wait for the disk. After a crash of the *machine* files may be
 //! empty; then every layer without `synced` is dropped. Mounts end with the machine; an image is mounted (again) when
 //! somebody is about to use its layer, and stays mounted as long as the layer is here: containers that use the same
@@ -32,6 +34,7 @@ use super::{
     digest::{digits, matches},
     erofs,
     failure::Failure,
+    lazy::{self, Starter},
     trash::Trash,
     unpack::{IMAGE, Layer},
 };
@@ -46,17 +49,19 @@ pub(super) struct Store {
     mounting: Arc<Mutex<()>>,
     /// This kernel mounts EROFS images from files, also below overlayfs.
     pub(super) mounts_erofs: bool,
+    /// Serves layers that are not whole, where that is possible.
+    pub(super) lazy: Option<Arc<Starter>>,
 }
 
 impl Store {
-    pub(super) fn open(root: PathBuf) -> Result<Self, Failure> {
+    pub(super) fn open(root: PathBuf, lazy: Option<lazy::LazyOptions>) -> Result<Self, Failure> {
         let failed = |error| Failure::io("open the image directory", error);
         fs::create_dir_all(&root).map_err(failed)?;
         // Layers contain setuid programs: nobody but root may reach them outside a container.
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         fs::set_permissions(&root, private).map_err(failed)?;
         let trash = Trash::open(root.join("trash")).map_err(failed)?;
-        let mut store = Self { root, trash, mounting: Arc::default(), mounts_erofs: false };
+        let mut store = Self { root, trash, mounting: Arc::default(), mounts_erofs: false, lazy: None };
         // `downloads` was needed by earlier versions.
         for name in ["tmp", "downloads"] {
             store.trash.discard(&store.path(name)).map_err(failed)?;
@@ -68,7 +73,11 @@ impl Store {
         let probed = erofs::probe(&scratch);
         store.trash.discard(&scratch).map_err(failed)?;
         match probed {
-            Ok(()) => store.mounts_erofs = true,
+            Ok(()) => {
+                store.mounts_erofs = true;
+                store.lazy =
+                    lazy.filter(|_| Path::new("/dev/fuse").exists()).map(|options| Arc::new(Starter::new(options)));
+            }
             Err(error) => {
                 tracing::info!(%error, "the kernel mounts no EROFS images from files here; layers are unpacked");
                 store.drop_images().map_err(failed)?;
@@ -96,6 +105,13 @@ impl Store {
         let image = directory.join(IMAGE);
         if !image.exists() {
             return Ok(());
+        }
+        if let Some(lazy) = &self.lazy {
+            lazy.revive(&directory)?;
+        }
+        // Its own file has holes until it is whole.
+        if lazy::is_unfinished(&directory) && !erofs::is_mounted(&directory.join("fs")).unwrap_or(false) {
+            return Err(Failure::io(format!("layer {diff_id} is not whole"), io::ErrorKind::NotFound));
         }
         let _guard = self.mounting.lock();
         erofs::mount(&image, &directory.join("fs"))
@@ -216,7 +232,7 @@ impl Store {
         }
         for layer in fs::read_dir(self.path("layers"))? {
             let path = layer?.path();
-            if !path.join("synced").exists() {
+            if !path.join("synced").exists() || lazy::is_unfinished(&path) {
                 tracing::info!(layer = %path.display(), "dropping a layer that may not be whole after the reboot");
                 self.discard_layer(&path)?;
             }
@@ -243,12 +259,12 @@ mod tests {
     fn a_reboot_drops_what_may_not_be_on_the_disk() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("images");
-        let store = Store::open(root.clone()).unwrap();
+        let store = Store::open(root.clone(), None).unwrap();
         add_layer(&store, "sha256:aa");
         add_layer(&store, "sha256:bb");
         store.sync(&["sha256:aa".to_owned(), "sha256:gone".to_owned()]).unwrap();
 
-        let store = Store::open(root).unwrap();
+        let store = Store::open(root, None).unwrap();
         assert!(store.has_layer("sha256:aa") && store.has_layer("sha256:bb"), "the process alone died");
 
         store.drop_unsynced_after_boot("another boot").unwrap();
@@ -259,7 +275,7 @@ mod tests {
     #[test]
     fn a_damaged_record_counts_as_absent() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path().to_owned()).unwrap();
+        let store = Store::open(directory.path().to_owned(), None).unwrap();
         let bytes = b"manifest";
         let digest = super::super::digest::sha256(bytes);
         store.keep_blob(&digest, bytes).unwrap();
@@ -273,7 +289,7 @@ mod tests {
     #[test]
     fn the_second_of_two_equal_layers_is_dropped() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path().to_owned()).unwrap();
+        let store = Store::open(directory.path().to_owned(), None).unwrap();
         add_layer(&store, "sha256:aa");
         add_layer(&store, "sha256:aa");
         assert_eq!(fs::read_dir(store.path("tmp")).unwrap().count(), 0);

@@ -63,7 +63,7 @@ pub(super) fn unpack_prepared(blob: impl Read, scratch: &Path, image_size: u64) 
     Ok(gantry_layers::prepared::unpack(blob, &mut make_image(scratch)?, image_size)?)
 }
 
-fn make_root(scratch: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn make_root(scratch: &Path) -> Result<PathBuf, Failure> {
     let root = scratch.join("fs");
     fs::create_dir(&root)
         .and_then(|()| fs::set_permissions(&root, fs::Permissions::from_mode(0o755)))

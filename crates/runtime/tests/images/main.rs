@@ -3,6 +3,7 @@
 
 mod faults;
 mod layer;
+mod lazy;
 mod registry;
 mod rootfs;
 
@@ -70,6 +71,16 @@ impl Host {
     fn entries(&self, directory: &str) -> usize {
         std::fs::read_dir(self.directory.path().join("images").join(directory)).unwrap().count()
     }
+}
+
+/// The example program `shim`, beside this test.
+fn shim_program() -> std::path::PathBuf {
+    if let Ok(program) = std::env::var("GANTRY_SHIM") {
+        return program.into();
+    }
+    let program = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples/shim");
+    assert!(program.exists(), "{} is missing: build it with `cargo build --example shim`", program.display());
+    program
 }
 
 /// Mounts `rootfs` where only a thread of ours sees it and hands its path to `check`.

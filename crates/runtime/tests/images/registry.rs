@@ -44,6 +44,16 @@ pub(crate) struct State {
     /// Credentials that the token server takes.
     pub(crate) token_for: Option<String>,
     pub(crate) ignore_ranges: bool,
+    /// What is prepared, by the digest of the manifest.
+    pub(crate) prepared: HashMap<String, Bytes>,
+    /// Answers with any of these bytes of a blob are held back …
+    pub(crate) held: Vec<std::ops::Range<u64>>,
+    /// … have the last of them changed …
+    pub(crate) changed: Vec<std::ops::Range<u64>>,
+    /// … or end early, as often as told.
+    pub(crate) short: usize,
+    /// Parts of blobs are refused with this status.
+    pub(crate) down: Option<u16>,
     /// `METHOD path range`
     pub(crate) requests: Vec<String>,
 }
@@ -161,7 +171,23 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         Some(Fault::CutAfter(length)) => Some(length),
         None => None,
     };
-    let state = state.lock().unwrap();
+    let part = part_of(&range);
+    if let Some(part) = &part {
+        let overlaps = |other: &std::ops::Range<u64>| other.start < part.end && part.start < other.end;
+        while state.lock().unwrap().held.iter().any(overlaps) {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        if let Some(code) = state.lock().unwrap().down {
+            return Ok(status(code));
+        }
+    }
+    let mut state = state.lock().unwrap();
+    if let Some(digest) = path.split_once("/_gantry/prepared/").map(|(_, digest)| digest) {
+        return Ok(state.prepared.get(digest).map_or_else(|| status(404), |bytes| Response::new(full(bytes.clone()))));
+    }
+    if let Some(part) = part.filter(|_| !state.ignore_ranges) {
+        return Ok(answer_part(&mut state, &path, part));
+    }
     let tail = path.rsplit('/').next().unwrap_or_default();
     let found = if path.contains("/manifests/") { state.manifests.get(tail) } else { state.blobs.get(tail) };
     let Some(bytes) = found else { return Ok(status(404)) };
@@ -194,6 +220,30 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         response.headers_mut().insert("docker-content-digest", digest(bytes).parse().unwrap());
     }
     Ok(response)
+}
+
+/// `bytes=FIRST-LAST`.
+fn part_of(range: &str) -> Option<std::ops::Range<u64>> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    Some(first.parse().ok()?..last.parse::<u64>().ok()? + 1)
+}
+
+fn answer_part(state: &mut State, path: &str, part: std::ops::Range<u64>) -> Response<Body> {
+    let Some(blob) = state.blobs.get(path.rsplit('/').next().unwrap_or_default()) else { return status(404) };
+    let mut bytes = blob[part.start as usize..part.end as usize].to_vec();
+    for changed in state.changed.iter().filter(|changed| changed.start < part.end && part.start < changed.end) {
+        let last = changed.end.min(part.end) - part.start - 1;
+        bytes[last as usize] ^= 1;
+    }
+    let value = format!("bytes {}-{}/{}", part.start, part.end - 1, blob.len());
+    if state.short > 0 {
+        state.short -= 1;
+        bytes.pop();
+    }
+    let mut response = Response::new(full(bytes));
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    response.headers_mut().insert(CONTENT_RANGE, value.parse().unwrap());
+    response
 }
 
 fn token(state: &State, request: &Request<Incoming>) -> Response<Body> {

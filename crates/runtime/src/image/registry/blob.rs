@@ -101,9 +101,9 @@ impl Session<'_> {
         progress: &dyn PullProgress,
     ) -> Result<(), Attempt> {
         let (digest, size) = (&descriptor.digest, descriptor.size);
-        let from = (arrived.bytes > 0).then_some(arrived.bytes);
+        let from = (arrived.bytes > 0).then(|| format!("bytes={}-", arrived.bytes));
         let mut response =
-            self.get(Method::GET, &format!("blobs/{digest}"), from).await.map_err(missing_blob(digest))?;
+            self.get(Method::GET, &format!("blobs/{digest}"), from.as_deref()).await.map_err(missing_blob(digest))?;
         // A registry without ranges begins again: what was passed on already is left out.
         let mut position = if continues_at(&response, arrived.bytes) { arrived.bytes } else { 0 };
         loop {
@@ -135,7 +135,7 @@ impl Session<'_> {
     }
 }
 
-fn continues_at(response: &reqwest::Response, offset: u64) -> bool {
+pub(super) fn continues_at(response: &reqwest::Response, offset: u64) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     response.status() == StatusCode::PARTIAL_CONTENT
         && range.is_some_and(|range| range.trim_start().starts_with(&format!("bytes {offset}-")))
