@@ -233,6 +233,9 @@ class Registry:
         self.basic = token
         self.password = base64.b64decode(token).decode().split(":", 1)[1]
         self.prepares = "--no-prepare-images" not in extra
+        # Every round's agent is another machine.
+        self.token = self.gantry.folder / "bench-token"
+        self.token.write_text(self.gantry.run("instance", "token", "create", "--uses", "100", "--output", "text"))
         for name, layout, _ in layouts:
             ecr.create_repository(repositoryName=name)
             subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", "--dest-creds", f"AWS:{self.password}",
@@ -268,7 +271,7 @@ class Registry:
             log = open(folder / "log", "wb")
             agent = subprocess.Popen(
                 [GANTRY, "agent", "--data-dir", str(folder), "--endpoint", self.gantry.url, "--cluster", cluster,
-                 "--credentials", str(self.gantry.folder / "instance-credentials"), "--log-level",
+                 "--join-token-file", str(self.token), "--log-level",
                  os.environ.get("BENCH_LOG", "warn"), *extra], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
             try:
                 def connected():
