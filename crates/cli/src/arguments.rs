@@ -31,6 +31,8 @@ pub(crate) enum Command {
     /// Machines that may join.
     #[command(subcommand)]
     Instance(InstanceCommand),
+    /// Deploy other images, or another task definition, to a service and see how it goes.
+    Deploy(DeployOptions),
     /// Clusters, services and tasks at a glance.
     Status(ClientOptions),
     /// What services, instances and tasks of a cluster use.
@@ -248,6 +250,44 @@ pub(crate) struct AccountListOptions {
     pub(crate) data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+#[group(id = "what", required = true, multiple = false, args = ["image", "task_definition"])]
+pub(crate) struct DeployOptions {
+    /// The service
+    pub(crate) service: String,
+    /// Cluster of the service
+    #[arg(long, default_value = "default")]
+    pub(crate) cluster: String,
+    /// Image of a new revision of the service's task definition; CONTAINER= where it has several containers
+    #[arg(long, value_name = "[CONTAINER=]REF", num_args = 1)]
+    pub(crate) image: Vec<String>,
+    /// Task definition that is there already
+    #[arg(long, value_name = "FAMILY[:REVISION]|ARN")]
+    pub(crate) task_definition: Option<String>,
+    /// Strategy of this and later deployments [default: as the service has it]
+    #[arg(long, value_enum)]
+    pub(crate) strategy: Option<DeployStrategy>,
+    /// Bake time of this and later deployments [default: as the service has it]
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) bake_minutes: Option<i32>,
+    /// Begin the deployment and do not wait for its end
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Do not wait longer than this; the deployment goes on
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u64>,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeployStrategy {
+    Rolling,
+    BlueGreen,
+    Linear,
+    Canary,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod alarm;
+pub(crate) mod deploy;
 pub(crate) mod env;
 pub(crate) mod events;
 pub(crate) mod image;

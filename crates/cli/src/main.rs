@@ -50,6 +50,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Alarm(command) => commands::alarm::run(&command).await,
         Command::Top(options) => commands::top::run(&options).await,
         Command::Instance(command) => commands::instance::run(&command).await,
+        Command::Deploy(options) => commands::deploy::run(&options).await,
         Command::Status(options) => commands::status::run(&options).await,
         Command::Push(options) => commands::push::run(options).await,
         Command::ScanDb(options) => commands::scan_db::run(options).await,

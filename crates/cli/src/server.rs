@@ -2,6 +2,7 @@
 
 mod door;
 mod facts;
+mod hooks;
 mod http;
 mod identities;
 mod images_in_use;
@@ -14,6 +15,7 @@ mod upstream_access;
 
 pub(crate) use door::{Door, Shutdown};
 pub(crate) use facts::World;
+pub(crate) use hooks::HttpHooks;
 pub(crate) use http::Site;
 pub(crate) use identities::Identities;
 pub(crate) use images_in_use::ImagesOfTasks;

@@ -11,7 +11,9 @@ use gantry_store::{Revision, Store, StoreError, Txn, TxnError, View, ViewGuard};
 
 use crate::{
     clock::SharedClock,
-    fault, keys,
+    fault,
+    hook_caller::{HookCaller, NoCaller},
+    keys,
     launch::{self, Launch, LaunchError, Launched, Launcher},
     metrics::Metrics,
     random::Random,
@@ -40,6 +42,8 @@ pub struct Control {
     pub settings: Arc<Settings>,
     /// What tasks were measured to use.
     pub metrics: Arc<Metrics>,
+    /// Who calls the HTTP hooks of deployments.
+    pub hooks: Arc<dyn HookCaller>,
     /// Revision numbers on their way into the store.
     pub(crate) revisions: Arc<RevisionNumbers>,
     launcher: Launcher,
@@ -69,6 +73,7 @@ impl Control {
             random: Random::system(),
             settings: Arc::new(settings),
             metrics: Arc::default(),
+            hooks: Arc::new(NoCaller),
             revisions: Arc::default(),
             launcher,
         })
@@ -78,6 +83,13 @@ impl Control {
     #[must_use]
     pub fn with_random(mut self, random: Random) -> Self {
         self.random = random;
+        self
+    }
+
+    /// The same with somebody who calls the HTTP hooks of deployments.
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Arc<dyn HookCaller>) -> Self {
+        self.hooks = hooks;
         self
     }
 

@@ -128,6 +128,16 @@ pub fn service_deployment_finished() -> Fault {
     wire::conflict_exception("The service deployment is not in a state that can be stopped.")
 }
 
+/// No lifecycle hook of that id holds the deployment up.
+pub fn lifecycle_hook_not_found(id: &str) -> Fault {
+    invalid(format!("The lifecycle hook {id} was not found in the current lifecycle stage of the service deployment."))
+}
+
+/// The service deployment waits for nobody.
+pub fn service_deployment_not_paused() -> Fault {
+    invalid("The service deployment is not awaiting an action.")
+}
+
 /// A rollback needs an earlier deployment that was completed.
 pub fn nothing_to_roll_back_to() -> Fault {
     wire::conflict_exception("The service has no previous service revision to roll back to.")

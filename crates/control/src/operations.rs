@@ -1,5 +1,6 @@
 //! One file per operation: wire in, domain between, one transaction, wire out.
 
+pub(crate) mod continue_service_deployment;
 pub(crate) mod create_capacity_provider;
 pub(crate) mod create_cluster;
 pub(crate) mod create_service;

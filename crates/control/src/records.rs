@@ -9,6 +9,7 @@ mod capacity_provider;
 mod client_token;
 mod cluster;
 mod instance;
+mod rollout;
 mod service;
 mod service_deployment;
 mod subnet;
@@ -30,8 +31,9 @@ pub use capacity_provider::{CapacityProviderRecord, ProviderUpdate};
 pub use client_token::ClientTokenRecord;
 pub use cluster::{ClusterRecord, ClusterStatus, ProviderAttachment};
 pub use instance::{InstanceRecord, InstanceStatus, RegisteredResources, ZONE_ATTRIBUTE};
+pub use rollout::{HookRunRecord, RolloutRecord};
 pub use service::{DeploymentRecord, EventRecord, SERVICE_EVENTS_MAX, Scheduling, ServiceRecord, ServiceStatus};
-pub use service_deployment::{RollbackRecord, ServiceDeploymentRecord, ServiceRevisionRecord};
+pub use service_deployment::{RollbackRecord, ServiceDeploymentRecord, ServiceRevisionRecord, TriggerRecord};
 pub use subnet::{SubnetBlockRecord, SubnetRecord};
 pub use task::{
     AttachmentStatus, ContainerRecord, InterfaceRecord, LaunchType, NetworkRecord, PlatformRecord, Reservation,

@@ -69,6 +69,7 @@ delegate! {
     update_task_set: UpdateTaskSetRequest => UpdateTaskSetResponse,
     delete_task_set: DeleteTaskSetRequest => DeleteTaskSetResponse,
     update_service_primary_task_set: UpdateServicePrimaryTaskSetRequest => UpdateServicePrimaryTaskSetResponse,
+    continue_service_deployment: ContinueServiceDeploymentRequest => ContinueServiceDeploymentResponse,
     stop_service_deployment: StopServiceDeploymentRequest => StopServiceDeploymentResponse,
     get_task_protection: GetTaskProtectionRequest => GetTaskProtectionResponse,
     update_task_protection: UpdateTaskProtectionRequest => UpdateTaskProtectionResponse,

@@ -1,9 +1,13 @@
 //! Deployments of a service: their ids, their bounds with the exact rounding, the delay between failing starts, and
 //! when the circuit breaker trips. What to do next is decided in [`crate::service`].
 
+mod outcome;
+
 use std::fmt;
 
 use crate::time::Timestamp;
+
+pub use outcome::{Cause, EarlySuccess, StopKind, Trouble, Watch};
 
 /// A task without a health check counts as healthy after running this long.
 pub const HEALTHY_AFTER_RUNNING_MS: i64 = 40_000;
@@ -12,8 +16,8 @@ pub const HEALTHY_AFTER_RUNNING_MS: i64 = 40_000;
 pub const START_DELAY_SECONDS_MAX: i64 = 1_620;
 
 /// The longest delay between two starts when tasks do run but end at once. The real service does not delay these, but
-/// takes several seconds for every start; ours takes milliseconds, and a crash loop must not eat a machine.
-pub const EARLY_EXIT_DELAY_SECONDS_MAX: i64 = 60;
+/// takes about so long for every start; ours takes milliseconds, and a crash loop must not eat a machine.
+pub const EARLY_EXIT_DELAY_SECONDS_MAX: i64 = 10;
 
 /// The first failures are retried at once; then the delay starts here and doubles.
 const FIRST_DELAY_SECONDS: i64 = 10;
@@ -95,8 +99,7 @@ impl DeploymentLimits {
 
     /// The healthy tasks that we must not go below by our own doing.
     pub fn floor(self, desired_count: u32) -> u32 {
-        let exact = u64::from(desired_count) * u64::from(self.minimum_healthy_percent);
-        u32::try_from(exact.div_ceil(100)).unwrap_or(u32::MAX)
+        percent_up(desired_count, self.minimum_healthy_percent)
     }
 
     /// The tasks that may exist, stopping ones included. Never less than the desired count: a service must be able to
@@ -124,13 +127,9 @@ impl Threshold {
 
     /// How many failed tasks fail the deployment.
     pub fn tasks(self, desired_count: u32) -> u32 {
-        let percent = |value: u32| {
-            let exact = u64::from(desired_count) * u64::from(value);
-            u32::try_from(exact.div_ceil(100)).unwrap_or(u32::MAX)
-        };
         match self {
-            Threshold::BoundedPercent(value) => percent(value).clamp(3, 200),
-            Threshold::UnboundedPercent(value) => percent(value).max(1),
+            Threshold::BoundedPercent(value) => percent_up(desired_count, value).clamp(3, 200),
+            Threshold::UnboundedPercent(value) => percent_up(desired_count, value).max(1),
             Threshold::Count(value) => value.max(1),
         }
     }
@@ -181,6 +180,12 @@ impl Failures {
     pub fn is_new_round(&self, created_at: Timestamp) -> bool {
         self.last_at.is_none_or(|last_at| created_at >= last_at)
     }
+}
+
+/// `percent` of `desired_count`, rounded up.
+fn percent_up(desired_count: u32, percent: u32) -> u32 {
+    let exact = u64::from(desired_count) * u64::from(percent);
+    u32::try_from(exact.div_ceil(100)).unwrap_or(u32::MAX)
 }
 
 /// 0, 0, 10, 20, 40 … seconds, for the 1st, 2nd, 3rd … failure in a row.

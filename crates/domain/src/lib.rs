@@ -22,6 +22,7 @@ pub mod placement;
 pub mod policy;
 pub mod query;
 pub mod reason;
+pub mod rollout;
 pub mod secret;
 pub mod service;
 pub mod tags;

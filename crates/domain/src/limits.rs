@@ -181,3 +181,15 @@ pub const NETWORK_BINDINGS_MAX: usize = 1000;
 
 /// Characters of an id that an agent reports: of a container, an image, a boot.
 pub const REPORTED_ID_CHARS_MAX: usize = 255;
+/// Alarms that one service's deployments watch. Ours; the real bound is not documented.
+pub const DEPLOYMENT_ALARMS_MAX: usize = 100;
+/// Minutes of a bake time: a day.
+pub const DEPLOYMENT_MINUTES_MAX: i32 = 1_440;
+/// Lifecycle hooks of a service. Ours; the real bound is not documented.
+pub const LIFECYCLE_HOOKS_MAX: usize = 20;
+/// Minutes that a lifecycle hook may take: two weeks.
+pub const HOOK_TIMEOUT_MINUTES_MAX: i32 = 20_160;
+/// Bytes of a lifecycle hook's details. Ours: they are kept in the service's row and sent with every call.
+pub const HOOK_DETAILS_BYTES_MAX: usize = 4_096;
+/// Letters of a lifecycle hook's target. Ours.
+pub const HOOK_TARGET_LENGTH_MAX: usize = 2_048;

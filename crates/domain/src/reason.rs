@@ -11,6 +11,8 @@ mod service;
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::deployment::Cause;
+
 pub use container::{ContainerError, ContainerReason};
 pub use service::{Lack, PlacementTrouble, ServiceEvent, ZoneCount};
 
@@ -143,17 +145,12 @@ pub enum RolloutReason {
     InProgress,
     /// It is done.
     Completed,
-    /// The circuit breaker stopped it.
-    CircuitBreaker,
-    /// The circuit breaker stopped it, and an older one comes back.
-    CircuitBreakerRollback {
-        /// `ecs-svc/N` of the deployment that replaces it.
-        to: String,
-    },
-    /// StopServiceDeployment stopped it, and an older one comes back.
-    StoppedByUser {
-        /// `ecs-svc/N` of the deployment that replaces it.
-        to: String,
+    /// It was given up.
+    GivenUp {
+        /// Why.
+        cause: Cause,
+        /// `ecs-svc/N` of the deployment that comes back.
+        to: Option<String>,
     },
 }
 
@@ -163,12 +160,20 @@ impl RolloutReason {
         match self {
             RolloutReason::InProgress => format!("ECS deployment {deployment} in progress."),
             RolloutReason::Completed => format!("ECS deployment {deployment} completed."),
-            RolloutReason::CircuitBreaker => "ECS deployment circuit breaker: tasks failed to start.".to_owned(),
-            RolloutReason::CircuitBreakerRollback { to } => {
-                format!("ECS deployment circuit breaker: rolling back to deploymentId {to}.")
-            }
-            RolloutReason::StoppedByUser { to } => {
-                format!("ECS deployment stopped by user: rolling back to deploymentId {to}.")
+            RolloutReason::GivenUp { cause, to: None } => match cause {
+                Cause::CircuitBreaker => "ECS deployment circuit breaker: tasks failed to start.".to_owned(),
+                Cause::Alarms(names) => format!("ECS deployment alarm detected: {}.", names.join(", ")),
+                Cause::Stopped(_) => "ECS deployment stopped by user.".to_owned(),
+                Cause::Stage { stage, trouble } => format!("ECS deployment lifecycle stage {stage}: {trouble}."),
+            },
+            RolloutReason::GivenUp { cause, to: Some(to) } => {
+                let what = match cause {
+                    Cause::CircuitBreaker => "circuit breaker",
+                    Cause::Alarms(_) => "alarm detected",
+                    Cause::Stopped(_) => "stopped by user",
+                    Cause::Stage { stage, .. } => &format!("lifecycle stage {stage} failed"),
+                };
+                format!("ECS deployment {what}: rolling back to deploymentId {to}.")
             }
         }
     }

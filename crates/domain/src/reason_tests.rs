@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::deployment::{StopKind, Trouble};
 
 #[test]
 fn every_service_event() {
@@ -11,7 +12,13 @@ fn every_service_event() {
         ServiceEvent::Started { tasks: vec!["a1".into(), "b2".into()] },
         ServiceEvent::Stopped { tasks: vec!["a1".into()] },
         ServiceEvent::DeploymentCompleted { deployment: deployment() },
-        ServiceEvent::DeploymentFailed { deployment: deployment() },
+        ServiceEvent::DeploymentFailed { deployment: deployment(), cause: Cause::CircuitBreaker },
+        ServiceEvent::DeploymentFailed { deployment: deployment(), cause: Cause::Alarms(vec!["high".into()]) },
+        ServiceEvent::DeploymentFailed { deployment: deployment(), cause: Cause::Stopped(StopKind::Rollback) },
+        ServiceEvent::DeploymentFailed {
+            deployment: deployment(),
+            cause: Cause::Stage { stage: "POST_SCALE_UP", trouble: Trouble::HookTimedOut },
+        },
         ServiceEvent::RollingBack { deployment: deployment() },
         ServiceEvent::SteadyState,
         ServiceEvent::NotPlaced(PlacementTrouble::NoInstances),

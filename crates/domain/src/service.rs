@@ -11,9 +11,11 @@
 
 mod account;
 mod daemon;
+mod finish;
 mod model;
 mod rebalance;
 mod scale_in;
+mod sides;
 mod stops;
 
 use crate::deployment::{DeploymentId, Failures, RolloutState};
@@ -34,13 +36,21 @@ pub const STEADY_EVENT_REPEAT_MS: i64 = 6 * 3600 * 1000;
 
 /// Decides the next step of a service.
 pub fn plan_service(now: Timestamp, service: &ServiceView) -> Plan {
+    match &service.rollout {
+        Some(rollout) if !service.draining => sides::plan(now, service, rollout),
+        _ => plan_one(now, service),
+    }
+}
+
+/// The same when tasks of the primary deployment simply replace those of older ones.
+fn plan_one(now: Timestamp, service: &ServiceView) -> Plan {
     let mut planner = Planner::new(now, service);
     planner.count_ended();
     if service.draining {
         planner.drain();
         return planner.plan;
     }
-    planner.trip_circuit_breaker();
+    planner.give_up();
     let (stops, starts) = match &service.daemon {
         Some(instances) => (planner.stop_daemon_tasks(instances), planner.start_daemon_tasks(instances)),
         None => (planner.stop_tasks(), planner.start_tasks()),
@@ -58,7 +68,7 @@ struct Planner<'a> {
     primary: DeploymentId,
     /// The primary deployment's failures, as counted by this pass.
     failures: Failures,
-    /// Whether the primary deployment may start tasks: not after the circuit breaker tripped.
+    /// Whether the primary deployment may start tasks: not after it was given up.
     launching: bool,
     /// Healthy tasks, less those that this pass stops.
     healthy: u32,
@@ -142,7 +152,8 @@ impl<'a> Planner<'a> {
     /// How many tasks may be added under the ceiling.
     fn room(&self) -> u32 {
         let live = count(self.service.tasks.iter().filter(|task| task.is_live()));
-        self.service.limits.ceiling(self.service.desired_count).saturating_sub(live)
+        let room = self.service.limits.ceiling(self.service.desired_count).saturating_sub(live);
+        room.min(self.service.room_max.unwrap_or(u32::MAX))
     }
 
     fn start_tasks(&mut self) -> u32 {
@@ -171,7 +182,9 @@ impl<'a> Planner<'a> {
 
     /// Says whether the service is where it should be, and if not, what it waits for.
     fn settle(&mut self, starts: u32, stops: u32) {
-        if starts == 0 && stops == 0 && self.is_steady() {
+        let steady = starts == 0 && stops == 0 && self.is_steady();
+        self.finish(steady);
+        if steady {
             self.announce_steady();
             return;
         }
@@ -200,11 +213,6 @@ impl<'a> Planner<'a> {
     }
 
     fn announce_steady(&mut self) {
-        let rollout = self.service.deployments[0].rollout;
-        if rollout == RolloutState::InProgress && self.launching {
-            self.act(Action::CompleteDeployment { deployment: self.primary });
-            self.announce(ServiceEvent::DeploymentCompleted { deployment: self.primary.to_string() });
-        }
         match self.service.steady_since {
             Some(since) if self.now.millis_since(since) < STEADY_EVENT_REPEAT_MS => {
                 self.wake_at(since.plus_millis(STEADY_EVENT_REPEAT_MS));
@@ -242,7 +250,7 @@ impl<'a> Planner<'a> {
         let protected = count(self.wanted().filter(|task| task.protected));
         let leaving = count(self.wanted().filter(|task| task.on_draining_instance && self.service.daemon.is_some()));
         if need > 0 && !self.launching {
-            WaitingOn::CircuitBreaker
+            WaitingOn::GivenUp
         } else if let Some(until) = delay {
             WaitingOn::Delay { until }
         } else if need > 0 && self.service.placement_failed && self.room() > 0 {

@@ -5,6 +5,7 @@
 //! a restart of the control plane is one more thing that may happen between any two steps.
 
 mod agent;
+mod deployments;
 mod monitor;
 mod script;
 mod show;
@@ -24,6 +25,7 @@ use gantry_store::{Memory, MemoryOptions, Revision, Store, Watch};
 
 pub use agent::Behaviour;
 use agent::FakeAgent;
+use deployments::FakeHooks;
 use monitor::Monitor;
 
 /// The virtual clock begins here: 2026-01-01T00:00:00Z.
@@ -47,6 +49,7 @@ pub struct World {
     agents: BTreeMap<String, FakeAgent>,
     behaviours: BTreeMap<String, Behaviour>,
     monitor: Monitor,
+    hooks: Arc<FakeHooks>,
     names: BTreeMap<TaskId, String>,
     /// What is written, and up to where the agents have seen it.
     activity: Watch,
@@ -79,6 +82,7 @@ impl World {
             running: None,
             agents: BTreeMap::new(),
             behaviours: BTreeMap::new(),
+            hooks: deployments::hooks(),
             names: BTreeMap::new(),
             crash_at: None,
         };
@@ -96,6 +100,7 @@ impl World {
     async fn start_control(&mut self) {
         let control = Control::open(self.store.clone(), Arc::new(self.clock), self.settings.clone()).await;
         let control = control.expect("the store in memory opens").with_random(self.random.clone());
+        let control = control.with_hooks(self.hooks.clone());
         let reconcilers = Reconcilers::start(&control);
         let door = Door::open(control.clone());
         self.running = Some(Running { control, door, _reconcilers: reconcilers });

@@ -36,8 +36,8 @@ use crate::{
     config::{Blobs, DEFAULT_DATA_DIR, Running, ServerConfig},
     observe,
     server::{
-        Door, Identities, ImagesOfTasks, MachinesOfInstances, Own, ScaledServices, Shutdown, Site, TasksFromInside,
-        UpstreamRoles, UpstreamSecrets, World, tls_acceptor,
+        Door, HttpHooks, Identities, ImagesOfTasks, MachinesOfInstances, Own, ScaledServices, Shutdown, Site,
+        TasksFromInside, UpstreamRoles, UpstreamSecrets, World, tls_acceptor,
     },
 };
 
@@ -141,6 +141,7 @@ impl Parts {
             ..Settings::default()
         };
         let control = Control::open(store.clone(), Arc::new(SystemClock), settings).await?;
+        let control = control.with_hooks(Arc::new(HttpHooks::new()?));
         gantry_control::events::begin(&control).await?;
         let clock = gantry_registry::system_clock();
         let services = Arc::new(ScaledServices(control.clone()));

@@ -18,8 +18,9 @@ use crate::{
     keys::{self, ServiceKey},
     records::{ClientTokenRecord, LaunchType, Scheduling, ServiceRecord, ServiceStatus, encode},
     services::{
+        configuration,
         deploy::{self, NewIds},
-        find, spec, wire, zones,
+        find, hooks, spec, wire, zones,
     },
     tags,
     view::EcsView,
@@ -104,6 +105,7 @@ impl Create {
         let mut record = self.record(input, revision.launch_type)?;
         let constraints = &record.placement_constraints;
         spec::check_constraint_count(view, &key.scope, &revision.task_definition, constraints)?;
+        hooks::check_place(&key.scope, &record.deployment_configuration)?;
         let mut txn = txn.require_exists(keys::task_definition(&key.scope, &revision.task_definition));
         txn = deploy::begin(txn, view, key, &mut record, &revision, &self.ids, self.now);
         txn = self.remember(txn, view);
@@ -147,11 +149,7 @@ impl Create {
             request: self.request.clone(),
             scheduling,
             desired_count,
-            deployment_configuration: spec::deployment_configuration(
-                input.deployment_configuration.clone(),
-                None,
-                scheduling,
-            )?,
+            deployment_configuration: configuration::merged(input.deployment_configuration.clone(), None, scheduling)?,
             health_check_grace_period_seconds: grace_period(input.health_check_grace_period_seconds)?,
             availability_zone_rebalancing: ecs::AvailabilityZoneRebalancing::Disabled,
             placement_constraints,
@@ -159,6 +157,7 @@ impl Create {
             propagate_tags: input.propagate_tags.clone().unwrap_or(ecs::PropagateTags::None),
             enable_ecs_managed_tags: input.enable_ecs_managed_tags == Some(true),
             deployments: Vec::new(),
+            rollout: None,
             external: is_external(input),
             task_sets: Vec::new(),
             completed_revision: None,

@@ -13,7 +13,11 @@ use crate::{
     fault,
     keys::ServiceKey,
     records::{ServiceStatus, encode},
-    services::{deploy, find, wire},
+    services::{
+        find,
+        history::{self, End},
+        wire,
+    },
     view::EcsView,
 };
 
@@ -51,9 +55,8 @@ fn plan(view: &EcsView, key: &ServiceKey, force: bool, now: Timestamp) -> Result
     record.tags.clear();
     record.steady_since = None;
     record.placement_failed = false;
+    record.rollout = None;
     let mut txn = Txn::new().require(key.path(), row.revision);
-    if let Some(primary) = record.primary() {
-        txn = deploy::end(txn, view, key, primary, deploy::End::Deleted, now);
-    }
+    txn = history::end_all(txn, view, key, row, &End::Deleted, now);
     Ok(Plan::Commit(txn.put(key.path(), encode(&record)), ()))
 }

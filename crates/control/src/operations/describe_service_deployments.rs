@@ -4,9 +4,11 @@ use gantry_api::{
     Caller, Fault,
     ecs::{DescribeServiceDeploymentsRequest, DescribeServiceDeploymentsResponse},
 };
-use gantry_domain::arn::{Arn, Resource};
 
-use crate::{Control, control, failures, fault, keys::ServiceKey, services::wire};
+use crate::{
+    Control, control, failures, fault,
+    services::{deployment_wire, find},
+};
 
 /// A request may ask for so many.
 const DESCRIBE_MAX: usize = 20;
@@ -27,18 +29,10 @@ pub(crate) async fn run(
     let view = control.read();
     let (mut deployments, mut missing) = (Vec::new(), Vec::new());
     for text in arns {
-        let parsed: Arn = text.parse().map_err(|_| fault::invalid("The ARN provided is invalid."))?;
-        scope.same_place(&parsed.scope).map_err(|error| fault::elsewhere(&error))?;
-        let Resource::ServiceDeployment { cluster, service, id } = parsed.resource else {
-            return Err(fault::invalid("The ARN provided is invalid."));
-        };
-        let key = ServiceKey { scope: scope.clone(), cluster, service };
-        let row = view
-            .cluster(&scope, &key.cluster)
-            .and_then(|cluster| cluster.service_deployments().get(&(key.service.clone(), id.clone())));
-        match row {
-            Some(row) => deployments.push(wire::service_deployment(&view, &key, &id, row)),
-            None => missing.push(failures::missing(text)),
+        let (key, id) = find::service_deployment(&scope, &text)?;
+        match find::history(&view, &key, &id) {
+            Ok(row) => deployments.push(deployment_wire::service_deployment(&view, &key, &id, row)),
+            Err(_) => missing.push(failures::missing(text)),
         }
     }
     Ok(DescribeServiceDeploymentsResponse { service_deployments: Some(deployments), failures: Some(missing) })

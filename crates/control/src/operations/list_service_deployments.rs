@@ -10,7 +10,7 @@ use crate::{
     Control, control, fault,
     keys::ServiceKey,
     records::ServiceDeploymentRecord,
-    services::{deploy, find, wire},
+    services::{find, history, wire},
 };
 
 const PAGE_SIZE_DEFAULT: usize = 20;
@@ -37,7 +37,7 @@ pub(crate) async fn run(
     let view = control.read();
     let (cluster_view, _) = control::active_cluster(&view, &scope, &cluster)?;
     find::row(&view, &key).ok_or_else(fault::service_not_found)?;
-    let rows = deploy::of_service(cluster_view.service_deployments(), &key.service);
+    let rows = history::of_service(cluster_view.service_deployments(), &key.service);
     let mut matching: Vec<_> = rows.filter(|(_, row)| matches(row, &input)).collect();
     matching.sort_by_key(|(id, row)| order(id, row));
     let rest = matching.into_iter().filter(|(id, row)| after.as_ref().is_none_or(|after| order(id, row) > *after));

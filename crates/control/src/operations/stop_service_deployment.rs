@@ -1,28 +1,19 @@
-//! `StopServiceDeployment`: a deployment that is not done is given up, and the last one that was comes back.
+//! `StopServiceDeployment`: says that a deployment that is not done is to be given up. The reconciler does it.
 
 use gantry_api::{
     Caller, Fault,
     ecs::{self, StopServiceDeploymentRequest, StopServiceDeploymentResponse},
 };
-use gantry_domain::{
-    Timestamp,
-    arn::{Arn, Resource},
-    deployment::RolloutState,
-    reason::{RolloutReason, ServiceEvent},
-};
+use gantry_domain::{Timestamp, rollout::Stage};
 use gantry_store::Txn;
 
 use crate::{
-    Control, Random, control,
+    Control, control,
     control::Plan,
     fault,
     keys::ServiceKey,
-    records::encode,
-    services::{
-        act,
-        deploy::{self, NewIds},
-        find,
-    },
+    records::{ServiceRecord, encode},
+    services::{find, history},
     view::EcsView,
 };
 
@@ -31,19 +22,11 @@ pub(crate) async fn run(
     caller: &Caller,
     input: StopServiceDeploymentRequest,
 ) -> Result<StopServiceDeploymentResponse, Fault> {
-    let scope = control::scope(caller);
     let text = input.service_deployment_arn.unwrap_or_default();
-    let arn: Arn = text.parse().map_err(|_| fault::invalid("The ARN provided is invalid."))?;
-    scope.same_place(&arn.scope).map_err(|error| fault::elsewhere(&error))?;
-    let Resource::ServiceDeployment { cluster, service, id } = arn.resource else {
-        return Err(fault::invalid("The ARN provided is invalid."));
-    };
-    if input.stop_type == Some(ecs::StopServiceDeploymentStopType::Abort) {
-        return Err(fault::unsupported("stopType 'ABORT'"));
-    }
-    let key = ServiceKey { scope, cluster, service };
-    let (ids, now) = (deploy::new_ids(&control.random), control.now());
-    control.transact(|view| plan(view, &key, &id, (&ids, &control.random), now)).await?;
+    let (key, id) = find::service_deployment(&control::scope(caller), &text)?;
+    let kind = input.stop_type.unwrap_or(ecs::StopServiceDeploymentStopType::Rollback);
+    let now = control.now();
+    control.transact(|view| plan(view, &key, &id, &kind, now)).await?;
     Ok(StopServiceDeploymentResponse { service_deployment_arn: Some(text) })
 }
 
@@ -51,13 +34,11 @@ fn plan(
     view: &EcsView,
     key: &ServiceKey,
     id: &str,
-    (ids, random): (&NewIds, &Random),
+    kind: &ecs::StopServiceDeploymentStopType,
     now: Timestamp,
 ) -> Result<Plan<()>, Fault> {
     use ecs::ServiceDeploymentStatus as Status;
-    let deployments = view.cluster(&key.scope, &key.cluster).map(|cluster| cluster.service_deployments());
-    let history = deployments.and_then(|rows| rows.get(&(key.service.clone(), id.to_owned())));
-    let history = history.ok_or_else(fault::service_deployment_not_found)?;
+    let mut history = find::history(view, key, id)?.record.clone();
     match history.status {
         Status::Pending | Status::InProgress => {}
         // It is on its way back already.
@@ -66,19 +47,28 @@ fn plan(
     }
     let row = find::active(view, key)?;
     let mut record = row.record.clone();
-    let primary = record.deployments.first_mut().filter(|primary| primary.service_deployment == id);
-    let primary = primary.ok_or_else(fault::service_deployment_finished)?;
-    let target = record.completed_revision.filter(|target| *target != primary.revision);
-    let target = target.ok_or_else(fault::nothing_to_roll_back_to)?;
-    primary.rollout = RolloutState::Failed;
-    primary.rollout_reason = RolloutReason::StoppedByUser { to: ids.deployment.to_string() }.message("");
+    let rollback = *kind != ecs::StopServiceDeploymentStopType::Abort;
+    check(&record, id, rollback)?;
+    let primary = record.deployments.first_mut().ok_or_else(fault::service_deployment_finished)?;
+    primary.stop = Some(kind.clone());
     primary.updated_at = now;
-    let stopped = primary.clone();
-    let how = deploy::End::Failed { reason: stopped.rollout_reason.clone(), rollback_to: Some(target) };
-    let txn = Txn::new().require(key.path(), row.revision);
-    let txn = deploy::end(txn, view, key, &stopped, how, now);
-    let txn = deploy::begin_at(txn, view, key, &mut record, target, ids, now);
-    let event = ServiceEvent::RollingBack { deployment: ids.deployment.to_string() };
-    act::tell(&mut record, key.service.as_str(), &event, random, now);
-    Ok(Plan::Commit(txn.put(key.path(), encode(&record)), ()))
+    history.status = if rollback { Status::RollbackRequested } else { Status::StopRequested };
+    history.updated_at = now;
+    let txn = Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record));
+    Ok(Plan::Commit(txn.put(history::path(key, id), encode(&history)), ()))
+}
+
+/// It must be the one under way, not be cleaning up after its success, and for a rollback have something to go back to.
+fn check(record: &ServiceRecord, id: &str, rollback: bool) -> Result<(), Fault> {
+    let primary = record.primary().filter(|primary| primary.service_deployment == id);
+    let primary = primary.ok_or_else(fault::service_deployment_finished)?;
+    let older = match &record.rollout {
+        Some(rollout) if rollout.stage == Stage::CleanUp => return Err(fault::service_deployment_finished()),
+        Some(_) => record.deployments.len() > 1,
+        None => record.completed_revision.is_some_and(|revision| revision != primary.revision),
+    };
+    if rollback && !older {
+        return Err(fault::nothing_to_roll_back_to());
+    }
+    Ok(())
 }

@@ -14,8 +14,9 @@ use crate::{
     keys::{self, ServiceKey},
     records::{LaunchType, Scheduling, ServiceRecord, ServiceRevisionRecord, encode},
     services::{
+        configuration,
         deploy::{self, NewIds},
-        find, spec, wire, zones,
+        find, hooks, spec, wire, zones,
     },
     view::EcsView,
 };
@@ -65,6 +66,7 @@ fn plan(
         let definition = &next.as_ref().unwrap_or(&current).task_definition;
         spec::check_constraint_count(view, &key.scope, definition, &record.placement_constraints)?;
     }
+    hooks::check_place(&key.scope, &record.deployment_configuration)?;
     if let Some(next) = next {
         txn = txn.require_exists(keys::task_definition(&key.scope, &next.task_definition));
         txn = deploy::begin(txn, view, key, &mut record, &next, ids, now);
@@ -155,8 +157,7 @@ fn update_members(
     }
     if let Some(configuration) = input.deployment_configuration.clone() {
         let before = Some(&record.deployment_configuration);
-        record.deployment_configuration =
-            spec::deployment_configuration(Some(configuration), before, record.scheduling)?;
+        record.deployment_configuration = configuration::merged(Some(configuration), before, record.scheduling)?;
     }
     if let Some(seconds) = input.health_check_grace_period_seconds {
         if seconds < 0 {

@@ -22,7 +22,7 @@ use crate::{
     records::{ServiceRecord, ServiceStatus, SharedRow, encode},
     services::{
         act::{Act, deactivate},
-        find,
+        alarms, find,
         observe::{self, Unit},
         start::{self, Starts},
     },
@@ -71,6 +71,7 @@ impl Reconciler for Services {
                 Err(_) => Vec::new(),
             },
             Change::Instance(instance) => concerned(&self.control.read(), instance),
+            Change::Alarm(scope, name) => watching(&self.control.read(), scope, name),
             _ => Vec::new(),
         }
     }
@@ -106,6 +107,16 @@ fn concerned(view: &EcsView, instance: &InstanceKey) -> Vec<ServiceKey> {
         .chain(others)
         .flat_map(|(scope, cluster, view)| view.waiting().map(move |service| service_key(scope, cluster, service)));
     on_it.chain(daemons).chain(waiting).collect()
+}
+
+/// Services whose deployments watch an alarm.
+fn watching(view: &EcsView, scope: &Scope, alarm: &str) -> Vec<ServiceKey> {
+    let clusters = view.namespace(scope).into_iter().flat_map(|space| space.clusters());
+    let services = clusters.flat_map(|(cluster, view)| {
+        let watch = view.services().iter().filter(move |(_, row)| watches(row, alarm));
+        watch.map(move |(service, _)| service_key(scope, cluster, service))
+    });
+    services.collect()
 }
 
 fn service_key(scope: &Scope, cluster: &Name, service: &Name) -> ServiceKey {
@@ -148,7 +159,7 @@ impl Services {
             if let Some(txn) = act.transaction(&plan.actions) {
                 return Step::Change(txn);
             }
-            let start = plan.actions.iter().find_map(|action| match action {
+            let asked = plan.actions.iter().filter_map(|action| match action {
                 Action::StartTasks { deployment, count } => Some((*deployment, Starts::Anywhere(*count))),
                 Action::StartTasksOn { deployment, instances } => Some((*deployment, Starts::On(instances))),
                 Action::StartTasksInZone { deployment, zone, count } => {
@@ -156,11 +167,11 @@ impl Services {
                 }
                 _ => None,
             });
-            let launch = start.and_then(|(deployment, starts)| {
+            let launch = |(deployment, starts)| {
                 let zone = if let Starts::InZone(zone, _) = starts { Some(zone.to_owned()) } else { None };
                 Some((unit, zone, start::launch(&view, key, &observed, deployment, starts)?))
-            });
-            starts.extend(launch);
+            };
+            starts.extend(asked.filter_map(launch));
             wake_at = wake_at.into_iter().chain(plan.wake_at).min();
         }
         if starts.is_empty() { Step::Nothing(Wake::from(wake_at)) } else { Step::Start(starts, wake_at) }
@@ -218,6 +229,13 @@ impl Services {
             })
             .await
     }
+}
+
+/// Whether a deployment of the service watches the alarm.
+fn watches(row: &ServiceRecord, alarm: &str) -> bool {
+    let under_way = row.rollout.as_ref().map(|rollout| &rollout.configuration);
+    let mut configurations = under_way.into_iter().chain([&row.deployment_configuration]);
+    configurations.any(|configuration| alarms::names(configuration).iter().any(|name| name == alarm))
 }
 
 /// Deletes a service that has been INACTIVE for long enough, with its history.

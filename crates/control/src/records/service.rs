@@ -10,7 +10,7 @@ use gantry_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{LaunchType, TaskSetRecord, TaskSetStatus, text};
+use super::{LaunchType, RolloutRecord, TaskSetRecord, TaskSetStatus, text};
 
 /// A service keeps this many events, newest first.
 pub const SERVICE_EVENTS_MAX: usize = 100;
@@ -90,6 +90,9 @@ pub struct ServiceRecord {
     pub availability_zone_rebalancing: ecs::AvailabilityZoneRebalancing,
     /// The primary deployment first; none when the owner drives the service through task sets.
     pub deployments: Vec<DeploymentRecord>,
+    /// The primary deployment has two sides, or a deployment that had is on the way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutRecord>,
     /// The deployment controller is EXTERNAL: there are task sets instead of deployments.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external: bool,
@@ -173,6 +176,18 @@ pub struct DeploymentRecord {
     pub rollout: RolloutState,
     /// Why it is there.
     pub rollout_reason: String,
+    /// It brings an older revision back, as a part of the service deployment that failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rollback: bool,
+    /// Since when it has reached its goal and is only watched.
+    #[serde(default, with = "text::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub baking_since: Option<Timestamp>,
+    /// An alarm fired already when it began, so that alarms say nothing about it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alarms_ignored: bool,
+    /// StopServiceDeployment was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<ecs::StopServiceDeploymentStopType>,
     /// What it remembers of its failures.
     #[serde(with = "failures")]
     pub failures: Failures,
@@ -189,6 +204,10 @@ impl DeploymentRecord {
             updated_at: now,
             rollout: RolloutState::InProgress,
             rollout_reason: RolloutReason::InProgress.message(&id.to_string()),
+            rollback: false,
+            baking_since: None,
+            alarms_ignored: false,
+            stop: None,
             failures: Failures::default(),
         }
     }
@@ -222,6 +241,21 @@ pub(super) mod deployment_id {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeploymentId, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
         DeploymentId::parse(&text).ok_or_else(|| D::Error::custom("not a deployment id"))
+    }
+}
+
+pub(super) mod optional_deployment_id {
+    use gantry_domain::deployment::DeploymentId;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(id: &Option<DeploymentId>, serializer: S) -> Result<S::Ok, S::Error> {
+        id.map(|id| id.to_string()).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DeploymentId>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let parse = |text: String| DeploymentId::parse(&text).ok_or_else(|| D::Error::custom("not a deployment id"));
+        text.map(parse).transpose()
     }
 }
 

@@ -59,9 +59,28 @@ pub struct ServiceDeploymentRecord {
     /// Failed tasks when it ended; while it goes on the service's deployment knows.
     #[serde(default)]
     pub failure_count: u32,
+    /// How many failed tasks would have failed it, when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<u32>,
+    /// What made it fail, when something that watched it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<TriggerRecord>,
+    /// An alarm fired already when it began, so that alarms say nothing about it.
+    #[serde(default)]
+    pub alarms_ignored: bool,
     /// The rollback that followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackRecord>,
+}
+
+/// What made a deployment fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerRecord {
+    /// Its failed tasks.
+    CircuitBreaker,
+    /// These alarms.
+    Alarms(Vec<String>),
 }
 
 /// A rollback of a failed deployment.

@@ -20,6 +20,9 @@ macro_rules! named {
     };
 }
 
+named!(direction, gantry_domain::rollout::Direction);
+named!(hook_status, gantry_domain::rollout::HookStatus);
+named!(stage, gantry_domain::rollout::Stage);
 named!(last_status, gantry_domain::task::LastStatus);
 named!(desired_status, gantry_domain::task::DesiredStatus);
 named!(container_status, gantry_domain::task::ContainerStatus);

@@ -1,21 +1,20 @@
 //! Turns a plan into one transaction: rows that change, and what the service says about it.
 
+mod outcome;
+
 use std::sync::Arc;
 
 use gantry_domain::{
     Timestamp,
     arn::TaskId,
-    deployment::{DeploymentId, RolloutState},
-    reason::{RolloutReason, ServiceEvent, StoppedReason},
+    deployment::DeploymentId,
+    reason::{ServiceEvent, StoppedReason},
     service::Action,
     task::{Stop, StopCode},
 };
 use gantry_store::Txn;
 
-use super::{
-    deploy::{self, End, NewIds},
-    observe::{Observed, Unit},
-};
+use super::observe::{Observed, Unit};
 use crate::{
     Random,
     keys::{ServiceKey, TaskKey},
@@ -98,7 +97,17 @@ impl<'a> Act<'a> {
             Action::MoveAway { zone, tasks, reason } => self.move_away(zone, tasks, reason),
             Action::SetRebalancing { active } => self.record.rebalancing = *active,
             Action::CompleteDeployment { deployment } => self.complete(*deployment),
-            Action::FailDeployment { deployment, rollback } => self.fail(*deployment, *rollback),
+            Action::BeginBake { deployment } => {
+                let now = self.now;
+                self.deployment(*deployment, |record| record.baking_since = Some(now));
+            }
+            Action::FailDeployment { deployment, cause, rollback } => self.fail(*deployment, cause, *rollback),
+            Action::SetRollout(rollout) => {
+                if let Some(row) = &mut self.record.rollout {
+                    row.update(rollout);
+                }
+            }
+            Action::EndRollback { .. } => self.end_rollback(),
             Action::RemoveDeployment { deployment } => {
                 self.record.deployments.retain(|record| record.id != *deployment);
             }
@@ -171,41 +180,6 @@ impl<'a> Act<'a> {
             change(record);
             record.updated_at = self.now;
         }
-    }
-
-    fn complete(&mut self, id: DeploymentId) {
-        self.deployment(id, |record| {
-            record.rollout = RolloutState::Completed;
-            record.rollout_reason = RolloutReason::Completed.message(&id.to_string());
-        });
-        let Some(record) = self.record.deployments.iter().find(|record| record.id == id).cloned() else { return };
-        self.record.completed_revision = Some(record.revision);
-        let txn = deploy::end(std::mem::take(&mut self.txn), self.view, self.key, &record, End::Completed, self.now);
-        self.txn = deploy::end_rollback(txn, self.view, self.key, record.revision, self.now);
-    }
-
-    fn fail(&mut self, id: DeploymentId, rollback: bool) {
-        let revision = self.record.deployments.iter().find(|record| record.id == id).map(|record| record.revision);
-        let target = self.record.completed_revision.filter(|target| rollback && Some(*target) != revision);
-        let ids: Option<NewIds> = target.map(|_| deploy::new_ids(self.random));
-        let reason = match &ids {
-            Some(ids) => RolloutReason::CircuitBreakerRollback { to: ids.deployment.to_string() },
-            None => RolloutReason::CircuitBreaker,
-        };
-        self.deployment(id, |record| {
-            record.rollout = RolloutState::Failed;
-            record.rollout_reason = reason.message(&id.to_string());
-        });
-        let Some(record) = self.record.deployments.iter().find(|record| record.id == id).cloned() else { return };
-        let how = End::Failed { reason: record.rollout_reason.clone(), rollback_to: target };
-        let mut txn = deploy::end(std::mem::take(&mut self.txn), self.view, self.key, &record, how, self.now);
-        if let (Some(target), Some(ids)) = (target, &ids) {
-            txn = deploy::begin_at(txn, self.view, self.key, &mut self.record, target, ids, self.now);
-            self.txn = txn;
-            self.tell(&ServiceEvent::RollingBack { deployment: ids.deployment.to_string() });
-            return;
-        }
-        self.txn = txn;
     }
 
     fn announce(&mut self, event: &ServiceEvent) {

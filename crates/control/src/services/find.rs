@@ -1,12 +1,12 @@
 //! Finds the service a request means.
 
 use gantry_api::Fault;
-use gantry_domain::arn::{Name, Scope};
+use gantry_domain::arn::{Arn, Name, Resource, Scope};
 
 use crate::{
     control, fault,
     keys::ServiceKey,
-    records::{ServiceRecord, ServiceStatus, SharedRow},
+    records::{ServiceDeploymentRecord, ServiceRecord, ServiceStatus, SharedRow},
     view::EcsView,
 };
 
@@ -23,6 +23,29 @@ pub(crate) fn service_key(scope: &Scope, cluster: &Name, reference: Option<&str>
 /// The row of a service, deleted ones included.
 pub(crate) fn row<'a>(view: &'a EcsView, key: &ServiceKey) -> Option<&'a SharedRow<ServiceRecord>> {
     view.cluster(&key.scope, &key.cluster)?.services().get(&key.service)
+}
+
+/// Reads the ARN of a service deployment: its service and its id.
+pub(crate) fn service_deployment(scope: &Scope, text: &str) -> Result<(ServiceKey, String), Fault> {
+    let arn: Arn = text.parse().map_err(|_| fault::invalid("The ARN provided is invalid."))?;
+    scope.same_place(&arn.scope).map_err(|error| fault::elsewhere(&error))?;
+    match arn.resource {
+        Resource::ServiceDeployment { cluster, service, id } => {
+            Ok((ServiceKey { scope: scope.clone(), cluster, service }, id))
+        }
+        _ => Err(fault::invalid("The ARN provided is invalid.")),
+    }
+}
+
+/// A service deployment, ended ones included.
+pub(crate) fn history<'a>(
+    view: &'a EcsView,
+    key: &ServiceKey,
+    id: &str,
+) -> Result<&'a SharedRow<ServiceDeploymentRecord>, Fault> {
+    let deployments = view.cluster(&key.scope, &key.cluster).map(|cluster| cluster.service_deployments());
+    let row = deployments.and_then(|rows| rows.get(&(key.service.clone(), id.to_owned())));
+    row.ok_or_else(fault::service_deployment_not_found)
 }
 
 /// The service a change is for: it must be ACTIVE.

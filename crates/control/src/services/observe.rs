@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use gantry_domain::{
     Timestamp,
-    deployment::{DeploymentId, RolloutState},
+    deployment::{DeploymentId, RolloutState, StopKind, Watch},
     reason::StoppedReason,
     service::{DaemonInstance, DeploymentView, End, ScaleInRule, ServiceView, TaskView},
     task::StopCode,
 };
 
-use super::{daemon, deploy, find, wire, zones};
+use super::{alarms, configuration, daemon, find, rollout, wire, zones};
 use crate::{
     clusters,
     keys::ServiceKey,
@@ -101,8 +101,11 @@ pub(crate) fn observe(
         },
         daemon,
         draining,
-        limits: deploy::limits(&row.deployment_configuration),
-        circuit_breaker: deploy::circuit_breaker(&row.deployment_configuration).filter(|_| set.is_none()),
+        limits: configuration::limits(&row.deployment_configuration),
+        room_max: None,
+        circuit_breaker: configuration::circuit_breaker(&row.deployment_configuration).filter(|_| set.is_none()),
+        watch: watch(view, key, &row),
+        rollout: row.rollout.as_ref().filter(|_| set.is_none()).and_then(rollout::of),
         health_check_grace_period_seconds: row.health_check_grace_period_seconds.into(),
         healthy_after_running_ms: i64::try_from(settings.healthy_after_running.as_millis()).unwrap_or(i64::MAX),
         placement_failed: set.map_or(row.placement_failed, |set| set.placement_failed),
@@ -121,6 +124,8 @@ fn deployments(view: &EcsView, key: &ServiceKey, row: &ServiceRecord, unit: Unit
         id: deployment.id,
         has_health_check: has_health_check(view, key, wire::revision(view, key, deployment.revision)),
         rollout: deployment.rollout,
+        rollback: deployment.rollback,
+        baking_since: deployment.baking_since,
         failures: deployment.failures,
     };
     // A task set is its own only deployment. Nobody waits for it to complete: its owner looks at its stability.
@@ -128,11 +133,30 @@ fn deployments(view: &EcsView, key: &ServiceKey, row: &ServiceRecord, unit: Unit
         id: set.id,
         has_health_check: has_health_check(view, key, Some(&set.revision)),
         rollout: RolloutState::Completed,
+        rollback: false,
+        baking_since: None,
         failures: set.failures,
     };
     match unit {
         Unit::Service => row.deployments.iter().map(deployment).collect(),
         Unit::TaskSet(id) => row.task_set(id).map(of_set).into_iter().collect(),
+    }
+}
+
+/// What the primary deployment is held to.
+fn watch(view: &EcsView, key: &ServiceKey, row: &ServiceRecord) -> Watch {
+    let Some(primary) = row.primary() else { return Watch::default() };
+    let configuration = row.rollout.as_ref().map_or(&row.deployment_configuration, |rollout| &rollout.configuration);
+    let stop = primary.stop.as_ref().map(|kind| match kind {
+        gantry_api::ecs::StopServiceDeploymentStopType::Abort => StopKind::Abort,
+        _ => StopKind::Rollback,
+    });
+    Watch {
+        bake_ms: alarms::bake_ms(view, &key.scope, configuration),
+        early_success: configuration::early_success(configuration),
+        alarms: if primary.alarms_ignored { Vec::new() } else { alarms::firing(view, &key.scope, configuration) },
+        alarm_rollback: configuration::alarms(configuration).is_some_and(|alarms| alarms.rollback == Some(true)),
+        stop,
     }
 }
 

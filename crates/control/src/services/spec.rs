@@ -16,8 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     capacity_providers, clusters, fault,
     records::{
-        ClusterRecord, LaunchType, Scheduling, ServiceRevisionRecord, SharedRow, TaskDefinitionRecord,
-        TaskDefinitionStatus,
+        ClusterRecord, LaunchType, ServiceRevisionRecord, SharedRow, TaskDefinitionRecord, TaskDefinitionStatus,
     },
     task_definition,
     tasks::request,
@@ -215,83 +214,6 @@ pub(crate) fn desired_count(asked: i32) -> Result<u32, Fault> {
         return Err(fault::invalid("Desired count exceeds limit."));
     }
     Ok(count)
-}
-
-/// The deployment configuration with defaults (or what it was before) filled in.
-pub(crate) fn deployment_configuration(
-    asked: Option<ecs::DeploymentConfiguration>,
-    before: Option<&ecs::DeploymentConfiguration>,
-    scheduling: Scheduling,
-) -> Result<ecs::DeploymentConfiguration, Fault> {
-    let asked = asked.unwrap_or_default();
-    refuse_unsupported(&asked)?;
-    let default_breaker = || ecs::DeploymentCircuitBreaker {
-        enable: Some(false),
-        rollback: Some(false),
-        ..ecs::DeploymentCircuitBreaker::default()
-    };
-    let (minimum, maximum) = match scheduling {
-        Scheduling::Replica => (100, 200),
-        Scheduling::Daemon => (0, 100),
-    };
-    let before = before.cloned().unwrap_or_else(|| ecs::DeploymentConfiguration {
-        deployment_circuit_breaker: Some(default_breaker()),
-        maximum_percent: Some(maximum),
-        minimum_healthy_percent: Some(minimum),
-        strategy: Some(ecs::DeploymentStrategy::Rolling),
-        bake_time_in_minutes: Some(0),
-        ..ecs::DeploymentConfiguration::default()
-    });
-    let merged = ecs::DeploymentConfiguration {
-        alarms: asked.alarms.or(before.alarms),
-        deployment_circuit_breaker: asked.deployment_circuit_breaker.or(before.deployment_circuit_breaker),
-        maximum_percent: asked.maximum_percent.or(before.maximum_percent),
-        minimum_healthy_percent: asked.minimum_healthy_percent.or(before.minimum_healthy_percent),
-        strategy: before.strategy,
-        bake_time_in_minutes: before.bake_time_in_minutes,
-        ..ecs::DeploymentConfiguration::default()
-    };
-    let (minimum, maximum) = (merged.minimum_healthy_percent.unwrap_or(0), merged.maximum_percent.unwrap_or(0));
-    if minimum < 0 || maximum < 0 {
-        return Err(fault::invalid("minimumHealthyPercent and maximumPercent cannot be negative numbers."));
-    }
-    if maximum == 0 || maximum < minimum {
-        return Err(fault::invalid("maximumPercent must be greater than 0 and not less than minimumHealthyPercent."));
-    }
-    if scheduling == Scheduling::Daemon && maximum != 100 {
-        return Err(fault::invalid(
-            "The maximumPercent must be 100 for services that use the DAEMON scheduling strategy.",
-        ));
-    }
-    check_threshold(merged.deployment_circuit_breaker.as_ref())?;
-    Ok(merged)
-}
-
-fn refuse_unsupported(asked: &ecs::DeploymentConfiguration) -> Result<(), Fault> {
-    if let Some(strategy) = asked.strategy.as_ref().filter(|strategy| **strategy != ecs::DeploymentStrategy::Rolling) {
-        return Err(fault::unsupported(&format!("deploymentConfiguration.strategy '{}'", strategy.as_str())));
-    }
-    let alarms = asked.alarms.as_ref().is_some_and(|alarms| alarms.enable == Some(true));
-    let given = [
-        (alarms, "deploymentConfiguration.alarms"),
-        (asked.bake_time_in_minutes.is_some_and(|minutes| minutes != 0), "deploymentConfiguration.bakeTimeInMinutes"),
-        (
-            asked.lifecycle_hooks.as_ref().is_some_and(|hooks| !hooks.is_empty()),
-            "deploymentConfiguration.lifecycleHooks",
-        ),
-        (asked.linear_configuration.is_some(), "deploymentConfiguration.linearConfiguration"),
-        (asked.canary_configuration.is_some(), "deploymentConfiguration.canaryConfiguration"),
-        (asked.early_success_criteria.is_some(), "deploymentConfiguration.earlySuccessCriteria"),
-    ];
-    refuse_first(&given)
-}
-
-fn check_threshold(breaker: Option<&ecs::DeploymentCircuitBreaker>) -> Result<(), Fault> {
-    let Some(threshold) = breaker.and_then(|breaker| breaker.threshold_configuration.as_ref()) else { return Ok(()) };
-    match threshold.value {
-        Some(1..) => Ok(()),
-        _ => Err(fault::invalid("The circuit breaker threshold value must be greater than 0.")),
-    }
 }
 
 /// Refuses the first member that was given and cannot be honoured.

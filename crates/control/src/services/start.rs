@@ -1,5 +1,7 @@
 //! What the launcher is asked when a service starts tasks, and what the service says about the answer.
 
+mod hook;
+
 use gantry_api::ecs;
 use gantry_domain::{
     Timestamp,
@@ -28,6 +30,8 @@ use crate::{
     tasks::request,
     view::{EcsView, Phase},
 };
+
+pub(crate) use hook::launch as launch_hook;
 
 /// How many tasks, or where.
 #[derive(Debug, Clone, Copy)]

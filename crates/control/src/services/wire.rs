@@ -5,10 +5,7 @@ use gantry_domain::{arn::Scope, deployment::DeploymentId};
 
 use crate::{
     keys::ServiceKey,
-    records::{
-        DeploymentRecord, LaunchType, Scheduling, ServiceDeploymentRecord, ServiceRecord, ServiceRevisionRecord,
-        ServiceStatus,
-    },
+    records::{DeploymentRecord, LaunchType, Scheduling, ServiceRecord, ServiceRevisionRecord, ServiceStatus},
     tags,
     view::{ClusterView, Counts, EcsView, Phase},
 };
@@ -151,10 +148,14 @@ pub(super) fn task_counts(cluster: Option<&ClusterView>, id: DeploymentId) -> (C
     group.map(|group| (*group.counts(), group.in_phase(Phase::Wanted).len())).unwrap_or_default()
 }
 
-/// What a deployment still aims for: the primary one for the desired count, older ones for what they still have.
-fn share(record: &ServiceRecord, deployment: &DeploymentRecord, wanted: usize) -> Option<i32> {
-    let primary = record.primary().is_some_and(|primary| primary.id == deployment.id);
-    if primary { count(record.desired_count) } else { count(wanted) }
+/// What a deployment still aims for: the primary one for the desired count, older ones for what they still have. Of two
+/// sides each aims for the desired count while it is to serve.
+pub(super) fn share(record: &ServiceRecord, deployment: &DeploymentRecord, wanted: usize) -> Option<i32> {
+    let full = match &record.rollout {
+        Some(rollout) => super::rollout::is_full(rollout, deployment.id),
+        None => record.primary().is_some_and(|primary| primary.id == deployment.id),
+    };
+    if full { count(record.desired_count) } else { count(wanted) }
 }
 
 fn deployment(
@@ -241,87 +242,4 @@ fn container_images(view: &EcsView, key: &ServiceKey, record: &ServiceRevisionRe
         image_digest: None,
     };
     containers.iter().map(image).collect()
-}
-
-/// A service deployment as DescribeServiceDeployments answers it. While it goes on, numbers come from the service.
-pub(crate) fn service_deployment(
-    view: &EcsView,
-    key: &ServiceKey,
-    id: &str,
-    record: &ServiceDeploymentRecord,
-) -> ecs::ServiceDeployment {
-    let service = super::find::row(view, key);
-    let running = service.and_then(|row| row.deployments.iter().find(|other| other.service_deployment == id));
-    let failure_count = running.map_or(record.failure_count, |running| running.failures.failed_tasks);
-    ecs::ServiceDeployment {
-        service_deployment_arn: Some(deployment_arn(key, id)),
-        service_arn: Some(key.arn()),
-        cluster_arn: Some(key.scope.cluster_arn(key.cluster.as_str())),
-        created_at: Some(timestamp(record.created_at)),
-        started_at: Some(timestamp(record.created_at)),
-        updated_at: Some(timestamp(record.updated_at)),
-        finished_at: record.finished_at.map(timestamp),
-        stopped_at: record.stopped_at.map(timestamp),
-        status: Some(record.status.clone()),
-        status_reason: record.status_reason.clone(),
-        source_service_revisions: Some(
-            record.source_revisions.iter().map(|&number| revision_summary(view, key, number)).collect(),
-        ),
-        target_service_revision: Some(revision_summary(view, key, record.target_revision)),
-        deployment_configuration: Some(record.deployment_configuration.clone()),
-        deployment_circuit_breaker: Some(circuit_breaker(service.map(|row| &row.record), record, failure_count)),
-        alarms: Some(ecs::ServiceDeploymentAlarms {
-            status: Some(ecs::ServiceDeploymentRollbackMonitorsStatus::Disabled),
-            ..ecs::ServiceDeploymentAlarms::default()
-        }),
-        rollback: record.rollback.as_ref().map(|rollback| ecs::Rollback {
-            reason: Some(rollback.reason.clone()),
-            started_at: Some(timestamp(rollback.started_at)),
-            service_revision_arn: Some(revision_arn(key, rollback.revision)),
-        }),
-        ..ecs::ServiceDeployment::default()
-    }
-}
-
-fn revision_summary(view: &EcsView, key: &ServiceKey, number: u64) -> ecs::ServiceRevisionSummary {
-    let cluster = view.cluster(&key.scope, &key.cluster);
-    let service = super::find::row(view, key);
-    let (mut running, mut pending, mut requested) = (0, 0, None);
-    for deployment in service.into_iter().flat_map(|row| &row.deployments) {
-        if deployment.revision != number {
-            continue;
-        }
-        let (counts, wanted) = task_counts(cluster, deployment.id);
-        running += counts.running();
-        pending += counts.pending();
-        requested = requested.or(service.and_then(|row| share(row, deployment, wanted)));
-    }
-    ecs::ServiceRevisionSummary {
-        arn: Some(revision_arn(key, number)),
-        requested_task_count: Some(requested.unwrap_or(0)),
-        running_task_count: count(running),
-        pending_task_count: count(pending),
-        ..ecs::ServiceRevisionSummary::default()
-    }
-}
-
-fn circuit_breaker(
-    service: Option<&ServiceRecord>,
-    record: &ServiceDeploymentRecord,
-    failure_count: u32,
-) -> ecs::ServiceDeploymentCircuitBreaker {
-    use ecs::{ServiceDeploymentRollbackMonitorsStatus as Monitor, ServiceDeploymentStatus as Status};
-    let breaker = super::deploy::circuit_breaker(&record.deployment_configuration);
-    let status = match (&breaker, &record.status) {
-        (None, _) => Monitor::Disabled,
-        (Some(_), Status::Pending | Status::InProgress) => Monitor::Monitoring,
-        (Some(_), Status::Successful) => Monitor::MonitoringComplete,
-        (Some(_), _) => Monitor::Triggered,
-    };
-    let desired = service.map_or(0, |service| service.desired_count);
-    ecs::ServiceDeploymentCircuitBreaker {
-        status: Some(status),
-        failure_count: count(failure_count),
-        threshold: count(super::deploy::threshold(&record.deployment_configuration).tasks(desired)),
-    }
 }

@@ -126,9 +126,15 @@ async fn a_deployment_that_is_not_done_can_be_stopped() {
     let second = server.ok("UpdateService", input).await["service"]["currentServiceDeployment"].clone();
     assert_eq!(server.ok("StopServiceDeployment", stop(&second)).await["serviceDeploymentArn"], second);
     server.ok("StopServiceDeployment", stop(&second)).await;
+    let input = json!({"serviceDeploymentArns": [second]});
+    let answer = server.ok("DescribeServiceDeployments", input.clone()).await;
+    assert_eq!(answer["serviceDeployments"][0]["status"], "ROLLBACK_REQUESTED");
+    settle(&server).await;
+    let answer = server.ok("DescribeServiceDeployments", input).await;
+    assert_eq!(answer["serviceDeployments"][0]["status"], "ROLLBACK_IN_PROGRESS");
     let service = describe(&server, "api").await;
     assert!(service["taskDefinition"].as_str().unwrap().ends_with("web:1"));
-    assert_eq!(service["deployments"][1]["rolloutState"], "FAILED");
+    assert_eq!(service["currentServiceDeployment"], second);
     server.ok("UpdateService", json!({"service": "api", "desiredCount": 0})).await;
     settle(&server).await;
     let answer = server.ok("DescribeServiceDeployments", json!({"serviceDeploymentArns": [second]})).await;

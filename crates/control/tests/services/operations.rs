@@ -138,8 +138,8 @@ async fn what_breaks_a_rule_is_refused_in_the_services_words() {
         ),
         (
             json!({"deploymentConfiguration": {"strategy": "BLUE_GREEN"}}),
-            "UnsupportedFeatureException",
-            "Gantry does not support deploymentConfiguration.strategy 'BLUE_GREEN' yet.",
+            INVALID,
+            "bakeTimeInMinutes is required for the BLUE_GREEN deployment strategy.",
         ),
         (
             json!({"deploymentController": {"type": "CODE_DEPLOY"}}),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::deployment::Cause;
+
 /// What kept a task from being placed, as a service event tells it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PlacementTrouble {
@@ -103,6 +105,8 @@ pub enum ServiceEvent {
     DeploymentFailed {
         /// `ecs-svc/N`.
         deployment: String,
+        /// Why.
+        cause: Cause,
     },
     /// A failed deployment goes back to an older one.
     RollingBack {
@@ -175,8 +179,14 @@ impl ServiceEvent {
             ServiceEvent::DeploymentCompleted { deployment } => {
                 format!("(service {service}) (deployment {deployment}) deployment completed.")
             }
-            ServiceEvent::DeploymentFailed { deployment } => {
-                format!("(service {service}) (deployment {deployment}) deployment failed: tasks failed to start.")
+            ServiceEvent::DeploymentFailed { deployment, cause } => {
+                let why = match cause {
+                    Cause::CircuitBreaker => "tasks failed to start",
+                    Cause::Alarms(_) => "alarm detected",
+                    Cause::Stopped(_) => "stopped by user",
+                    Cause::Stage { stage, trouble } => &format!("lifecycle stage {stage}: {trouble}"),
+                };
+                format!("(service {service}) (deployment {deployment}) deployment failed: {why}.")
             }
             ServiceEvent::RollingBack { deployment } => {
                 format!("(service {service}) rolling back to deployment {deployment}.")

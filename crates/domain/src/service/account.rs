@@ -1,9 +1,12 @@
-//! What the end of a task teaches the service: the failures of its deployment, the delay of the next start, and
-//! whether the circuit breaker trips.
+//! What the end of a task teaches the service: the failures of its deployment, and the delay of the next start.
+//!
+//! What counts for the circuit breaker has two stages. While no task of the deployment runs, a task that stops before it
+//! ran counts. Once one runs, only failed health checks do.
 
 use super::{Action, End, Fitness, Planner, TaskView};
-use crate::deployment::{Failures, RolloutState};
+use crate::deployment::{DeploymentId, Failures};
 use crate::reason::ServiceEvent;
+use crate::task::LastStatus;
 
 impl Planner<'_> {
     /// Counts every ended task once and forgets it.
@@ -12,8 +15,10 @@ impl Planner<'_> {
         for deployment in &service.deployments {
             let before = deployment.failures;
             let mut failures = before;
-            for task in service.tasks.iter().filter(|task| !task.is_live() && task.deployment == deployment.id) {
-                failures = count_end(failures, task, service.healthy_after_running_ms);
+            let own = || service.tasks.iter().filter(|task| task.deployment == deployment.id);
+            let one_runs = own().any(|task| task.last_status == LastStatus::Running);
+            for task in own().filter(|task| !task.is_live()) {
+                failures = count_end(failures, task, one_runs, service.healthy_after_running_ms);
             }
             failures = self.forgive(failures, deployment.id);
             if failures != before {
@@ -33,7 +38,7 @@ impl Planner<'_> {
 
     /// One task that runs ends a streak of failing starts, and one that is healthy forgives everything, if it was
     /// started after the last failure: an older healthy task says nothing about why the new ones fail.
-    fn forgive(&self, mut failures: Failures, deployment: crate::deployment::DeploymentId) -> Failures {
+    fn forgive(&self, mut failures: Failures, deployment: DeploymentId) -> Failures {
         let Some(last_at) = failures.last_at else { return failures };
         let later = |task: &&TaskView| {
             task.deployment == deployment && task.started_at.is_some_and(|started_at| started_at >= last_at)
@@ -48,31 +53,22 @@ impl Planner<'_> {
         }
         failures
     }
-
-    pub(super) fn trip_circuit_breaker(&mut self) {
-        let Some(breaker) = self.service.circuit_breaker else { return };
-        let in_progress = self.service.deployments[0].rollout == RolloutState::InProgress;
-        if in_progress && self.failures.failed_tasks >= breaker.threshold.tasks(self.service.desired_count) {
-            self.launching = false;
-            self.act(Action::FailDeployment { deployment: self.primary, rollback: breaker.rollback });
-            self.announce(ServiceEvent::DeploymentFailed { deployment: self.primary.to_string() });
-        }
-    }
 }
 
-fn count_end(mut failures: Failures, task: &TaskView, healthy_after_running_ms: i64) -> Failures {
+fn count_end(mut failures: Failures, task: &TaskView, one_runs: bool, healthy_after_running_ms: i64) -> Failures {
     let ended_at = task.stopped_at.unwrap_or(task.created_at);
     let new_round = failures.is_new_round(task.created_at);
     let ran_ms = task.started_at.map(|started_at| ended_at.millis_since(started_at));
     match (task.end.unwrap_or(End::Blameless), ran_ms) {
         (End::Blameless, _) => return failures,
         (End::FailedToStart | End::Exited, None) => {
-            failures.failed_tasks += 1;
+            failures.failed_tasks += u32::from(!one_runs);
             failures.start_failures += u32::from(new_round);
         }
+        // The checks themselves take their time: nothing has to slow down the next start.
         (End::FailedHealthChecks, _) => {
             failures.failed_tasks += 1;
-            failures.early_exits += u32::from(new_round);
+            failures.start_failures = 0;
         }
         (End::FailedToStart | End::Exited, Some(ran_ms)) if ran_ms < healthy_after_running_ms => {
             failures.start_failures = 0;

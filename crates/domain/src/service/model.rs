@@ -1,8 +1,9 @@
 //! What a service plan is made from and what it consists of.
 
 use super::{DaemonInstance, Rebalance, ScaleInRule};
-use crate::deployment::{CircuitBreaker, DeploymentId, DeploymentLimits, Failures, RolloutState};
+use crate::deployment::{Cause, CircuitBreaker, DeploymentId, DeploymentLimits, Failures, RolloutState, Watch};
 use crate::reason::{ServiceEvent, StoppedReason};
+use crate::rollout::{Rollout, Stage};
 use crate::task::{DesiredStatus, HealthStatus, LastStatus};
 use crate::time::Timestamp;
 
@@ -17,8 +18,14 @@ pub struct ServiceView {
     pub draining: bool,
     /// minimumHealthyPercent and maximumPercent.
     pub limits: DeploymentLimits,
+    /// No more tasks than this may be added, whatever the percentages say.
+    pub room_max: Option<u32>,
     /// An enabled circuit breaker.
     pub circuit_breaker: Option<CircuitBreaker>,
+    /// What else decides how the primary deployment ends.
+    pub watch: Watch,
+    /// The primary deployment has two sides, or is on the way back from there.
+    pub rollout: Option<Rollout>,
     /// For so long after its start, a task's failing health check has no consequence.
     pub health_check_grace_period_seconds: i64,
     /// A task without a health check is healthy after running this long ([`crate::deployment::HEALTHY_AFTER_RUNNING_MS`]).
@@ -46,6 +53,10 @@ pub struct DeploymentView {
     pub has_health_check: bool,
     /// How far it is.
     pub rollout: RolloutState,
+    /// It brings an older revision back after a failure.
+    pub rollback: bool,
+    /// Since when it has reached its goal and is only watched.
+    pub baking_since: Option<Timestamp>,
     /// What it remembers of its failures.
     pub failures: Failures,
 }
@@ -171,17 +182,31 @@ pub enum Action {
         /// Its `stoppedReason`; the code is ServiceSchedulerInitiated.
         reason: StoppedReason,
     },
-    /// The deployment reached a steady state.
+    /// The deployment reached its goal; its bake time begins.
+    BeginBake {
+        /// Which deployment.
+        deployment: DeploymentId,
+    },
+    /// The deployment reached its goal, and its bake time is over.
     CompleteDeployment {
         /// Which deployment.
         deployment: DeploymentId,
     },
-    /// The circuit breaker tripped.
+    /// The deployment is given up.
     FailDeployment {
         /// Which deployment.
         deployment: DeploymentId,
+        /// Why.
+        cause: Cause,
         /// Whether to go back to the last completed one, if there is one.
         rollback: bool,
+    },
+    /// A deployment with two sides stands elsewhere.
+    SetRollout(Box<Rollout>),
+    /// A deployment with two sides failed, and all is as it was before.
+    EndRollback {
+        /// The deployment that failed.
+        deployment: DeploymentId,
     },
     /// An older deployment has no task left.
     RemoveDeployment {
@@ -234,8 +259,13 @@ pub enum WaitingOn {
         /// How many.
         tasks: u32,
     },
-    /// The circuit breaker stopped the deployment.
-    CircuitBreaker,
+    /// A deployment with two sides is in this stage.
+    Stage {
+        /// Which.
+        stage: Stage,
+    },
+    /// The deployment was given up and starts nothing more.
+    GivenUp,
     /// The percentages leave room for no step at all.
     Configuration,
 }

@@ -46,7 +46,7 @@ fn any_task() -> impl Strategy<Value = TaskView> {
         })
 }
 
-fn any_service() -> impl Strategy<Value = ServiceView> {
+pub(super) fn any_service() -> impl Strategy<Value = ServiceView> {
     let limits =
         prop_oneof![Just((100, 200)), Just((50, 100)), Just((0, 100)), Just((75, 125)), (0..=100u32, 100..=300u32)];
     let tasks = prop::collection::vec(any_task(), 0..14);
@@ -83,17 +83,17 @@ fn any_service() -> impl Strategy<Value = ServiceView> {
     )
 }
 
-fn healthy(now: Timestamp, service: &ServiceView) -> u32 {
+pub(super) fn healthy(now: Timestamp, service: &ServiceView) -> u32 {
     let planner = Planner::new(now, service);
     count(planner.wanted().filter(|task| planner.fitness(task) == Fitness::Healthy))
 }
 
-fn live(service: &ServiceView) -> u32 {
+pub(super) fn live(service: &ServiceView) -> u32 {
     count(service.tasks.iter().filter(|task| task.is_live()))
 }
 
 /// Applies a plan the way a willing world does. Returns whether it changed anything but words.
-fn apply(now: Timestamp, service: &mut ServiceView, plan: &Plan, next_id: &mut u32) -> bool {
+pub(super) fn apply(now: Timestamp, service: &mut ServiceView, plan: &Plan, next_id: &mut u32) -> bool {
     let mut changed = false;
     for action in &plan.actions {
         match action {
@@ -136,17 +136,34 @@ fn apply(now: Timestamp, service: &mut ServiceView, plan: &Plan, next_id: &mut u
                 assert_ne!(rebalance.active, *active);
                 rebalance.active = *active;
             }
+            Action::BeginBake { deployment } => {
+                let found = service.deployments.iter_mut().find(|other| other.id == *deployment).unwrap();
+                assert_eq!(found.baking_since.replace(now), None);
+            }
             Action::CompleteDeployment { deployment } | Action::FailDeployment { deployment, .. } => {
                 changed = true;
                 let completed = matches!(action, Action::CompleteDeployment { .. });
                 let found = service.deployments.iter_mut().find(|other| other.id == *deployment).unwrap();
                 assert_eq!(found.rollout, RolloutState::InProgress);
                 found.rollout = if completed { RolloutState::Completed } else { RolloutState::Failed };
+                if completed {
+                    service.rollout = None;
+                }
+                turn_back(now, service);
             }
             Action::RemoveDeployment { deployment } => {
                 changed = true;
                 assert_ne!(*deployment, service.deployments[0].id, "removed the primary deployment");
                 service.deployments.retain(|other| other.id != *deployment);
+            }
+            Action::SetRollout(rollout) => {
+                changed = true;
+                assert_ne!(service.rollout.as_ref(), Some(&**rollout), "moved nowhere");
+                service.rollout = Some((**rollout).clone());
+            }
+            Action::EndRollback { .. } => {
+                changed = true;
+                service.rollout = None;
             }
             Action::SetSteady { since } => service.steady_since = *since,
             Action::StartTasksOn { .. } => panic!("a REPLICA service names no instances"),
@@ -164,8 +181,17 @@ fn ask_to_stop<'a>(service: &'a mut ServiceView, id: &str) -> &'a TaskView {
     task
 }
 
+/// What a failure means for a deployment with two sides.
+fn turn_back(now: Timestamp, service: &mut ServiceView) {
+    let Some(rollout) = service.rollout.take() else { return };
+    if rollout.blue.is_some() {
+        service.deployments.sort_by_key(|deployment| Some(deployment.id) != rollout.blue);
+        service.rollout = Some(rollout.back(now, service.watch.stop));
+    }
+}
+
 /// Every task does what was asked of it.
-fn obey(now: Timestamp, service: &mut ServiceView) {
+pub(super) fn obey(now: Timestamp, service: &mut ServiceView) {
     service.placement_failed = false;
     for task in &mut service.tasks {
         if task.desired_status == DesiredStatus::Stopped && !task.last_status.is_final() {
@@ -257,7 +283,7 @@ proptest! {
         }
         prop_assert_eq!(idle, 100, "still moving: {:#?}", view);
         let plan = plan_service(now, &view);
-        let stuck = matches!(plan.waiting_on, None | Some(WaitingOn::Configuration | WaitingOn::CircuitBreaker));
+        let stuck = matches!(plan.waiting_on, None | Some(WaitingOn::Configuration | WaitingOn::GivenUp));
         prop_assert!(stuck, "resting in {:?}: {:#?}", plan.waiting_on, view);
         // What the circuit breaker gave up is not moved either.
         let completed = view.deployments[0].rollout == RolloutState::Completed;

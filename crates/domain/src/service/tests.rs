@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, unused_must_use)]
 
 use super::*;
-use crate::deployment::{CircuitBreaker, DeploymentLimits, HEALTHY_AFTER_RUNNING_MS, Threshold};
+use crate::deployment::{
+    Cause, CircuitBreaker, DeploymentLimits, EarlySuccess, HEALTHY_AFTER_RUNNING_MS, StopKind, Threshold, Watch,
+};
 use crate::task::DesiredStatus;
 
 pub(super) const NOW: Timestamp = Timestamp::from_seconds(100_000);
@@ -11,6 +13,8 @@ pub(super) fn deployment(number: u64) -> DeploymentView {
         id: DeploymentId::from_random(number),
         has_health_check: false,
         rollout: RolloutState::InProgress,
+        rollback: false,
+        baking_since: None,
         failures: Failures::default(),
     }
 }
@@ -21,7 +25,10 @@ pub(super) fn service(desired_count: u32) -> ServiceView {
         daemon: None,
         draining: false,
         limits: DeploymentLimits::REPLICA,
+        room_max: None,
         circuit_breaker: None,
+        watch: Watch::default(),
+        rollout: None,
         health_check_grace_period_seconds: 0,
         healthy_after_running_ms: HEALTHY_AFTER_RUNNING_MS,
         placement_failed: false,
@@ -394,8 +401,12 @@ fn the_circuit_breaker_trips_and_keeps_the_older_deployment() {
         .push(TaskView { deployment: DeploymentId::from_random(2), ..ended("c", End::FailedToStart, -3, None, 0) });
     let plan = check(&view, "");
     let deployment = DeploymentId::from_random(2);
-    assert!(plan.actions.contains(&Action::FailDeployment { deployment, rollback: true }));
-    assert_eq!(plan.waiting_on, Some(WaitingOn::CircuitBreaker));
+    assert!(plan.actions.contains(&Action::FailDeployment {
+        deployment,
+        cause: Cause::CircuitBreaker,
+        rollback: true
+    }));
+    assert_eq!(plan.waiting_on, Some(WaitingOn::GivenUp));
 
     view.deployments[0].rollout = RolloutState::Failed;
     view.tasks.pop();
@@ -440,4 +451,77 @@ fn no_room_is_what_a_service_waits_for() {
     view.placement_failed = true;
     let plan = check(&view, "+2");
     assert_eq!(plan.waiting_on, Some(WaitingOn::Room));
+}
+
+#[test]
+fn once_a_task_runs_only_health_checks_trip_the_circuit_breaker() {
+    let mut view = service(3);
+    view.circuit_breaker =
+        Some(CircuitBreaker { threshold: Threshold::Count(2), rollback: true, reset_on_healthy_task: true });
+    let failed = |id: &str| ended(id, End::FailedToStart, -3, None, 0);
+    let trips = |view: &ServiceView| {
+        plan_service(NOW, view).actions.iter().any(|action| matches!(action, Action::FailDeployment { .. }))
+    };
+    view.tasks = vec![failed("a"), failed("b")];
+    assert!(trips(&view));
+    view.tasks.push(TaskView { started_at: Some(NOW.plus_seconds(-1)), ..task("c", 1) });
+    assert!(!trips(&view));
+    let sick = |id: &str| ended(id, End::FailedHealthChecks, -3, Some(-2), 0);
+    view.tasks.extend([sick("d"), sick("e")]);
+    assert!(trips(&view));
+}
+
+fn events(plan: &Plan) -> Vec<&Action> {
+    let told = |action: &&Action| {
+        matches!(action, Action::BeginBake { .. } | Action::CompleteDeployment { .. } | Action::FailDeployment { .. })
+    };
+    plan.actions.iter().filter(told).collect()
+}
+
+#[test]
+fn a_deployment_is_watched_for_its_bake_time() {
+    let deployment = DeploymentId::from_random(1);
+    let mut view = ServiceView { tasks: tasks(&["a"], 1), ..service(1) };
+    view.watch.bake_ms = 60_000;
+    let plan = check(&view, "");
+    assert_eq!(events(&plan), [&Action::BeginBake { deployment }]);
+    assert_eq!(plan.wake_at, Some(NOW.plus_seconds(60)));
+    view.deployments[0].baking_since = Some(NOW.plus_seconds(-59));
+    assert_eq!(events(&check(&view, "")), Vec::<&Action>::new());
+    view.deployments[0].baking_since = Some(NOW.plus_seconds(-60));
+    assert_eq!(events(&check(&view, "")), [&Action::CompleteDeployment { deployment }]);
+    view.deployments[0].baking_since = None;
+    view.deployments[0].rollback = true;
+    assert_eq!(events(&check(&view, "")), [&Action::CompleteDeployment { deployment }]);
+}
+
+#[test]
+fn an_alarm_or_a_stop_gives_the_deployment_up_unless_it_is_a_rollback() {
+    let deployment = DeploymentId::from_random(1);
+    let mut view = ServiceView { tasks: tasks(&["a"], 1), ..service(1) };
+    view.watch = Watch { alarms: vec!["high".into()], alarm_rollback: true, ..Watch::default() };
+    let cause = Cause::Alarms(vec!["high".into()]);
+    let failed = |cause: Cause, rollback| Action::FailDeployment { deployment, cause, rollback };
+    assert_eq!(events(&check(&view, "")), [&failed(cause, true)]);
+    view.watch.stop = Some(StopKind::Abort);
+    assert_eq!(events(&check(&view, "")), [&failed(Cause::Stopped(StopKind::Abort), false)]);
+    view.watch.stop = None;
+    view.deployments[0].rollback = true;
+    assert_eq!(events(&check(&view, "")), [&Action::CompleteDeployment { deployment }]);
+}
+
+#[test]
+fn early_success_waits_for_the_older_tasks_unless_their_cleanup_is_deferred() {
+    let deployment = DeploymentId::from_random(2);
+    let mut view = service(4);
+    view.limits = DeploymentLimits { minimum_healthy_percent: 100, maximum_percent: 100 };
+    view.deployments = vec![super::tests::deployment(2), super::tests::deployment(1)];
+    view.tasks = tasks(&["a", "b", "c"], 2);
+    view.tasks.push(task("d", 1));
+    view.watch.early_success = Some(EarlySuccess { healthy_percent: 75, cleanup_deferred: false });
+    assert_eq!(events(&check(&view, "")), Vec::<&Action>::new());
+    view.watch.early_success = Some(EarlySuccess { healthy_percent: 75, cleanup_deferred: true });
+    assert_eq!(events(&check(&view, "")), [&Action::CompleteDeployment { deployment }]);
+    view.watch.early_success = Some(EarlySuccess { healthy_percent: 76, cleanup_deferred: true });
+    assert_eq!(events(&check(&view, "")), Vec::<&Action>::new());
 }

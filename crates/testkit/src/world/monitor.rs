@@ -150,7 +150,11 @@ impl Monitor {
                 self.check_one_each(name)?;
                 continue;
             }
-            let ceiling = limits(service).ceiling(service.desired_count);
+            // Two sides have a ceiling of their own.
+            let ceiling = match &service.rollout {
+                Some(_) => service.desired_count.saturating_mul(2),
+                None => limits(service).ceiling(service.desired_count),
+            };
             let had = self.live.get(name).copied().unwrap_or(0);
             // Lowering the desired count lowers the ceiling under what exists already.
             if live > ceiling && live > had {

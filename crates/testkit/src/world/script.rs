@@ -110,6 +110,12 @@ impl World {
             "primary-set" => self.promote_task_set(argument(1), argument(2)).await,
             "delete-set" => self.delete_task_set(argument(1), argument(2), &words).await,
             "delete-sets" => self.delete_task_sets(argument(1)).await,
+            "alarm" => self.set_alarm(argument(1), argument(2)).await,
+            "hook" => self.set_hook(argument(1), argument(2)),
+            "hook-calls" => self.hook_calls(),
+            "deployment" => self.show_deployment(argument(1)).await,
+            "stop-deployment" => self.stop_deployment(argument(1), &words).await,
+            "continue" => self.continue_deployment(argument(1), argument(2), &words).await,
             "crash" => {
                 self.crash_after(argument(2).parse().expect("a number of transactions"));
                 String::new()
@@ -257,7 +263,7 @@ impl World {
                 .then_some(ecs::DeploymentController { r#type: Some(ecs::DeploymentControllerType::External) }),
             scheduling_strategy: words.has("daemon").then_some(ecs::SchedulingStrategy::Daemon),
             desired_count: words.number("desired").or(Some(1)),
-            deployment_configuration: deployment_configuration(words),
+            deployment_configuration: super::deployments::configuration(words),
             placement_constraints: words.named.get("member-of").map(|text| vec![member_of(text)]),
             health_check_grace_period_seconds: words.ms("grace").and_then(|ms| i32::try_from(ms / 1000).ok()),
             placement_strategy: words.named.get("strategy").map(|text| text.split(',').map(strategy).collect()),
@@ -277,7 +283,7 @@ impl World {
             service: Some(name.to_owned()),
             task_definition: words.named.get("task-definition").map(|text| (*text).to_owned()),
             desired_count: words.number("desired"),
-            deployment_configuration: deployment_configuration(words),
+            deployment_configuration: super::deployments::configuration(words),
             force_new_deployment: words.has("force").then_some(true),
             ..Default::default()
         };
@@ -373,24 +379,6 @@ impl World {
             Err(fault) => refusal(&fault),
         }
     }
-}
-
-fn deployment_configuration(words: &Words<'_>) -> Option<ecs::DeploymentConfiguration> {
-    let breaker = words.named.get("breaker").map(|text| ecs::DeploymentCircuitBreaker {
-        enable: Some(true),
-        rollback: Some(*text == "rollback"),
-        ..Default::default()
-    });
-    let (minimum, maximum) = (words.number("min"), words.number("max"));
-    if minimum.is_none() && maximum.is_none() && breaker.is_none() {
-        return None;
-    }
-    Some(ecs::DeploymentConfiguration {
-        minimum_healthy_percent: minimum,
-        maximum_percent: maximum,
-        deployment_circuit_breaker: breaker,
-        ..Default::default()
-    })
 }
 
 /// An expression with `_` for blanks.

@@ -134,7 +134,7 @@ impl World {
     }
 
     /// Replaces ids by names.
-    fn shorten(&self, text: &str) -> String {
+    pub(super) fn shorten(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (id, name) in &self.names {
             text = text.replace(&id.to_string(), name);

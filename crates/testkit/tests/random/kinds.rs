@@ -5,6 +5,7 @@ mod daemon;
 mod external;
 mod placed;
 mod rolling;
+mod strategies;
 
 use crate::dice::Dice;
 
@@ -21,4 +22,4 @@ pub(crate) struct Kind {
     pub(crate) end: &'static [(&'static str, &'static str)],
 }
 
-pub(crate) const KINDS: &[Kind] = &[rolling::KIND, daemon::KIND, placed::KIND, external::KIND];
+pub(crate) const KINDS: &[Kind] = &[rolling::KIND, daemon::KIND, placed::KIND, external::KIND, strategies::KIND];
