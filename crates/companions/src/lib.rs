@@ -7,6 +7,7 @@ pub mod events;
 pub mod iam;
 pub mod logs;
 pub mod machines;
+pub mod outbound;
 pub mod sealing;
 pub mod secretsmanager;
 pub mod ssm;

@@ -141,7 +141,7 @@ impl Parts {
             ..Settings::default()
         };
         let control = Control::open(store.clone(), Arc::new(SystemClock), settings).await?;
-        let control = control.with_hooks(Arc::new(HttpHooks::new()?));
+        let control = control.with_hooks(Arc::new(HttpHooks::new(config.event_targets)));
         gantry_control::events::begin(&control).await?;
         let clock = gantry_registry::system_clock();
         let services = Arc::new(ScaledServices(control.clone()));

@@ -97,7 +97,8 @@ impl Policy {
     /// when they are.
     pub fn normalized(text: &str) -> String {
         let Ok(mut document) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
-        let Some(rules) = document["rules"].as_array_mut() else { return text.to_owned() };
+        let rules = document.get_mut("rules").and_then(Value::as_array_mut);
+        let Some(rules) = rules else { return text.to_owned() };
         let priority = |rule: &Value| rule["rulePriority"].as_i64();
         if rules.is_sorted_by_key(priority) {
             return text.to_owned();

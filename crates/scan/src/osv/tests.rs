@@ -93,7 +93,7 @@ fn severities_come_as_vectors_and_as_words() {
         {"type":"CVSS_V3","score":"broken"}],"database_specific":{"severity":"MODERATE","cwe_ids":[1]},
         "affected":[{"package":{"ecosystem":"Debian:12","name":"p"},"versions":["1"],
         "ecosystem_specific":{"urgency":"low"},"database_specific":{"x":{"y":1}}}]}"#;
-    let record = kept(&json);
+    let record = kept(json);
     assert_eq!(record.advisory.cvss.len(), 1);
     assert_eq!(record.advisory.vendor_severity, Some(Severity::Medium));
     assert_eq!(record.affected.values().next().unwrap().vendor_severity, Some(Severity::Low));
