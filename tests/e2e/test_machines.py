@@ -278,6 +278,74 @@ def test_draining_moves_the_tasks_before_it_stops_them(server, machines, name):
     assert one.id not in server.instances()
 
 
+def test_awsvpc_tasks_reach_each_other_on_every_host(server, machines, name):
+    three = machines(3)
+    for machine in three:
+        machine.join()
+    ecs = server.client("ecs")
+    # The body is larger than a packet: it goes through only when the packets fit.
+    body = "x" * 100 + name
+    script = f"mkdir -p /tmp/w; yes {body} | head -n 200 > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w"
+    definition = define(server, name, script, networkMode="awsvpc")
+    addresses = {}
+    for number, machine in enumerate(three):
+        # The third is in another subnet.
+        subnets = [f"subnet-{name}" if number < 2 else f"subnet-other-{name}"]
+        task = ecs.start_task(taskDefinition=definition, containerInstances=[machine.arn],
+                              networkConfiguration={"awsvpcConfiguration": {"subnets": subnets}})["tasks"][0]
+        running_task = server.wait_for_status(task["taskArn"], "RUNNING")
+        details = {each["name"]: each["value"] for each in running_task["attachments"][0]["details"]}
+        addresses[machine] = details["privateIPv4Address"]
+
+    def fetch(machine, address, pid=None):
+        enter = ["nsenter", "-t", str(pid), "-n"] if pid else machine.enter()
+        done = subprocess.run([*enter, "timeout", "3", "/bin/busybox", "wget", "-q", "-O", "-", f"http://{address}/"],
+                              capture_output=True, text=True, timeout=20)
+        return done.stdout.count(name) == 200
+
+    for source in three:
+        (pid,) = source.containers("httpd")[:1]
+        for target in three:
+            if source is target:
+                continue
+            where = f"from machine {source.number} to {target.number}"
+            wait_until(lambda: fetch(source, addresses[target], pid), 30, f"an answer {where} between tasks")
+            wait_until(lambda: fetch(source, addresses[target]), 30, f"an answer {where} from the host itself")
+
+    # Everybody is their own gateway: the neighbour that a task knows as its gateway is the bridge of its own host.
+    for machine in three:
+        (pid,) = machine.containers("httpd")[:1]
+        gateway = subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "route", "show", "default"],
+                                 capture_output=True, text=True, check=True).stdout.split()[2]
+        # Outwards, by way of its gateway: the segment's own address.
+        subprocess.run(["nsenter", "-t", str(pid), "-n", "/bin/busybox", "ping", "-c", "1", "-W", "2",
+                        server.segment.address], check=True, capture_output=True)
+        neighbour = subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "neigh", "show", gateway],
+                                   capture_output=True, text=True, check=True).stdout
+        bridges = machine.inside("ip", "-o", "link", "show", "type", "bridge").stdout
+        mac = neighbour.split("lladdr ")[1].split()[0]
+        assert mac in bridges, (neighbour, bridges)
+
+    # The agent is killed and comes back: nothing of the network changes for those who use it.
+    one, two, _ = three
+    before = one.inside("ip", "-o", "link", "show", "type", "vxlan").stdout
+    one.kill_agent()
+    one.start().connected()
+    (pid,) = two.containers("httpd")[:1]
+    assert fetch(two, addresses[one], pid)
+    assert [line.split(":")[0] for line in one.inside("ip", "-o", "link", "show", "type", "vxlan").stdout.splitlines()] == [
+        line.split(":")[0] for line in before.splitlines()]
+
+    # All tasks end: nothing is left on any host.
+    for arn in ecs.list_tasks()["taskArns"]:
+        ecs.stop_task(task=arn)
+    for machine in three:
+        wait_until(lambda: not machine.inside("ip", "-o", "link", "show", "type", "vxlan").stdout.strip(), 60,
+                   "the end of the VXLAN interfaces")
+        wait_until(lambda: " gb" not in machine.inside("ip", "-o", "link", "show", "type", "bridge").stdout, 60,
+                   "the end of the bridges")
+
+
 def test_external_instances_join_by_an_activation(server, machines, name):
     outside, inside = machines(2)
     inside.join()

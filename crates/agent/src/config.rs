@@ -1,6 +1,6 @@
 //! What the agent is told at its start. Checked by whoever builds it; nothing below reads the environment.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use gantry_api::machine::JoinProof;
 use gantry_runtime::{container::Containers, image::Images, network::Networks};
@@ -43,6 +43,8 @@ pub struct Config {
     pub image_cleanup_interval: Option<Duration>,
     /// Stop every task when the agent is told to shut down, instead of leaving them to the next agent.
     pub stop_tasks_on_shutdown: bool,
+    /// Where other hosts reach this one; found out when absent.
+    pub advertise_address: Option<Ipv4Addr>,
     /// Silence after which the agent says that it is still there; after three such times without an answer the
     /// connection counts as lost.
     pub heartbeat_interval: Duration,
@@ -69,6 +71,7 @@ impl Config {
             task_cleanup_wait: Duration::from_secs(3 * 3600),
             image_cleanup_interval: Some(Duration::from_secs(30 * 60)),
             stop_tasks_on_shutdown: false,
+            advertise_address: None,
             heartbeat_interval: Duration::from_secs(20),
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     etc_files::HostFiles,
     logs::Logs,
     outbox::Outbox,
-    ports,
+    overlay, ports,
     record::Records,
     registry_access::RegistryAccesses,
     volumes::{VolumeDirs, volume_dirs},
@@ -46,6 +46,8 @@ pub(crate) struct Host {
     pub(crate) outbox: Outbox,
     /// What running tasks were last measured to use.
     pub(crate) usage: watch::Sender<Vec<TaskUsage>>,
+    /// The networks over hosts, as the control plane wants them.
+    pub(crate) overlay: overlay::Wanted,
     pub(crate) registries: RegistryAccesses,
     pub(crate) logs: Logs,
     /// The most open files that this host can grant a container.
@@ -115,6 +117,7 @@ impl Host {
             boot_id: parts.boot_id,
             outbox: Outbox::new(),
             usage: watch::Sender::new(Vec::new()),
+            overlay: overlay::Wanted::new(None),
             registries: parts.registries,
             logs: parts.logs,
             nofile_max: nofile_max(),

@@ -24,6 +24,7 @@ mod images_cleanup;
 mod logs;
 mod memory;
 mod outbox;
+mod overlay;
 mod ports;
 mod reason;
 mod record;

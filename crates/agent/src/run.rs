@@ -19,7 +19,7 @@ use crate::{
     identity::{Identity, IdentityError},
     images_cleanup,
     logs::{LogSink, Logs},
-    memory,
+    memory, overlay,
     reason::chain,
     register::{self, Machine},
     registry_access::{OwnRegistry, RegistryAccesses},
@@ -108,6 +108,7 @@ pub async fn run(
     let (orders, inbox) = mpsc::channel(64);
     let engine = drive(supervisor, inbox);
     let connection = stay_connected(&host, &client, &machine, &orders);
+    let networks = overlay::run(&host);
     let cleanup = images_cleanup::run(&host);
     let measuring = usage::run(&host);
     let renewal = unfinished_images::run(&host);
@@ -125,6 +126,7 @@ pub async fn run(
     tokio::select! {
         () = engine => {}
         () = connection => {}
+        () = networks => {}
         () = cleanup => {}
         () = measuring => {}
         () = renewal => {}

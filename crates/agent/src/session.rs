@@ -3,7 +3,7 @@
 //! A connection begins with everything that is known on either side, so nothing is lost with the one before it. While
 //! there is none, tasks go on, and what happens to them waits in the outbox.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use gantry_api::agent::{AgentMessage, ControlMessage, PROTOCOL_VERSION};
@@ -27,7 +27,7 @@ use crate::{
     engine::supervisor::Desired,
     host::Host,
     outbox::{Outbox, Versions},
-    wire,
+    overlay, wire,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -86,8 +86,8 @@ pub(crate) async fn serve(
     container_instance: &str,
     orders: &mpsc::Sender<Order>,
 ) -> SessionEnd {
-    let socket = match timeout(CONNECT_TIMEOUT, connect(client)).await {
-        Ok(Ok(socket)) => socket,
+    let (socket, local) = match timeout(CONNECT_TIMEOUT, connect(client)).await {
+        Ok(Ok(connected)) => connected,
         Ok(Err(end)) => {
             if matches!(&end, SessionEnd::Connection(error) if matches!(**error, tungstenite::Error::Http(_))) {
                 client.upgrade_refused();
@@ -98,13 +98,14 @@ pub(crate) async fn serve(
     };
     info!("connected to the control plane");
     let mut session = Session { socket, host, outbox: &host.outbox, orders, sequence: 0, in_flight: BTreeMap::new() };
-    match session.converse(container_instance).await {
+    match session.converse(container_instance, local).await {
         Ok(never) => match never {},
         Err(end) => end,
     }
 }
 
-async fn connect(client: &AwsClient) -> Result<Socket, SessionEnd> {
+/// The connection, and this end of it.
+async fn connect(client: &AwsClient) -> Result<(Socket, Option<SocketAddr>), SessionEnd> {
     let (url, headers) = client.sign_upgrade("/agent/v1/connect").await.map_err(SessionEnd::Credentials)?;
     let mut request = url.into_client_request()?;
     for (name, value) in headers {
@@ -118,8 +119,9 @@ async fn connect(client: &AwsClient) -> Result<Socket, SessionEnd> {
     let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(tungstenite::Error::from)?;
     // Messages are small and each is waited for.
     tcp.set_nodelay(true).map_err(tungstenite::Error::from)?;
+    let local = tcp.local_addr().ok();
     let stream: Box<dyn Stream> = if encrypted { Box::new(encrypt(tcp, host).await?) } else { Box::new(tcp) };
-    Ok(tokio_tungstenite::client_async(request, stream).await?.0)
+    Ok((tokio_tungstenite::client_async(request, stream).await?.0, local))
 }
 
 /// TLS with the certificates that the system trusts, as for every other call (`SSL_CERT_FILE` names others).
@@ -144,7 +146,7 @@ struct Session<'a> {
 enum Never {}
 
 impl Session<'_> {
-    async fn converse(&mut self, container_instance: &str) -> Result<Never, SessionEnd> {
+    async fn converse(&mut self, container_instance: &str, local: Option<SocketAddr>) -> Result<Never, SessionEnd> {
         let host = self.host;
         let hello = AgentMessage::Hello {
             protocol_version: PROTOCOL_VERSION,
@@ -152,6 +154,7 @@ impl Session<'_> {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: host.boot_id.clone(),
             tasks: self.outbox.everything(),
+            underlay_address: overlay::local_address(host.config.advertise_address, local),
         };
         self.send(&hello).await?;
         // What was under way on the last connection may not have arrived.
@@ -224,6 +227,11 @@ impl Session<'_> {
             ControlMessage::Delta { revision, changed, removed } => {
                 debug!(revision, changed = changed.len(), removed = removed.len(), "desired tasks changed");
                 self.order(Order::Change(changed.into_iter().map(wire::desired).collect(), removed)).await
+            }
+            ControlMessage::Overlay { local_address, peers, networks } => {
+                debug!(peers = peers.len(), networks = networks.len(), "networks over hosts");
+                self.host.overlay.send_replace(Some(overlay::wanted(local_address, peers, networks)));
+                Ok(())
             }
             ControlMessage::Acknowledged { sequence } => {
                 let later = self.in_flight.split_off(&(sequence + 1));

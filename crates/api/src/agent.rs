@@ -27,6 +27,9 @@ pub enum AgentMessage {
         boot_id: String,
         /// Every task that the agent has not yet been told to forget.
         tasks: Vec<ObservedTask>,
+        /// Where other hosts reach this one, for the networks of tasks.
+        #[serde(default)]
+        underlay_address: Option<std::net::Ipv4Addr>,
     },
     /// Changed tasks, each whole. The control plane answers [`ControlMessage::Acknowledged`] once it is durable.
     Observed {
@@ -78,6 +81,15 @@ pub enum ControlMessage {
         /// ARNs of tasks whose STOPPED is durable: their state may be forgotten.
         removed: Vec<String>,
     },
+    /// All networks of tasks that reach over hosts, and where the other hosts are. Replaces what was said before.
+    Overlay {
+        /// Where the others reach this host.
+        local_address: std::net::Ipv4Addr,
+        /// Where the others are.
+        peers: Vec<std::net::Ipv4Addr>,
+        /// The networks.
+        networks: Vec<OverlayNetwork>,
+    },
     /// Everything up to this [`AgentMessage::Observed`] is durable.
     Acknowledged {
         /// Its sequence number.
@@ -90,6 +102,22 @@ pub enum ControlMessage {
         /// The container instance is unknown or inactive.
         register: bool,
     },
+}
+
+/// A subnet that reaches over hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverlayNetwork {
+    /// `subnet-…`.
+    pub subnet_id: String,
+    /// VXLAN network identifier.
+    pub vni: u32,
+    /// The host's own address in it, when there was one left.
+    pub address: Option<std::net::Ipv4Addr>,
+    /// Of the subnet.
+    pub prefix_length: u8,
+    /// The subnet's first address.
+    pub gateway: std::net::Ipv4Addr,
 }
 
 /// RUNNING or STOPPED: what is wanted of a task.

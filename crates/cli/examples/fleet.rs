@@ -214,6 +214,7 @@ async fn serve(
     let request = sign(request.body("").unwrap(), &fleet.credentials, "ecs", now()).unwrap();
     let (mut socket, _) = tokio_tungstenite::client_async(request.map(|_| ()), tcp).await.ok()?;
     let hello = AgentMessage::Hello {
+        underlay_address: None,
         protocol_version: PROTOCOL_VERSION,
         container_instance_arn: arn.to_owned(),
         agent_version: "1.0.0".into(),

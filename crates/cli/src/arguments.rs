@@ -141,6 +141,9 @@ pub(crate) struct AgentOptions {
     /// Its code; rather give it in GANTRY_ACTIVATION_CODE
     #[arg(long, value_name = "CODE")]
     pub(crate) activation_code: Option<String>,
+    /// IPv4 address at which other hosts reach this one (VXLAN) [default: the one it reaches the server from]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) advertise_address: Option<std::net::Ipv4Addr>,
     /// Cluster to register in [default: the one the token is for, else default]
     #[arg(long)]
     pub(crate) cluster: Option<String>,

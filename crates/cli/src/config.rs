@@ -59,6 +59,8 @@ pub(crate) struct File {
     pub(crate) instance_lost_after_seconds: Option<u64>,
     /// How long an agent may be silent before it counts as away; there is no flag.
     pub(crate) agent_timeout_seconds: Option<u64>,
+    /// Of an agent: where other hosts reach this one.
+    pub(crate) advertise_address: Option<std::net::Ipv4Addr>,
     /// Of an agent: how often it says that it is there; there is no flag.
     pub(crate) heartbeat_seconds: Option<u64>,
     pub(crate) tls_cert: Option<PathBuf>,
@@ -141,6 +143,8 @@ pub(crate) struct ServerConfig {
     /// None: for ever.
     pub(crate) instance_lost_after: Option<Duration>,
     pub(crate) agent_timeout: Duration,
+    /// For the agent of `gantry up`.
+    pub(crate) advertise_address: Option<std::net::Ipv4Addr>,
     pub(crate) blobs: Blobs,
     /// How long the registry keeps what no image needs.
     pub(crate) registry_grace: Duration,
@@ -269,6 +273,7 @@ impl ServerConfig {
             scaling_periods,
             instance_lost_after: (lost_after > 0).then(|| Duration::from_secs(lost_after)),
             agent_timeout: Duration::from_secs(agent_timeout),
+            advertise_address: file.advertise_address,
             blobs,
             registry_grace,
             tls,

@@ -7,6 +7,7 @@
 //!
 //! [`socket`] carries this over a WebSocket; tests speak with the session itself.
 
+mod overlay;
 mod session;
 mod socket;
 
@@ -16,6 +17,7 @@ use std::{
 };
 
 use gantry_api::{Caller, agent::AgentMessage};
+use gantry_domain::arn::Scope;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, broadcast},
@@ -26,6 +28,10 @@ pub use session::{Ended, Session};
 pub use socket::router;
 
 use crate::{Control, keys::InstanceKey, view::Change};
+use overlay::ScopeOverlay;
+
+/// How long a change of the networks over hosts waits for others.
+const OVERLAY_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Where agents connect. Clones share the sessions; the last one to go ends the background work.
 #[derive(Debug, Clone)]
@@ -41,6 +47,9 @@ struct Shared {
     control: Control,
     sessions: Mutex<Sessions>,
     admitted: Mutex<Option<Admitted>>,
+    overlays: Mutex<BTreeMap<Scope, Arc<ScopeOverlay>>>,
+    /// Held while a host gets its number, so that no two get the same.
+    numbers: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +78,13 @@ impl Drop for Worker {
 impl Door {
     /// Opens the door of a control plane.
     pub fn open(control: Control) -> Self {
-        let shared = Arc::new(Shared { control, sessions: Mutex::default(), admitted: Mutex::default() });
+        let shared = Arc::new(Shared {
+            control,
+            sessions: Mutex::default(),
+            admitted: Mutex::default(),
+            overlays: Mutex::default(),
+            numbers: tokio::sync::Mutex::default(),
+        });
         let worker = tokio::spawn(watch(Arc::downgrade(&shared))).abort_handle();
         Self { shared, _worker: Arc::new(Worker(worker)) }
     }
@@ -139,6 +154,31 @@ impl Shared {
         }
     }
 
+    /// What the hosts of an account and region have in common now.
+    fn overlay(&self, scope: &Scope) -> Option<Arc<ScopeOverlay>> {
+        self.overlays.lock().get(scope).cloned()
+    }
+
+    /// Looks at the overlays again and tells the sessions of those that changed.
+    fn refresh_overlays(&self) {
+        let now: BTreeMap<Scope, ScopeOverlay> = {
+            let view = self.control.read();
+            view.namespaces().map(|(scope, _)| (scope.clone(), overlay::of_scope(&view, scope))).collect()
+        };
+        let mut changed = Vec::new();
+        let mut overlays = self.overlays.lock();
+        for (scope, overlay) in now {
+            if overlays.get(&scope).is_none_or(|before| **before != overlay) {
+                overlays.insert(scope.clone(), Arc::new(overlay));
+                changed.push(scope);
+            }
+        }
+        drop(overlays);
+        let sessions = self.sessions.lock();
+        let concerned = sessions.by_instance.iter().filter(|(key, _)| changed.contains(&key.scope));
+        concerned.for_each(|(_, live)| live.changed.notify_one());
+    }
+
     fn notify_all(&self) {
         self.sessions.lock().by_instance.values().for_each(|live| live.changed.notify_one());
     }
@@ -156,10 +196,19 @@ async fn watch(shared: Weak<Shared>) {
     let first = tokio::time::Instant::now() + settings.agent_grace;
     let mut sweep = tokio::time::interval_at(first, settings.sweep_interval);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Overlays follow from everything, and many changes come at once.
+    let mut look_at_overlays = Some(tokio::time::Instant::now());
     loop {
+        let due = look_at_overlays.unwrap_or_else(tokio::time::Instant::now);
         tokio::select! {
+            () = tokio::time::sleep_until(due), if look_at_overlays.is_some() => {
+                let Some(door) = shared.upgrade() else { return };
+                look_at_overlays = None;
+                door.refresh_overlays();
+            }
             change = feed.recv() => {
                 let Some(door) = shared.upgrade() else { return };
+                look_at_overlays.get_or_insert_with(|| tokio::time::Instant::now() + OVERLAY_DELAY);
                 match change {
                     Ok(Change::Task { host: Some(host), .. } | Change::Instance(host)) => door.notify(&host),
                     Ok(_) => {}

@@ -50,6 +50,7 @@ fn hello(arn: &str) -> AgentMessage {
         agent_version: "x".repeat(1000),
         boot_id: "boot".into(),
         tasks: Vec::new(),
+        underlay_address: None,
     }
 }
 

@@ -5,7 +5,7 @@
 //! the order of [`Stage`]; hooks may hold a stage up. When anything fails, production is with blue again at once, and
 //! green goes.
 //!
-//! [`advance`] decides the next move from what is seen; it moves at most one stage at a time, so that each is kept
+//! [`advance()`] decides the next move from what is seen; it moves at most one stage at a time, so that each is kept
 //! before the next begins. It does not know tasks: how the two sides are kept is decided in [`crate::service`], and how
 //! a hook is called is the control plane's matter.
 

@@ -17,11 +17,17 @@ mod names;
 mod namespace;
 mod netlink;
 mod nftables;
+mod overlay;
 mod ports;
 mod record;
 mod spares;
 
-pub use self::{linux::LinuxNetworks, names::NetworkOptions, namespace::in_namespace};
+pub use self::{
+    linux::LinuxNetworks,
+    names::NetworkOptions,
+    namespace::in_namespace,
+    overlay::{Overlay, OverlayNetwork},
+};
 
 /// Where a task finds its credentials and metadata: an address on the loopback interface of every connected namespace,
 /// so that a listener opened inside ([`in_namespace`]) serves nobody else.
@@ -124,6 +130,9 @@ pub trait Networks: Send + Sync {
 
     /// Unpublishes and removes; no error when it is gone.
     async fn remove(&self, key: &str) -> Result<(), NetworkError>;
+
+    /// Joins the host's subnets with those of other hosts, as far as they are not; leaves those that are not named.
+    async fn overlay(&self, wanted: &Overlay) -> Result<(), NetworkError>;
 
     /// The keys that exist.
     async fn list(&self) -> Result<Vec<String>, NetworkError>;

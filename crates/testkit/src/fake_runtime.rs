@@ -20,7 +20,7 @@ use gantry_runtime::{
         TaskLimits, Usage,
     },
     image::{Image, ImageConfig, ImageError, Images, PullProgress, RegistryAccess, Rootfs},
-    network::{NetworkError, NetworkNamespace, NetworkRequest, Networks, Publish},
+    network::{NetworkError, NetworkNamespace, NetworkRequest, Networks, Overlay, Publish},
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -605,6 +605,11 @@ impl Networks for FakeHost {
             address,
             gateway: address.map(|_| IpAddr::V4(Ipv4Addr::new(172, 30, 0, 1))),
         })
+    }
+
+    async fn overlay(&self, _: &Overlay) -> Result<(), NetworkError> {
+        self.point("overlay").await;
+        Ok(())
     }
 
     async fn publish(&self, key: &str, ports: &[Publish]) -> Result<Vec<Publish>, NetworkError> {

@@ -1,6 +1,7 @@
 //! `gantry agent`: the agent of a container instance.
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -48,6 +49,7 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
     if let Some(zone) = options.availability_zone {
         config.attributes.insert("ecs.availability-zone".to_owned(), zone);
     }
+    config.advertise_address = advertise_address(options.advertise_address, file.advertise_address)?;
     if let Some(seconds) = file.heartbeat_seconds {
         config.heartbeat_interval = Duration::from_secs(seconds.clamp(1, 60));
     }
@@ -98,6 +100,14 @@ fn join(options: &AgentOptions, data_dir: &Path) -> Result<Join> {
             "give --join-token-file, or --activation-id and --activation-code",
         )),
     }
+}
+
+/// The address that the operator says others reach this host at: a flag, a variable, or the file's.
+pub(crate) fn advertise_address(flag: Option<Ipv4Addr>, file: Option<Ipv4Addr>) -> Result<Option<Ipv4Addr>> {
+    let named = variable("GANTRY_ADVERTISE_ADDRESS");
+    let named =
+        named.map(|text| text.parse().with_context(|| format!("advertise_address: '{text}' is no IPv4 address")));
+    Ok(flag.or(named.transpose()?).or(file))
 }
 
 /// Where a server keeps the token for agents with the same data directory.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
     sync::{Arc, Weak},
 };
 
@@ -17,7 +18,10 @@ use gantry_domain::{
 };
 use gantry_store::Txn;
 
-use super::{Live, Shared};
+use super::{
+    Live, Shared,
+    overlay::{self, ScopeOverlay},
+};
 use crate::{
     Control,
     control::Plan,
@@ -65,11 +69,20 @@ pub struct Session {
     live: Live,
     /// What the agent was told last of each task; none before the full set.
     told: Option<BTreeMap<TaskId, (TaskKey, DesiredStatus)>>,
+    /// What it was told last of the networks over hosts.
+    told_overlay: Option<Arc<ScopeOverlay>>,
 }
 
 impl Session {
     pub(super) async fn begin(door: &Arc<Shared>, caller: &Caller, hello: AgentMessage) -> Result<Self, Ended> {
-        let AgentMessage::Hello { protocol_version, container_instance_arn, agent_version, boot_id, tasks } = hello
+        let AgentMessage::Hello {
+            protocol_version,
+            container_instance_arn,
+            agent_version,
+            boot_id,
+            tasks,
+            underlay_address,
+        } = hello
         else {
             return Err(Ended::Refused("the first message must be hello".to_owned()));
         };
@@ -84,8 +97,13 @@ impl Session {
         // error below reads as a lost connection.
         let live = door.enter(&instance);
         let caller = caller.clone();
-        let session = Self { door: Arc::downgrade(door), control, caller, instance, live, told: None };
-        greet(&session.control, &session.instance, &agent_version, &boot_id).await?;
+        let session =
+            Self { door: Arc::downgrade(door), control, caller, instance, live, told: None, told_overlay: None };
+        let about = About { agent_version, boot_id, underlay_address };
+        {
+            let _turn = door.numbers.lock().await;
+            greet(&session.control, &session.instance, &about).await?;
+        }
         session.observed(&tasks).await?;
         session.settle_absent(&tasks).await?;
         Ok(session)
@@ -120,7 +138,7 @@ impl Session {
         loop {
             let changed = self.live.changed.clone();
             self.check_current()?;
-            if let Some(message) = self.compare()? {
+            if let Some(message) = self.compare()?.or_else(|| self.compare_overlay()) {
                 return Ok(message);
             }
             changed.notified().await;
@@ -169,6 +187,17 @@ impl Session {
         }
         *told = wanted.iter().map(|(id, entry)| (*id, told_of(entry))).collect();
         Ok(Some(ControlMessage::Delta { revision, changed, removed }))
+    }
+
+    /// News of the networks over hosts.
+    fn compare_overlay(&mut self) -> Option<ControlMessage> {
+        let now = self.door.upgrade()?.overlay(&self.instance.scope)?;
+        if self.told_overlay.as_ref().is_some_and(|told| Arc::ptr_eq(told, &now)) {
+            return None;
+        }
+        let message = now.message(&self.instance);
+        self.told_overlay = Some(now);
+        message
     }
 
     /// Makes observations durable.
@@ -311,8 +340,15 @@ fn task_key(instance: &InstanceKey, arn: &str) -> Option<TaskKey> {
     Some(TaskKey { scope: arn.scope, cluster, id: task })
 }
 
+/// What an agent says about itself.
+struct About {
+    agent_version: String,
+    boot_id: String,
+    underlay_address: Option<Ipv4Addr>,
+}
+
 /// Notes that the agent is there.
-async fn greet(control: &Control, key: &InstanceKey, agent_version: &str, boot_id: &str) -> Result<(), Ended> {
+async fn greet(control: &Control, key: &InstanceKey, about: &About) -> Result<(), Ended> {
     let now = control.now();
     let known = control.transact(|view| {
         let row = view.host(key).and_then(|host| host.row.as_ref()).filter(|row| row.is_registered());
@@ -323,8 +359,12 @@ async fn greet(control: &Control, key: &InstanceKey, agent_version: &str, boot_i
             record.connectivity_at = now;
         }
         let cut = |text: &str| Some(text.chars().take(REPORTED_ID_CHARS_MAX).collect::<String>());
-        record.boot_id = cut(boot_id);
-        record.version_info.get_or_insert_default().agent_version = cut(agent_version);
+        record.boot_id = cut(&about.boot_id);
+        record.version_info.get_or_insert_default().agent_version = cut(&about.agent_version);
+        record.underlay_address = about.underlay_address.filter(|address| overlay::is_reachable(*address));
+        if record.host_number.is_none() && record.underlay_address.is_some() {
+            record.host_number = overlay::free_number(view, &key.scope);
+        }
         if record == row.record {
             return Ok(Plan::Done(true));
         }

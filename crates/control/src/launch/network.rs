@@ -24,8 +24,10 @@ const BLOCKS: u16 = 512;
 const BLOCK_SIZE: u32 = 4096;
 /// Network, gateway, and two more that the real service keeps too.
 const FIRST: u32 = 4;
-/// The last one is the broadcast address.
-const LAST: u32 = BLOCK_SIZE - 2;
+/// Hosts that can have an address of their own in each subnet; the last one of all is the broadcast address.
+pub(crate) const HOSTS_MAX: u16 = 1024;
+/// The last one that a task can have.
+const LAST: u32 = BLOCK_SIZE - 2 - HOSTS_MAX as u32;
 
 /// Prefix length of every subnet.
 pub(crate) const PREFIX_LENGTH: u8 = 20;
@@ -33,6 +35,17 @@ pub(crate) const PREFIX_LENGTH: u8 = 20;
 /// The first address of the subnet an address is in, which its gateway has.
 pub(crate) fn gateway(address: Ipv4Addr) -> Ipv4Addr {
     Ipv4Addr::from((u32::from(address) & !(BLOCK_SIZE - 1)) + 1)
+}
+
+/// The gateway of a block.
+pub(crate) fn gateway_of_block(block: u16) -> Ipv4Addr {
+    Ipv4Addr::from(BASE + u32::from(block) * BLOCK_SIZE + 1)
+}
+
+/// The address that the host with this number has in the subnet that owns a block.
+pub(crate) fn host_address(block: u16, number: u16) -> Option<Ipv4Addr> {
+    let last = BASE + u32::from(block) * BLOCK_SIZE + BLOCK_SIZE - 2;
+    (number < HOSTS_MAX).then(|| Ipv4Addr::from(last - u32::from(number)))
 }
 
 /// What is written about subnets in one batch.
@@ -167,7 +180,13 @@ mod tests {
             assert_eq!(gateway(address), gateway(*seen.first().unwrap()));
             assert_ne!(address, gateway(address));
         }
-        assert_eq!(seen.len(), 4091);
+        assert_eq!(seen.len(), 3067);
+        let block = u16::try_from((u32::from(*seen.first().unwrap()) - BASE) / BLOCK_SIZE).unwrap();
+        for number in [0, HOSTS_MAX - 1] {
+            let host = host_address(block, number).unwrap();
+            assert!(!seen.contains(&host) && gateway(host) == gateway_of_block(block));
+        }
+        assert_eq!(host_address(block, HOSTS_MAX), None);
         assert!(addresses.draw(&view, &scope, &request(&["subnet-a", "subnet-b"]), &random, 0).is_some());
     }
 

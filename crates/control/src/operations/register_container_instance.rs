@@ -109,6 +109,8 @@ fn record(scope: &Scope, input: &RegisterContainerInstanceRequest, now: Timestam
         version_info: input.version_info.clone(),
         ec2_instance_id: identity.instance_id,
         machine: None,
+        underlay_address: None,
+        host_number: None,
         boot_id: None,
         version: 1,
         tags: tags::parse(input.tags.as_deref())?

@@ -97,6 +97,12 @@ pub struct InstanceRecord {
     /// As the agent last said; another one means that everything on the host is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
+    /// Where other hosts reach it, as its agent said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub underlay_address: Option<std::net::Ipv4Addr>,
+    /// Its number among the hosts of its account and region, which its own addresses in subnets follow from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_number: Option<u16>,
     /// Grows with every change a client could be told of.
     pub version: i64,
     /// Key and value.

@@ -248,6 +248,7 @@ impl Agent {
             agent_version: "0.1.0".into(),
             boot_id: boot.into(),
             tasks: has.values().cloned().collect(),
+            underlay_address: None,
         };
         let mut session = world.door.begin(&world.caller, hello).await.unwrap();
         let ControlMessage::DesiredSet { tasks, .. } = session.next().await.unwrap() else {

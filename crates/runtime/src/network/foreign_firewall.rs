@@ -51,7 +51,9 @@ fn programs() -> Vec<&'static str> {
     if nft_forward_drops() {
         programs.push("iptables-nft");
     }
-    if fs::read_to_string("/proc/net/ip_tables_names").is_ok_and(|names| names.lines().any(|name| name == "filter")) {
+    if fs::read_to_string("/proc/thread-self/net/ip_tables_names")
+        .is_ok_and(|names| names.lines().any(|name| name == "filter"))
+    {
         programs.push("iptables-legacy");
     }
     programs

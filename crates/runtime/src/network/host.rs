@@ -8,6 +8,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
+    net::Ipv4Addr,
     path::Path,
     time::{Duration, Instant},
 };
@@ -18,10 +19,11 @@ use super::{
     Interface, NetworkError, NetworkNamespace, NetworkOptions, NetworkRequest, Protocol, Publish, TASK_ENDPOINT,
     addresses::Addresses,
     conntrack, foreign_firewall, link,
-    names::{Names, mac_of, parse_mac, routed_networks},
+    names::{Names, mac_of, new_mac, overlap, parse_mac, routed_networks},
     namespace::{Namespace, is_mounted, release},
     netlink::{Family, Netlink},
     nftables::{Forward, Table},
+    overlay::{AppliedNetworks, VXLAN_BYTES},
     ports::Ports,
     record::{Attachment, Port, Record, Records},
     spares::Spares,
@@ -31,10 +33,14 @@ use super::{
 const FIREWALL_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) struct Host {
-    records: Records,
-    names: Names,
+    pub(super) records: Records,
+    pub(super) names: Names,
     options: NetworkOptions,
     state: Mutex<State>,
+    /// Taken before the state.
+    pub(super) overlay: Mutex<AppliedNetworks>,
+    /// Of interfaces in networks that reach over hosts, or may some day.
+    pub(super) overlay_mtu: u32,
     /// In the host's namespace; `None` after an error, which may leave answers under way.
     route: Mutex<Option<Netlink>>,
     table: Mutex<Table>,
@@ -81,6 +87,8 @@ impl Host {
         };
         adopt(&records, &mut state).map_err(kernel("read the network records"))?;
         let host = Self {
+            overlay: Mutex::new(records.overlay()),
+            overlay_mtu: underlay_mtu().saturating_sub(VXLAN_BYTES),
             table: Mutex::new(Table::new(&options.table)),
             route: Mutex::new(None),
             firewall_checked: Mutex::new(Instant::now()),
@@ -113,7 +121,14 @@ impl Host {
             self.route(|netlink| link::attach(netlink, &attachment.veth, index))
                 .map_err(kernel("connect to the bridge"))?;
         }
+        let overlay = self.overlay.lock().clone();
+        for applied in overlay.values() {
+            self.ensure_bridge(&applied.attachment())?;
+        }
         for name in interfaces().map_err(kernel("list interfaces"))? {
+            if self.names.is_vxlan(&name) && !overlay.contains_key(&name) {
+                self.delete_interface(&name);
+            }
             if self.names.is_veth(&name) && !attachments.iter().any(|attachment| attachment.veth == name) {
                 self.delete_interface(&name);
             }
@@ -206,8 +221,11 @@ impl Host {
 
     fn connect(&self, attachment: &Attachment, namespace: &Namespace) -> Result<(), NetworkError> {
         let index = self.ensure_bridge(attachment)?;
+        // Packets between tasks must fit through VXLAN wherever the other one is.
+        let mtu = (attachment.bridge != self.options.bridge).then_some(self.overlay_mtu);
         let connect = |index| {
-            self.route(|netlink| link::create_veth(netlink, &attachment.veth, index, attachment.mac, namespace.as_fd()))
+            let Attachment { veth, mac, .. } = attachment;
+            self.route(|netlink| link::create_veth(netlink, veth, index, *mac, mtu, namespace.as_fd()))
         };
         match connect(index) {
             // Somebody has removed the bridge behind our back.
@@ -222,7 +240,7 @@ impl Host {
     }
 
     /// The index of the attachment's bridge, which is made when it is the first on it.
-    fn ensure_bridge(&self, attachment: &Attachment) -> Result<u32, NetworkError> {
+    pub(super) fn ensure_bridge(&self, attachment: &Attachment) -> Result<u32, NetworkError> {
         if let Some(index) = self.state.lock().bridges.get(&attachment.bridge) {
             return Ok(*index);
         }
@@ -238,12 +256,54 @@ impl Host {
 
     fn make_bridge(&self, attachment: &Attachment) -> Result<u32, NetworkError> {
         let Attachment { bridge, gateway, prefix_length, .. } = attachment;
+        let is_subnet = self.names.is_subnet_bridge(bridge);
+        if is_subnet {
+            self.check_range(bridge, *gateway, *prefix_length)?;
+        }
+        let mac = if is_subnet { new_mac() } else { mac_of(*gateway) };
         let index = self
-            .route(|netlink| link::ensure_bridge(netlink, bridge, mac_of(*gateway), *gateway, *prefix_length))
+            .route(|netlink| link::ensure_bridge(netlink, bridge, mac, *gateway, *prefix_length))
             .map_err(kernel(&format!("create the bridge {bridge}")))?;
         set_sysctl(&format!("net/ipv4/conf/{bridge}/route_localnet"), "1").map_err(kernel("configure the bridge"))?;
         self.state.lock().bridges.insert(bridge.clone(), index);
         Ok(index)
+    }
+
+    /// Refuses a new subnet whose addresses the host routes elsewhere: above all to the bridge of another Gantry. A wider
+    /// route is in nobody's way.
+    fn check_range(&self, bridge: &str, gateway: Ipv4Addr, prefix_length: u8) -> Result<(), NetworkError> {
+        if Path::new("/sys/class/net").join(bridge).exists() {
+            return Ok(());
+        }
+        let table = fs::read_to_string("/proc/net/route").map_err(kernel("read the routing table"))?;
+        let taken = routed_networks(&table, |interface| interface == bridge);
+        let own = (gateway, prefix_length);
+        let in_the_way = |network: &(Ipv4Addr, u8)| network.1 >= prefix_length && overlap(*network, own);
+        let Some((network, length)) = taken.into_iter().find(in_the_way) else {
+            return Ok(());
+        };
+        Err(NetworkError::Kernel {
+            action: format!("create the bridge {bridge}"),
+            detail: format!(
+                "its addresses {gateway}/{prefix_length} are in use on this host as {network}/{length}, perhaps by another \
+                 Gantry: name the subnet differently in one of them"
+            ),
+        })
+    }
+
+    /// Removes a subnet's bridge that no task is on.
+    pub(super) fn remove_unused_bridge(&self, bridge: &str) {
+        {
+            // Held to the end: a task that comes now makes the bridge again.
+            let mut state = self.state.lock();
+            let mut attachments = state.records.values().filter_map(|record| record.attachment.as_ref());
+            if attachments.any(|attachment| attachment.bridge == bridge) {
+                return;
+            }
+            state.bridges.remove(bridge);
+            self.delete_interface(bridge);
+        }
+        foreign_firewall::forget(&[bridge.to_owned()]);
     }
 
     pub(super) fn publish(&self, key: &str, wanted: &[Publish]) -> Result<Vec<Publish>, NetworkError> {
@@ -347,12 +407,13 @@ impl Host {
         let bridges = self.bridges();
         foreign_firewall::forget(&bridges);
         self.table.lock().delete().map_err(kernel("remove the packet filter"))?;
+        std::mem::take(&mut *self.overlay.lock()).keys().for_each(|name| self.delete_interface(name));
         bridges.iter().for_each(|bridge| self.delete_interface(bridge));
         self.state.lock().bridges.clear();
         fs::remove_dir_all(self.records.root()).map_err(kernel("remove the network directory"))
     }
 
-    fn bridges(&self) -> Vec<String> {
+    pub(super) fn bridges(&self) -> Vec<String> {
         self.state.lock().bridges.keys().cloned().collect()
     }
 
@@ -368,7 +429,7 @@ impl Host {
         std::thread::spawn(move || foreign_firewall::let_through(&bridges));
     }
 
-    fn route<T>(&self, work: impl FnOnce(&mut Netlink) -> io::Result<T>) -> io::Result<T> {
+    pub(super) fn route<T>(&self, work: impl FnOnce(&mut Netlink) -> io::Result<T>) -> io::Result<T> {
         let mut slot = self.route.lock();
         let mut netlink = match slot.take() {
             Some(netlink) => netlink,
@@ -428,6 +489,18 @@ fn bridge_address(records: &Records, options: &NetworkOptions) -> Result<std::ne
     let address = options.free_address(&taken).ok_or(NetworkError::Exhausted { what: "subnet for the bridge" })?;
     records.keep_bridge_address(address).map_err(kernel("write the bridge's address"))?;
     Ok(address)
+}
+
+/// The largest packet that leaves the host by its default route in one piece.
+fn underlay_mtu() -> u32 {
+    let table = fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let default = table.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let interface = fields.next()?;
+        (fields.next()? == "00000000").then_some(interface)
+    });
+    let mtu = default.and_then(|name| fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok());
+    mtu.and_then(|text| text.trim().parse().ok()).filter(|mtu| *mtu >= 1280).unwrap_or(1500)
 }
 
 fn interfaces() -> io::Result<Vec<String>> {

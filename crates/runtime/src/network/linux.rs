@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{NetworkError, NetworkNamespace, NetworkOptions, NetworkRequest, Networks, Publish, host::Host};
+use super::{NetworkError, NetworkNamespace, NetworkOptions, NetworkRequest, Networks, Overlay, Publish, host::Host};
 use crate::locks::KeyedLocks;
 
 /// The kernel removes the interfaces of a released namespace by itself, in bulk. One that is still there after this
@@ -82,6 +82,11 @@ impl Networks for LinuxNetworks {
             });
         }
         Ok(())
+    }
+
+    async fn overlay(&self, wanted: &Overlay) -> Result<(), NetworkError> {
+        let (host, wanted) = (self.host.clone(), wanted.clone());
+        blocking(move || host.overlay(&wanted)).await
     }
 
     async fn list(&self) -> Result<Vec<String>, NetworkError> {

@@ -77,7 +77,7 @@ fn candidate(hash: &[u8; 32], attempt: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, second, hash[5] & 0xf0, 1)
 }
 
-fn overlap(a: (Ipv4Addr, u8), b: (Ipv4Addr, u8)) -> bool {
+pub(super) fn overlap(a: (Ipv4Addr, u8), b: (Ipv4Addr, u8)) -> bool {
     let shared = a.1.min(b.1);
     network(a.0, shared) == network(b.0, shared)
 }
@@ -115,6 +115,15 @@ impl Names {
         name.strip_prefix("gb").is_some_and(|rest| rest.starts_with(&self.tag) && rest.len() == 12)
     }
 
+    /// Of the interface that joins a subnet with other hosts.
+    pub(super) fn vxlan(&self, subnet_id: &str) -> String {
+        format!("gx{}{}", self.tag, hex::encode(&hash(subnet_id.as_bytes())[..4]))
+    }
+
+    pub(super) fn is_vxlan(&self, name: &str) -> bool {
+        name.strip_prefix("gx").is_some_and(|rest| rest.starts_with(&self.tag) && rest.len() == 12)
+    }
+
     /// A new name each time: the old interface of a key may still be on its way out.
     pub(super) fn new_veth(&self) -> String {
         let random = uuid::Uuid::new_v4();
@@ -124,6 +133,14 @@ impl Names {
     pub(super) fn is_veth(&self, name: &str) -> bool {
         name.strip_prefix("gv").is_some_and(|rest| rest.starts_with(&self.tag) && rest.len() == 12)
     }
+}
+
+/// A locally administered hardware address of nobody else. The bridges of a subnet on many hosts have the gateway's
+/// address in common, never this.
+pub(super) fn new_mac() -> [u8; 6] {
+    let random = uuid::Uuid::new_v4();
+    let [a, b, c, d, e, ..] = *random.as_bytes();
+    [0x06, a, b, c, d, e]
 }
 
 /// A locally administered hardware address that belongs to `address`, so that neighbours' caches stay right when an

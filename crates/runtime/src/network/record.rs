@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{NetworkNamespace, Protocol, Publish, nftables::Forward};
+use super::{NetworkNamespace, Protocol, Publish, nftables::Forward, overlay::AppliedNetworks};
 
 const KEY_LENGTH_MAX: usize = 128;
 
@@ -141,6 +141,17 @@ impl Records {
 
     pub(super) fn keep_bridge_address(&self, address: Ipv4Addr) -> io::Result<()> {
         self.replace(&self.0.join("bridge-address"), address.to_string().as_bytes())
+    }
+
+    /// The networks that reach over hosts; none when that was never written, or is unreadable.
+    pub(super) fn overlay(&self) -> AppliedNetworks {
+        let read = fs::read(self.0.join("overlay.json")).ok();
+        read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    pub(super) fn write_overlay(&self, applied: &AppliedNetworks) -> io::Result<()> {
+        let bytes = serde_json::to_vec(applied).map_err(io::Error::other)?;
+        self.replace(&self.0.join("overlay.json"), &bytes)
     }
 
     fn record(&self, key: &str) -> PathBuf {

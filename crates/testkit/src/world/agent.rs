@@ -164,6 +164,7 @@ impl FakeAgent {
             agent_version: "0.0.0".to_owned(),
             boot_id: format!("boot {}", self.boots),
             tasks: self.tasks.values().map(Task::observed).collect(),
+            underlay_address: None,
         }
     }
 
@@ -178,7 +179,7 @@ impl FakeAgent {
                 changed.into_iter().for_each(|task| self.take(task, now));
                 self.tasks.retain(|arn, _| !removed.contains(arn));
             }
-            ControlMessage::Acknowledged { .. } | ControlMessage::Goodbye { .. } => {}
+            ControlMessage::Overlay { .. } | ControlMessage::Acknowledged { .. } | ControlMessage::Goodbye { .. } => {}
         }
     }
 
