@@ -1,6 +1,7 @@
 //! Measured use of services, clusters and tasks, in memory: agents report it about every ten seconds, and a restart
 //! forgets it. What has not been heard of for an hour is dropped.
 
+mod providers;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use gantry_domain::{
 };
 use parking_lot::Mutex;
 
+pub use providers::{ProviderNeed, provider_needs};
 pub use read::{InstanceUse, reservations};
 pub use top::{Top, TopInstance, TopService, TopTask, top};
 

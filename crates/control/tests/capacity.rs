@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use gantry_api::ecs::{self, Ecs};
 use gantry_control::{
     keys::ClusterKey,
+    metrics::provider_needs,
     reconcile::{Clusters, Reconciler, Reconcilers, Services, WaitingTasks, Wake},
 };
 use gantry_domain::arn::Scope;
@@ -139,6 +140,30 @@ async fn with_managed_scaling_a_task_waits_until_an_instance_comes() {
     scaled.report(&arn, gantry_api::agent::ObservedStatus::Stopped).await;
     assert_eq!(world.status(&arn).await, "STOPPED");
     assert!(waiting.keys().is_empty());
+}
+
+#[tokio::test]
+async fn the_reservation_of_a_provider_says_how_many_instances_are_missing() {
+    let world = world().await;
+    let need = || {
+        let scope = Scope::new("000000000000", "us-east-1");
+        let needs = provider_needs(&world.control.read(), &scope, &"default".parse().unwrap());
+        // Only the provider with managed scaling is scaled.
+        let [need] = &needs[..] else { panic!("{needs:?}") };
+        assert_eq!(need.name, "scaled");
+        (need.instances, need.needed, need.waiting, need.reservation)
+    };
+    assert_eq!(need(), (0, 0, 0, 100.0));
+    let waiting = arns(&world.run(run_by(&[("scaled", 0, 1)], 1)).await.unwrap()).remove(0);
+    assert_eq!(need(), (0, 1, 1, 200.0));
+    world.stop(&waiting).await;
+    let (_one, _two) = (machine(&world, "scaled").await, machine(&world, "scaled").await);
+    assert_eq!(need(), (2, 0, 0, 0.0));
+    // Ten of 100 units fit on each, and five more need a third.
+    for count in [10, 10, 5] {
+        world.run(run_by(&[("scaled", 0, 1)], count)).await.unwrap();
+    }
+    assert_eq!(need(), (2, 3, 5, 150.0));
 }
 
 #[tokio::test]

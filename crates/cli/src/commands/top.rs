@@ -4,7 +4,7 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use gantry_api::ecs;
-use gantry_control::metrics::{Top, TopInstance, TopService, TopTask};
+use gantry_control::metrics::{ProviderNeed, Top, TopInstance, TopService, TopTask};
 
 use crate::{
     arguments::{Output, TopOptions},
@@ -68,6 +68,11 @@ fn text(top: &Top) -> String {
         let header = ["INSTANCE", "STATUS", "TASKS", "CPU USED/TAKEN/ALL", "MIB USED/TAKEN/ALL"];
         out += &super::table(&header, top.instances.iter().map(instance));
     }
+    if !top.capacity_providers.is_empty() {
+        out += "\n";
+        let header = ["CAPACITY PROVIDER", "INSTANCES", "NEEDED", "WAITING", "RESERVATION"];
+        out += &super::table(&header, top.capacity_providers.iter().map(provider));
+    }
     if !top.tasks.is_empty() {
         out += "\n";
         let header = ["TASK", "GROUP", "STATUS", "CPU", "MIB"];
@@ -99,6 +104,16 @@ fn instance(instance: &TopInstance) -> Vec<String> {
         tasks.to_string(),
         format!("{cpu_units:.0}/{cpu_reserved}/{cpu}"),
         format!("{memory_mib:.0}/{memory_reserved}/{memory}"),
+    ]
+}
+
+fn provider(provider: &ProviderNeed) -> Vec<String> {
+    vec![
+        short(&provider.name),
+        provider.instances.to_string(),
+        provider.needed.to_string(),
+        provider.waiting.to_string(),
+        percent(Some(provider.reservation)),
     ]
 }
 
@@ -169,6 +184,13 @@ mod tests {
             cluster: "default".to_owned(),
             services: vec![service("a"), service("b")],
             instances: vec![instance],
+            capacity_providers: vec![ProviderNeed {
+                name: "workers".repeat(9),
+                instances: 5000,
+                needed: 10_000,
+                waiting: 500,
+                reservation: 200.0,
+            }],
             tasks: (0..30).map(task).collect(),
             tasks_in_all: 30,
             cpu_reservation: Some(37.5),

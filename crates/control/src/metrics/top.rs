@@ -8,7 +8,7 @@ use gantry_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::InstanceUse;
+use super::{InstanceUse, ProviderNeed};
 use crate::{
     Control,
     control::{self, active_cluster},
@@ -30,6 +30,8 @@ pub struct Top {
     pub services: Vec<TopService>,
     /// In the order of their ids.
     pub instances: Vec<TopInstance>,
+    /// Those that have managed scaling.
+    pub capacity_providers: Vec<ProviderNeed>,
     /// Those that use most CPU first, at most 500.
     pub tasks: Vec<TopTask>,
     /// How many tasks there are in all.
@@ -123,6 +125,7 @@ pub fn top(control: &Control, caller: &Caller, reference: Option<&str>) -> Resul
     let (tasks, tasks_in_all) = tasks(control, cluster, now);
     Ok(Top {
         services: services.collect(),
+        capacity_providers: super::provider_needs(&view, &scope, &name),
         instances: instances(control, &view, (&scope, &name), now),
         tasks,
         tasks_in_all,

@@ -1,22 +1,21 @@
-//! When a scheduled action is due: `at(2026-11-26T08:00:00)` and `rate(5 minutes)`, in UTC.
+//! When a scheduled action is due: `at(2026-11-26T08:00:00)`, and the rates and cron expressions of
+//! [`crate::event_schedule`]; all in UTC.
 
 use crate::Timestamp;
+use crate::event_schedule;
 
 /// A schedule that was understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {
     /// Once.
     At(Timestamp),
     /// Again and again.
-    Rate {
-        /// Whole minutes, in seconds.
-        seconds: i64,
-    },
+    Again(event_schedule::Schedule),
 }
 
 /// The text is no schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an at or rate expression")]
+#[error("not an at, rate or cron expression")]
 pub struct BadSchedule;
 
 impl Schedule {
@@ -25,70 +24,58 @@ impl Schedule {
     /// # Errors
     /// [`BadSchedule`] when it is not in the grammar.
     pub fn parse(text: &str) -> Result<Self, BadSchedule> {
-        let inside = |name: &str| text.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
-        if let Some(moment) = inside("at") {
+        let moment = text.strip_prefix("at(").and_then(|rest| rest.strip_suffix(')'));
+        if let Some(moment) = moment {
             let plain = moment.len() == 19 && !moment.ends_with(['Z', 'z']);
             let moment = plain.then(|| crate::iso8601::parse(&format!("{moment}Z"))).flatten();
             return moment.map(Self::At).ok_or(BadSchedule);
         }
-        let seconds = inside("rate").and_then(rate_seconds).ok_or(BadSchedule)?;
-        Ok(Self::Rate { seconds })
+        event_schedule::Schedule::parse(text).map(Self::Again).map_err(|_| BadSchedule)
     }
 
     /// The first moment after `after` at which it is due; a rate counts from `after`. None when there is no more.
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         match self {
             Self::At(moment) => (*moment > after).then_some(*moment),
-            Self::Rate { seconds } => Some(after.plus_seconds(*seconds)),
+            Self::Again(schedule) => schedule.next(after),
         }
     }
 }
 
-/// `1 minute`, `5 minutes`: either word goes with either number.
-fn rate_seconds(text: &str) -> Option<i64> {
-    let (number, unit) = text.split_once(' ')?;
-    let plain = !number.starts_with('0') && number.len() <= 8 && number.bytes().all(|byte| byte.is_ascii_digit());
-    let number: i64 = if plain { number.parse().ok()? } else { return None };
-    let seconds = match unit.strip_suffix('s').unwrap_or(unit) {
-        "minute" => 60,
-        "hour" => 3600,
-        "day" => 86_400,
-        _ => return None,
-    };
-    Some(number * seconds)
-}
-
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
-    fn a_moment_is_due_once_and_a_rate_for_ever() {
+    fn a_moment_is_due_once_and_the_others_again_and_again() {
+        // 2026-11-26T08:00:00Z.
         let begin = Timestamp::from_seconds(1_795_680_000);
-        let at = Schedule::parse("at(2026-11-26T08:00:00)");
-        assert_eq!(at, Ok(Schedule::At(begin)));
-        assert_eq!(at.ok().and_then(|at| at.next(begin.plus_seconds(-1))), Some(begin));
-        assert_eq!(at.ok().and_then(|at| at.next(begin)), None);
-        let rate = Schedule::parse("rate(5 minutes)");
-        assert_eq!(rate.ok().and_then(|rate| rate.next(begin)), Some(begin.plus_seconds(300)));
-        assert_eq!(Schedule::parse("rate(1 day)"), Ok(Schedule::Rate { seconds: 86_400 }));
+        let at = Schedule::parse("at(2026-11-26T08:00:00)").unwrap();
+        assert_eq!(at, Schedule::At(begin));
+        assert_eq!(at.next(begin.plus_seconds(-1)), Some(begin));
+        assert_eq!(at.next(begin), None);
+        let rate = Schedule::parse("rate(5 minutes)").unwrap();
+        assert_eq!(rate.next(begin), Some(begin.plus_seconds(300)));
+        let noon = Schedule::parse("cron(0 12 * * ? *)").unwrap();
+        assert_eq!(noon.next(begin), Some(begin.plus_seconds(4 * 3600)));
+        assert_eq!(noon.next(begin.plus_seconds(4 * 3600)), Some(begin.plus_seconds(28 * 3600)));
     }
 
     #[test]
     fn other_texts_are_refused() {
-        for text in [
+        let table = [
             "",
             "at()",
             "at(2026-11-26)",
             "at(2026-11-26T08:00:00Z)",
             "at(2026-13-26T08:00:00)",
+            "at(2026-11-26T08:00:00",
             "rate(0 minutes)",
             "rate(5)",
-            "rate(5 weeks)",
-            "rate(-1 minute)",
-            "at(2026-11-26T08:00:00",
-            "cron(0 12 * * ? *)",
-        ] {
+            "cron(0 12 * *)",
+        ];
+        for text in table {
             assert_eq!(Schedule::parse(text), Err(BadSchedule), "{text}");
         }
     }
