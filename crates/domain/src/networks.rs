@@ -36,7 +36,8 @@ impl Network {
     fn of_v4(v4: Ipv4Addr) -> Self {
         let [a, b, ..] = v4.octets();
         let is_shared = a == 100 && (64..128).contains(&b);
-        if a == 0 || v4.is_link_local() || v4.is_broadcast() || v4.is_multicast() {
+        let is_protocol = v4.octets()[..3] == [192, 0, 0];
+        if a == 0 || a >= 240 || is_protocol || v4.is_link_local() || v4.is_multicast() {
             Self::Special
         } else if v4.is_private() || v4.is_loopback() || is_shared {
             Self::Private
@@ -46,7 +47,9 @@ impl Network {
     }
 
     fn of_v6(v6: Ipv6Addr) -> Self {
-        if v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local() {
+        // Locally used translation prefixes (RFC 8215) and what was site-local may stand for anything.
+        let is_translated = matches!(v6.segments(), [0x64, 0xff9b, 1, ..]) || v6.segments()[0] & 0xffc0 == 0xfec0;
+        if is_translated || v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local() {
             Self::Special
         } else if v6.is_loopback() || v6.is_unique_local() {
             Self::Private
@@ -56,9 +59,13 @@ impl Network {
     }
 }
 
-/// `::ffff:a.b.c.d` and `64:ff9b::a.b.c.d`, which a router translates.
+/// `::ffff:a.b.c.d`, `::a.b.c.d`, `64:ff9b::a.b.c.d`, which a router translates, and 6to4's `2002:AABB:CCDD::`.
 fn v4_inside(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let translated = matches!(v6.segments(), [0x64, 0xff9b, 0, 0, 0, 0, ..]);
+    if let [0x2002, high, low, ..] = v6.segments() {
+        return Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
+    }
+    let compatible = v6.segments()[..6] == [0; 6] && !v6.is_loopback() && !v6.is_unspecified();
+    let translated = compatible || matches!(v6.segments(), [0x64, 0xff9b, 0, 0, 0, 0, ..]);
     let [.., a, b, c, d] = v6.octets();
     v6.to_ipv4_mapped().or(translated.then_some(Ipv4Addr::new(a, b, c, d)))
 }
@@ -76,7 +83,8 @@ mod tests {
             (Network::Private, &["::ffff:127.0.0.1", "64:ff9b::a00:1"]),
             (Network::Special, &["169.254.169.254", "0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "fe80::1"]),
             (Network::Special, &["ff02::1", "fd00:ec2::254", "168.63.129.16", "::ffff:169.254.169.254"]),
-            (Network::Special, &["64:ff9b::a9fe:a9fe", "100.100.100.200"]),
+            (Network::Special, &["64:ff9b::a9fe:a9fe", "100.100.100.200", "192.0.0.192", "240.0.0.1"]),
+            (Network::Special, &["::169.254.169.254", "2002:a9fe:a9fe::1", "64:ff9b:1::a9fe:a9fe", "fec0::1"]),
         ];
         for (network, addresses) in table {
             for address in addresses {

@@ -1,6 +1,6 @@
 //! Which part of the server a request is for.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::IntoResponse};
 use bytes::Bytes;
@@ -18,6 +18,8 @@ use super::own::{self, Own};
 
 /// Largest body of a machine that joins or asks for credentials: nobody has proved anything yet.
 const MACHINE_BYTES_MAX: usize = 16 * 1024;
+/// Longest time for a body to arrive: a connection that waits for one takes the place of others.
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Everything behind the port.
 pub(crate) struct Site {
@@ -64,12 +66,12 @@ impl Site {
     async fn own(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let request_id = uuid::Uuid::new_v4().to_string();
-        let answer = match Limited::new(body, own::BODY_BYTES_MAX).collect().await {
-            Ok(body) => self.own.call(&self.endpoint, &parts, &body.to_bytes(), &request_id).await,
-            Err(error) => Err(Fault::new("RequestEntityTooLarge", 413, error.to_string())),
+        let answer = match read(body, own::BODY_BYTES_MAX).await {
+            Ok(body) => self.own.call(&self.endpoint, &parts, &body, &request_id).await,
+            Err(fault) => Err(fault),
         };
         match answer {
-            Ok(body) => text(StatusCode::OK, "application/json", String::from_utf8_lossy(&body).into_owned()),
+            Ok(body) => text(StatusCode::OK, "application/json", body),
             Err(fault) => refusal(&fault),
         }
     }
@@ -78,10 +80,13 @@ impl Site {
     async fn machine(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let address = parts.extensions.get::<Origin>().and_then(|origin| origin.source_ip);
-        let answer = match (&parts.method, Limited::new(body, MACHINE_BYTES_MAX).collect().await) {
-            (&Method::POST, Ok(body)) => self.machine_call(parts.uri.path(), &body.to_bytes(), address).await,
-            (_, Ok(_)) => Err(Fault::new("MethodNotAllowed", 405, "Machines POST.")),
-            (_, Err(error)) => Err(Fault::new("RequestEntityTooLarge", 413, error.to_string())),
+        let answer = if parts.method != Method::POST {
+            Err(Fault::new("MethodNotAllowed", 405, "Machines POST."))
+        } else {
+            match read(body, MACHINE_BYTES_MAX).await {
+                Ok(body) => self.machine_call(parts.uri.path(), &body, address).await,
+                Err(fault) => Err(fault),
+            }
         };
         match answer {
             Ok(body) => text(StatusCode::OK, "application/json", body),
@@ -119,10 +124,19 @@ impl Site {
     }
 }
 
+/// A whole body of at most `bytes_max`, if it comes in time.
+async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
+    match tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) => Err(Fault::new("RequestEntityTooLarge", 413, error.to_string())),
+        Err(_) => Err(Fault::new("RequestTimeout", 408, "The body of the request took too long.")),
+    }
+}
+
 fn refusal(fault: &Fault) -> Response<Body> {
     let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST);
     let body = gantry_protocol::json::fault_body(fault);
-    text(status, "application/json", String::from_utf8_lossy(&body).into_owned())
+    text(status, "application/json", body)
 }
 
 const GREETING: &str = "This is Gantry. Point the AWS CLI here: eval \"$(gantry env)\" && aws ecs list-clusters\n";
@@ -138,7 +152,7 @@ async fn forward(router: &axum::Router, request: Request<Incoming>) -> Response<
     }
 }
 
-fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
-    let body = Full::new(Bytes::from(body));
+fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let body = Full::new(body.into());
     (status, [(CONTENT_TYPE, content_type)], Body::new(body)).into_response()
 }

@@ -255,10 +255,13 @@ impl AutoScaling {
                     self.write_state((&id.account, &id.region, high), up, &above, now).await?;
                     self.write_state((&id.account, &id.region, low), down, &below, now).await?;
                     let may_shrink = configuration.disable_scale_in != Some(true);
+                    // The tasks that run may be fewer or more than are wanted; a high alarm asks for no fewer, a low
+                    // one for no more.
+                    let wanted = |value| tracking_ask(value, goal, observed.running);
                     let (ask, alarm) = match (up, down) {
-                        (State::Alarm(value), _) => (Ask::Capacity(tracking_ask(value, goal, observed.running)), high),
+                        (State::Alarm(value), _) => (Ask::Capacity(wanted(value).max(observed.desired)), high),
                         (_, State::Alarm(value)) if may_shrink => {
-                            (Ask::Capacity(tracking_ask(value, goal, observed.running)), low)
+                            (Ask::Capacity(wanted(value).min(observed.desired)), low)
                         }
                         _ => (Ask::Nothing, high),
                     };

@@ -36,6 +36,11 @@ impl Default for HeadRow {
     }
 }
 
+/// A page ends once it has so many bytes.
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Events that are read from the store in one go.
+const READ_AT_ONCE: usize = 32;
+
 /// See [`super::EventBridge::page`].
 pub(super) async fn page(
     store: &Store,
@@ -50,12 +55,22 @@ pub(super) async fn page(
     let from = after.map_or(newest, |after| after.saturating_add(1));
     let prefix = log_prefix(&scope);
     let range = KeyRange::between(&format!("{prefix}{from:016x}"), &format!("{prefix}~"));
-    let found = store.range(range, limit.max(1)).await?;
     let logged = |kv: &gantry_store::KeyValue| {
         let position = u64::from_str_radix(kv.key.strip_prefix(&prefix)?, 16).ok()?;
         Some(LoggedEvent { position, event: serde_json::from_slice(&kv.value).ok()? })
     };
-    Ok(found.kvs.iter().filter_map(logged).collect())
+    // Some at a time: an event can have 256 KiB, and whoever follows asks for the rest.
+    let (mut page, mut bytes, mut range) = (Vec::new(), 0, range);
+    while page.len() < limit.max(1) && bytes < PAGE_BYTES_MAX {
+        let found = store.range(range.clone(), READ_AT_ONCE.min(limit.max(1) - page.len())).await?;
+        bytes += found.kvs.iter().map(|kv| kv.value.len()).sum::<usize>();
+        page.extend(found.kvs.iter().filter_map(logged));
+        match found.kvs.last().filter(|_| found.more) {
+            Some(last) => range = KeyRange::between(&format!("{}\0", last.key), &format!("{prefix}~")),
+            None => break,
+        }
+    }
+    Ok(page)
 }
 
 /// Adds events at the end, and takes as many from the beginning as are then more than `kept`.

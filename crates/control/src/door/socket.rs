@@ -19,6 +19,8 @@ use super::{Door, Ended, Session};
 
 /// Bytes of one message: a hello names every task of a host.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Longest time for the last words to an agent.
+const GOODBYE_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Serves `/agent/v1/connect`. The layer before it has checked the signature and left the [`Caller`] as an extension.
 pub fn router(door: Door) -> Router {
@@ -35,7 +37,7 @@ async fn connect(
         if let Some(ended) = end {
             tracing::info!(reason = %ended, "an agent's connection ends");
             // The agent may be gone already.
-            let _ = send(&mut socket, &ended.goodbye()).await;
+            sent(&mut socket, &ended.goodbye(), GOODBYE_TIME_MAX).await;
         }
     })
 }
@@ -58,7 +60,7 @@ async fn serve(door: &Door, caller: &Caller, socket: &mut WebSocket) -> Option<E
 async fn converse(session: &mut Session, socket: &mut WebSocket, patience: std::time::Duration) -> Result<(), Ended> {
     // The full set goes first: deltas and acknowledgements mean nothing without it.
     let first = session.next().await?;
-    if send(socket, &first).await.is_err() {
+    if !sent(socket, &first, patience).await {
         return Ok(());
     }
     let mut heard = tokio::time::Instant::now();
@@ -73,7 +75,7 @@ async fn converse(session: &mut Session, socket: &mut WebSocket, patience: std::
             () = tokio::time::sleep_until(heard + patience) => return Ok(()),
         };
         if let Some(answer) = answer
-            && send(socket, &answer).await.is_err()
+            && !sent(socket, &answer, patience).await
         {
             return Ok(());
         }
@@ -94,6 +96,11 @@ async fn receive(socket: &mut WebSocket) -> Option<Result<AgentMessage, Ended>> 
             Ok(Message::Close(_)) | Err(_) => return None,
         }
     }
+}
+
+/// Whether the agent took the message: one that reads nothing any more is gone, like one that says nothing.
+async fn sent(socket: &mut WebSocket, message: &ControlMessage, patience: std::time::Duration) -> bool {
+    matches!(timeout(patience, send(socket, message)).await, Ok(Ok(())))
 }
 
 async fn send(socket: &mut WebSocket, message: &ControlMessage) -> Result<(), axum::Error> {

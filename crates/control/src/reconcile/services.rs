@@ -32,6 +32,9 @@ use crate::{
 /// A service that found no room tries again after this long, or when its instances change.
 const PLACEMENT_RETRY_SECONDS: i64 = 5;
 
+/// One that found no room for a task in the zone that lacks one tries again after this long.
+const BALANCE_RETRY_SECONDS: i64 = 60;
+
 /// The reconciler of services.
 #[derive(Debug)]
 pub struct Services {
@@ -193,6 +196,7 @@ impl Services {
         now: Timestamp,
     ) -> Result<Wake, Fault> {
         let mut wake = Wake::Again;
+        let mut failed: Vec<Unit> = Vec::new();
         for (unit, zone, launch) in starts {
             let launched = match self.control.launch(launch).await {
                 Ok(launched) => launched,
@@ -200,9 +204,11 @@ impl Services {
                 Err(LaunchError::Overtaken { .. }) => return Ok(Wake::Again),
                 Err(LaunchError::Fault(fault)) => return Err(fault),
             };
-            self.tell((key, unit), (zone.as_deref(), &launched), now).await?;
+            self.tell((key, unit), (zone.as_deref(), &launched), failed.contains(&unit), now).await?;
             if launched.unplaced > 0 {
-                let retry = now.plus_seconds(PLACEMENT_RETRY_SECONDS);
+                failed.push(unit);
+                let pause = if zone.is_some() { BALANCE_RETRY_SECONDS } else { PLACEMENT_RETRY_SECONDS };
+                let retry = now.plus_seconds(pause);
                 wake = Wake::At(wake_at.map_or(retry, |at| at.min(retry)));
             }
         }
@@ -214,6 +220,7 @@ impl Services {
         &self,
         (key, unit): (&ServiceKey, Unit),
         outcome: (Option<&str>, &Launched),
+        spoken: bool,
         now: Timestamp,
     ) -> Result<(), Fault> {
         let random = &self.control.random;
@@ -221,7 +228,7 @@ impl Services {
             .transact(|view| {
                 let Some(row) = find::row(view, key) else { return Ok(Plan::Done(())) };
                 let mut record = row.record.clone();
-                if !start::record_outcome(&mut record, (key, unit), outcome, random, now) {
+                if !start::record_outcome(&mut record, (key, unit), outcome, spoken, random, now) {
                     return Ok(Plan::Done(()));
                 }
                 let txn = Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record));

@@ -62,9 +62,9 @@ pub(crate) fn launch(
     };
     let definition = view.namespace(&key.scope)?.task_definition(&revision.task_definition)?;
     let requirements = task_definition::requirements(&definition.document);
-    let (target, count, capacity_providers) = match starts {
+    let (mut target, count, capacity_providers) = match &starts {
         Starts::Anywhere(count) | Starts::InZone(_, count) => {
-            let count = usize::try_from(count).ok()?;
+            let count = usize::try_from(*count).ok()?;
             let providers = providers(view, key, deployment, revision, count);
             (launch::target(view, &key.scope, revision.launch_type, &providers), count, providers)
         }
@@ -74,6 +74,10 @@ pub(crate) fn launch(
             (Target::Named(ids), count, Vec::new())
         }
     };
+    // A task that waits has no zone any more: one that is started for balance is placed now or not at all.
+    if let (Starts::InZone(..), Target::Providers(shares)) = (&starts, &mut target) {
+        shares.iter_mut().for_each(|share| share.waits = false);
+    }
     let mut constraints = constraints(record, &requirements.placement_expressions);
     if let Starts::InZone(zone, _) = starts {
         constraints.push(Constraint::MemberOf(Expression::attribute_is(ZONE_ATTRIBUTE, zone)));
@@ -195,6 +199,8 @@ pub(crate) fn record_outcome(
     record: &mut ServiceRecord,
     (key, unit): (&ServiceKey, Unit),
     (zone, launched): (Option<&str>, &Launched),
+    // Another launch of the same unit and run has complained already; two that complain in turn never come to rest.
+    spoken: bool,
     random: &Random,
     now: Timestamp,
 ) -> bool {
@@ -209,6 +215,9 @@ pub(crate) fn record_outcome(
         act::tell(record, &name, &event, random, now);
     }
     let failed = launched.unplaced > 0;
+    if spoken || (zone.is_some() && failed) {
+        return *record != before;
+    }
     let launch_type = match unit {
         Unit::Service => {
             record.placement_failed = failed;

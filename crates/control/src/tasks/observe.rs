@@ -1,6 +1,9 @@
 //! Taking in what an agent observes of a task. Pure: the record before, the observation, the record after.
 
-use gantry_api::agent::{ObservedContainer, ObservedStatus, ObservedTask};
+use gantry_api::{
+    agent::{ObservedContainer, ObservedStatus, ObservedTask},
+    ecs,
+};
 use gantry_domain::{
     Timestamp,
     limits::{NETWORK_BINDINGS_MAX, REPORTED_ID_CHARS_MAX},
@@ -158,7 +161,18 @@ fn take_container(own: &mut ContainerRecord, observed: &ObservedContainer) {
     let reason = observed.reason.as_deref().map(|reason| trimmed(reason).into_owned());
     keep(&mut own.reason, &reason);
     if !observed.network_bindings.is_empty() {
-        own.network_bindings = observed.network_bindings.iter().take(NETWORK_BINDINGS_MAX).cloned().collect();
+        own.network_bindings = observed.network_bindings.iter().take(NETWORK_BINDINGS_MAX).map(binding).collect();
+    }
+}
+
+/// A binding with nothing in it that is longer than an address or a range of ports.
+fn binding(observed: &ecs::NetworkBinding) -> ecs::NetworkBinding {
+    let cut = |text: &Option<String>| text.as_deref().map(id);
+    ecs::NetworkBinding {
+        bind_ip: cut(&observed.bind_ip),
+        container_port_range: cut(&observed.container_port_range),
+        host_port_range: cut(&observed.host_port_range),
+        ..observed.clone()
     }
 }
 

@@ -154,7 +154,11 @@ pub fn decide(
     // At least one goes, and fewer than half.
     let half = (instances.saturating_sub(1)) / 2;
     let least_left = instances.saturating_sub(half.max(1));
-    let wanted = proportional(instances, metric, target).min(instances.saturating_sub(1)).max(least_left);
+    let wanted = proportional(instances, metric, target);
+    if wanted >= instances {
+        return (instances, memory);
+    }
+    let wanted = wanted.max(least_left);
     (bounded(wanted).min(instances.max(least)), memory)
 }
 

@@ -100,7 +100,7 @@ impl<'a> Planner<'a> {
     /// after its start it may be all that serves.
     fn fits_surplus(&self, task: &TaskView) -> bool {
         let cost = u32::from(self.fitness(task) == Fitness::Healthy);
-        self.healthy >= self.floor() + cost
+        self.healthy.saturating_sub(cost) >= self.floor()
     }
 
     pub(super) fn stop(&mut self, task: &'a TaskView, reason: StoppedReason) {

@@ -170,8 +170,11 @@ impl Starter {
             if plan.reference == reference
                 && let Err(error) = control::bring(&directory, &Access::new(access))
             {
-                // Revived when somebody is about to use it.
                 tracing::debug!(%error, layer = %directory.display(), "nobody fetches an unfinished image");
+                // A keeper that was dying when somebody was about to use the image looked alive.
+                if let Err(error) = self.revive(&directory) {
+                    tracing::warn!(%error, layer = %directory.display(), "an unfinished image is served by nobody");
+                }
             }
         }
     }
