@@ -17,8 +17,8 @@ class Second:
         self.folder = gantry.folder / "second"
         self.folder.mkdir()
         self.arguments = [
-            GANTRY, "agent", "--data-dir", str(self.folder), "--endpoint", gantry.url,
-            "--credentials", str(gantry.folder / "instance-credentials"), "--log-level", "info",
+            GANTRY, "agent", "--data-dir", str(self.folder), "--server", gantry.url,
+            "--join-token-file", str(gantry.folder / "join-token"), "--log-level", "info",
         ]
         log = open(self.folder / "agent.log", "ab")
         self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
