@@ -3,7 +3,8 @@
 //! The machine's disk is a minimal Debian made once by debootstrap (kept in `target/vm`); a second disk carries the
 //! test programs of this build. systemd starts them as a service, their output comes over the serial line, and the
 //! last line tells whether they passed. The machine is emulated in software: KVM inside a virtual machine is often there
-//! and does not work, and the tests are small.
+//! and does not work, and the tests are small. Tests of images that are read on demand are left out: Debian's kernel
+//! (6.1) mounts no image from a file.
 
 use std::{
     fs,
@@ -46,7 +47,7 @@ fn kernel_version() -> Result<String> {
 }
 
 fn system_disk(folder: &Path, kernel: &str) -> Result<PathBuf> {
-    let disk = folder.join(format!("system-{kernel}-2.img"));
+    let disk = folder.join(format!("system-{kernel}-3.img"));
     if disk.exists() {
         return Ok(disk);
     }
@@ -71,12 +72,12 @@ fn system_disk(folder: &Path, kernel: &str) -> Result<PathBuf> {
 fn write_units(tree: &Path) -> Result<()> {
     let script = format!(
         "#!/bin/sh\n\
-         modprobe -a overlay veth bridge nf_tables nft_chain_nat nft_masq nft_nat tun 2>/dev/null\n\
+         modprobe -a overlay veth bridge vxlan nf_tables nft_chain_nat nft_masq nft_nat tun 2>/dev/null\n\
          mkdir -p /tests /var/tmp && mount -o ro /dev/vdb /tests\n\
          stat -fc 'cgroup file system: %T' /sys/fs/cgroup; uname -r\n\
          status=0\n\
          for program in /tests/test-*; do\n\
-           GANTRY_SHIM=/tests/shim BUSYBOX=/tests/busybox $program --test-threads=2 || status=1\n\
+           GANTRY_SHIM=/tests/shim BUSYBOX=/tests/busybox $program --test-threads=2 --skip lazy:: || status=1\n\
          done\n\
          echo '{RESULT}'$status\n\
          poweroff -f\n"
