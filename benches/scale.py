@@ -35,7 +35,7 @@ class Fleet:
         print(line.strip(), file=sys.stderr, flush=True)
         return json.loads(line)
 
-    def calls(self, operation, count, clients, **request):
+    def calls(self, operation, count, clients, /, **request):
         return self.ask("calls", operation, count, clients, json.dumps(request))["call_ms"]
 
     def end(self):

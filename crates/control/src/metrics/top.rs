@@ -177,10 +177,11 @@ fn instances(control: &Control, view: &EcsView, (scope, cluster): (&Scope, &Name
             tasks: host.alive(),
             cpu: reserved.cpu,
             cpu_reserved: reserved.cpu_reserved,
-            cpu_units: used.iter().map(|reading| reading.cpu_units).sum(),
+            // The sum of nothing is minus zero.
+            cpu_units: used.iter().map(|reading| reading.cpu_units).sum::<f64>() + 0.0,
             memory: reserved.memory,
             memory_reserved: reserved.memory_reserved,
-            memory_mib: used.iter().map(|reading| reading.memory_mib).sum(),
+            memory_mib: used.iter().map(|reading| reading.memory_mib).sum::<f64>() + 0.0,
         })
     };
     view.hosts_of_cluster(scope, cluster).filter_map(one).collect()
