@@ -1,4 +1,4 @@
-//! The agent's temporary credentials: had with the machine's key, renewed at half of their life, in memory only.
+//! The agent's temporary credentials: had with the machine's key, renewed half an hour before their end, in memory only.
 
 use std::time::Duration;
 

@@ -84,14 +84,20 @@ pub enum Join {
     Known,
     /// With what it was given, once.
     Proof(JoinProof),
-    /// With the token that a server on the same machine keeps in this file; again, should its identity be revoked.
-    TokenFile(PathBuf),
+    /// With the token in this file, read when the machine joins.
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// A server on the same machine keeps a good token there: the machine joins again, should its identity be
+        /// revoked.
+        renewed: bool,
+    },
 }
 
 impl Join {
     /// Whether a machine whose identity was revoked may become another one by itself.
     pub(crate) fn may_be_repeated(&self) -> bool {
-        matches!(self, Self::TokenFile(_))
+        matches!(self, Self::TokenFile { renewed: true, .. })
     }
 }
 

@@ -90,7 +90,7 @@ impl Identity {
         let proof = match proof {
             Join::Known => return Err(IdentityError::NoProof),
             Join::Proof(proof) => proof.clone(),
-            Join::TokenFile(path) => {
+            Join::TokenFile { path, .. } => {
                 let token = fs::read_to_string(path).map_err(IdentityError::TokenFile)?;
                 JoinProof::Token { token: token.trim().to_owned() }
             }

@@ -6,6 +6,7 @@
 use std::{fs, io, path::Path};
 
 use gantry_api::ecs::{Attribute, RegisterContainerInstanceRequest, Resource, VersionInfo};
+use gantry_domain::capabilities;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -15,43 +16,6 @@ use crate::{
     host::Dirs,
     record::{Durability, replace},
 };
-
-/// What this agent can do, as attributes without a value.
-const CAPABILITIES: [&str; 33] = [
-    "com.amazonaws.ecs.capability.privileged-container",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.17",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.18",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.19",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.20",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.21",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.22",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.23",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.24",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.25",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.26",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.27",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.28",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.29",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.30",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.31",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.32",
-    "com.amazonaws.ecs.capability.logging-driver.awslogs",
-    "com.amazonaws.ecs.capability.logging-driver.json-file",
-    "com.amazonaws.ecs.capability.logging-driver.none",
-    "com.amazonaws.ecs.capability.ecr-auth",
-    "ecs.capability.execution-role-ecr-pull",
-    "ecs.capability.execution-role-awslogs",
-    "ecs.capability.ecr-endpoint",
-    "ecs.capability.container-health-check",
-    "ecs.capability.task-eni",
-    "ecs.capability.task-cpu-mem-limit",
-    "ecs.capability.increased-task-cpu-limit",
-    "ecs.capability.docker-plugin.local",
-    "ecs.capability.pid-ipc-namespace-sharing",
-    "ecs.capability.container-ordering",
-    "ecs.capability.network.container-port-range",
-    "ecs.capability.container-restart-policy",
-];
 
 /// What the machine has.
 #[derive(Debug, Clone)]
@@ -183,7 +147,7 @@ fn attributes(config: &Config, machine: &Machine) -> Vec<Attribute> {
     let own =
         config.attributes.iter().map(|(name, value)| attribute(name, (!value.is_empty()).then_some(value.as_str())));
     let named = named.iter().map(|(name, value)| attribute(name, Some(value)));
-    CAPABILITIES.iter().map(|name| attribute(name, None)).chain(named).chain(own).collect()
+    capabilities::OF_EVERY_HOST.iter().map(|name| attribute(name, None)).chain(named).chain(own).collect()
 }
 
 fn integer(name: &str, value: i32) -> Resource {

@@ -89,7 +89,11 @@ pub(crate) async fn serve(
     let (socket, local) = match timeout(CONNECT_TIMEOUT, connect(client)).await {
         Ok(Ok(connected)) => connected,
         Ok(Err(end)) => {
-            if matches!(&end, SessionEnd::Connection(error) if matches!(**error, tungstenite::Error::Http(_))) {
+            // A server that is busy or a proxy that is alone says nothing about credentials.
+            if let SessionEnd::Connection(error) = &end
+                && let tungstenite::Error::Http(response) = &**error
+                && matches!(response.status().as_u16(), 400 | 401 | 403)
+            {
                 client.upgrade_refused();
             }
             return end;

@@ -17,6 +17,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, stream};
 use gantry_api::agent::{AgentMessage, ObservedContainer, ObservedStatus, ObservedTask, PROTOCOL_VERSION};
+use gantry_domain::capabilities;
 use gantry_protocol::signer::{Credentials, sign};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -26,45 +27,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::Mutex, time::interval};
 use tokio_tungstenite::tungstenite::Message;
 
-/// As agents of this version send them.
-const CAPABILITIES: [&str; 36] = [
-    "com.amazonaws.ecs.capability.privileged-container",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.17",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.18",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.19",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.20",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.21",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.22",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.23",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.24",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.25",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.26",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.27",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.28",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.29",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.30",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.31",
-    "com.amazonaws.ecs.capability.docker-remote-api.1.32",
-    "com.amazonaws.ecs.capability.logging-driver.awslogs",
-    "com.amazonaws.ecs.capability.logging-driver.json-file",
-    "com.amazonaws.ecs.capability.logging-driver.none",
-    "com.amazonaws.ecs.capability.ecr-auth",
-    "ecs.capability.execution-role-ecr-pull",
-    "ecs.capability.execution-role-awslogs",
-    "ecs.capability.ecr-endpoint",
-    "ecs.capability.container-health-check",
-    "ecs.capability.task-eni",
-    "ecs.capability.task-cpu-mem-limit",
-    "ecs.capability.increased-task-cpu-limit",
-    "ecs.capability.docker-plugin.local",
-    "ecs.capability.pid-ipc-namespace-sharing",
-    "ecs.capability.container-ordering",
-    "ecs.capability.network.container-port-range",
-    "ecs.capability.container-restart-policy",
-    "ecs.os-type",
-    "ecs.os-family",
-    "ecs.cpu-architecture",
-];
+/// What agents say with a value, here without.
+const OPERATING_SYSTEM: [&str; 3] = ["ecs.os-type", "ecs.os-family", "ecs.cpu-architecture"];
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// Connections being made at a time.
 const CONNECTING: usize = 32;
@@ -148,7 +112,8 @@ async fn agents(fleet: &Arc<Fleet>, count: usize) -> Value {
 
 async fn register(fleet: Arc<Fleet>, number: usize) -> String {
     let zone = ["us-east-1a", "us-east-1b", "us-east-1c"][number % 3];
-    let mut attributes: Vec<Value> = CAPABILITIES.iter().map(|name| json!({ "name": name })).collect();
+    let mut attributes: Vec<Value> = capabilities::OF_EVERY_HOST.iter().map(|name| json!({ "name": name })).collect();
+    attributes.extend(OPERATING_SYSTEM.map(|name| json!({ "name": name })));
     attributes.push(json!({ "name": "ecs.availability-zone", "value": zone }));
     attributes.push(json!({ "name": "rack", "value": format!("r{}", number % 50) }));
     let input = json!({

@@ -328,24 +328,25 @@ pub(crate) struct AlarmPutOptions {
     /// CPUUtilization or MemoryUtilization of a service; without it, `gantry alarm set` says how the alarm stands
     #[arg(long, requires = "service", requires = "threshold")]
     pub(crate) metric: Option<String>,
-    /// Cluster of the service
-    #[arg(long, default_value = "default")]
-    pub(crate) cluster: String,
+    /// Cluster of the service [default: default]
+    #[arg(long, requires = "metric")]
+    pub(crate) cluster: Option<String>,
     /// The service
-    #[arg(long)]
+    #[arg(long, requires = "metric")]
     pub(crate) service: Option<String>,
     /// Percent
-    #[arg(long)]
+    #[arg(long, requires = "metric")]
     pub(crate) threshold: Option<f64>,
-    /// GreaterThanThreshold, GreaterThanOrEqualToThreshold, LessThanThreshold or LessThanOrEqualToThreshold
-    #[arg(long, default_value = "GreaterThanThreshold")]
-    pub(crate) comparison: String,
-    /// Seconds of a period, a multiple of 60
-    #[arg(long, default_value_t = 60)]
-    pub(crate) period: u32,
-    /// How many periods have to breach
-    #[arg(long, default_value_t = 1)]
-    pub(crate) evaluation_periods: u32,
+    /// GreaterThanThreshold, GreaterThanOrEqualToThreshold, LessThanThreshold or LessThanOrEqualToThreshold [default:
+    /// GreaterThanThreshold]
+    #[arg(long, requires = "metric")]
+    pub(crate) comparison: Option<String>,
+    /// Seconds of a period, a multiple of 60 [default: 60]
+    #[arg(long, requires = "metric")]
+    pub(crate) period: Option<u32>,
+    /// How many periods have to breach [default: 1]
+    #[arg(long, requires = "metric")]
+    pub(crate) evaluation_periods: Option<u32>,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }

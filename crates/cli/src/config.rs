@@ -7,6 +7,7 @@ mod upstreams;
 
 use std::{
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -31,6 +32,7 @@ const DEFAULT_FILE: &str = "/etc/gantry/gantry.toml";
 const LIFECYCLE_INTERVAL_SECONDS_DEFAULT: u64 = 60 * 60;
 /// Three heartbeats of an agent go unheard, unless told otherwise.
 const AGENT_TIMEOUT_SECONDS_DEFAULT: u64 = 60;
+const HEARTBEAT_SECONDS_DEFAULT: u64 = 20;
 /// A year; for longer there is 0.
 const LOST_AFTER_SECONDS_MAX: u64 = 365 * 24 * 3600;
 /// Where everything is kept unless told otherwise.
@@ -114,12 +116,28 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A number of seconds; what is no number is refused by being none that is allowed.
-fn seconds(name: &str, file: Option<u64>) -> Option<u64> {
-    match variable(name) {
-        Some(text) => Some(text.parse().unwrap_or(u64::MAX)),
-        None => file,
-    }
+/// A number from the variable of the key's name (`registry.grace_seconds`: `GANTRY_REGISTRY_GRACE_SECONDS`) or from the
+/// file. What is not among the allowed is a mistake and counts as the default.
+pub(crate) fn number(
+    key: &str,
+    variable: impl Fn(&str) -> Option<String>,
+    file: Option<u64>,
+    (allowed, default): (RangeInclusive<u64>, u64),
+    mistakes: &mut Vec<String>,
+) -> u64 {
+    let said = match variable(&format!("GANTRY_{}", key.to_uppercase().replace('.', "_"))) {
+        Some(text) => text.parse().ok(),
+        None => Some(file.unwrap_or(default)),
+    };
+    said.filter(|number| allowed.contains(number)).unwrap_or_else(|| {
+        mistakes.push(format!("{key}: must be a number from {} to {}", allowed.start(), allowed.end()));
+        default
+    })
+}
+
+/// How often an agent says that it is there.
+pub(crate) fn heartbeat(file: Option<u64>, mistakes: &mut Vec<String>) -> Duration {
+    Duration::from_secs(number("heartbeat_seconds", variable, file, (1..=60, HEARTBEAT_SECONDS_DEFAULT), mistakes))
 }
 
 /// What the server runs with, checked.
@@ -145,6 +163,8 @@ pub(crate) struct ServerConfig {
     pub(crate) agent_timeout: Duration,
     /// For the agent of `gantry up`.
     pub(crate) advertise_address: Option<std::net::Ipv4Addr>,
+    /// How often the agent of `gantry up` says that it is there.
+    pub(crate) heartbeat: Duration,
     pub(crate) blobs: Blobs,
     /// How long the registry keeps what no image needs.
     pub(crate) registry_grace: Duration,
@@ -210,26 +230,29 @@ impl ServerConfig {
                 "listen: {listen} is reachable from other machines; give --tls-cert and --tls-key, or say --insecure"
             ));
         }
-        let interval = match variable("GANTRY_LIFECYCLE_INTERVAL_SECONDS") {
-            Some(text) => text.parse().ok(),
-            None => Some(file.lifecycle_interval_seconds.unwrap_or(LIFECYCLE_INTERVAL_SECONDS_DEFAULT)),
-        };
-        let minutes = |name: &str, asked: Option<u32>, default: u32, mistakes: &mut Vec<String>| match asked {
-            Some(minutes) if !(1..=60).contains(&minutes) => {
-                mistakes.push(format!("{name}: must be a number from 1 to 60"));
-                default
-            }
-            asked => asked.unwrap_or(default),
-        };
         let real = Periods::default();
-        let scaling_periods = Periods {
-            high: minutes("auto_scaling_high_minutes", file.auto_scaling_high_minutes, real.high, &mut mistakes),
-            low: minutes("auto_scaling_low_minutes", file.auto_scaling_low_minutes, real.low, &mut mistakes),
+        let mut number = |key, file, allowed| number(key, variable, file, allowed, &mut mistakes);
+        let mut minutes = |key, file: Option<u32>, default: u32| {
+            // In the allowed range, which is far below 2^32.
+            u32::try_from(number(key, file.map(u64::from), (1..=60, default.into()))).unwrap_or(default)
         };
-        let lifecycle_interval = interval.filter(|seconds| (1..=86_400).contains(seconds)).unwrap_or_else(|| {
-            mistakes.push("lifecycle_interval_seconds: must be a number from 1 to 86400 (a day)".into());
-            LIFECYCLE_INTERVAL_SECONDS_DEFAULT
-        });
+        let scaling_periods = Periods {
+            high: minutes("auto_scaling_high_minutes", file.auto_scaling_high_minutes, real.high),
+            low: minutes("auto_scaling_low_minutes", file.auto_scaling_low_minutes, real.low),
+        };
+        let lifecycle_interval = number(
+            "lifecycle_interval_seconds",
+            file.lifecycle_interval_seconds,
+            (1..=86_400, LIFECYCLE_INTERVAL_SECONDS_DEFAULT),
+        );
+        let lost_after = number(
+            "instance_lost_after_seconds",
+            file.instance_lost_after_seconds,
+            (0..=LOST_AFTER_SECONDS_MAX, INSTANCE_LOST_AFTER_SECONDS),
+        );
+        let agent_timeout =
+            number("agent_timeout_seconds", file.agent_timeout_seconds, (2..=3600, AGENT_TIMEOUT_SECONDS_DEFAULT));
+        let heartbeat = heartbeat(file.heartbeat_seconds, &mut mistakes);
         let event_targets = match variable("GANTRY_EVENT_TARGETS").as_deref() {
             None => file.event_targets.unwrap_or_default(),
             Some("public") => EventTargets::Public,
@@ -241,16 +264,6 @@ impl ServerConfig {
             }
         };
         let event_targets = event_targets.reach();
-        let lost_after = seconds("GANTRY_INSTANCE_LOST_AFTER_SECONDS", file.instance_lost_after_seconds);
-        let lost_after = lost_after.unwrap_or(INSTANCE_LOST_AFTER_SECONDS);
-        if lost_after > LOST_AFTER_SECONDS_MAX {
-            mistakes.push(format!("instance_lost_after_seconds: must be a number from 0 to {LOST_AFTER_SECONDS_MAX}"));
-        }
-        let agent_timeout = seconds("GANTRY_AGENT_TIMEOUT_SECONDS", file.agent_timeout_seconds);
-        let agent_timeout = agent_timeout.unwrap_or(AGENT_TIMEOUT_SECONDS_DEFAULT);
-        if !(2..=3600).contains(&agent_timeout) {
-            mistakes.push("agent_timeout_seconds: must be a number from 2 to 3600".into());
-        }
         let (Ok(listen), true) = (listen, mistakes.is_empty()) else {
             bail!("the configuration is not usable\n  {}", mistakes.join("\n  "));
         };
@@ -274,6 +287,7 @@ impl ServerConfig {
             instance_lost_after: (lost_after > 0).then(|| Duration::from_secs(lost_after)),
             agent_timeout: Duration::from_secs(agent_timeout),
             advertise_address: file.advertise_address,
+            heartbeat,
             blobs,
             registry_grace,
             tls,

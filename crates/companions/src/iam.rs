@@ -26,7 +26,6 @@ mod profiles;
 mod roles;
 mod rows;
 mod service_linked;
-mod service_roles;
 mod sessions;
 mod simulate;
 mod summary;

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gantry_domain::networks::Network;
+use gantry_protocol::endpoint::chain;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Url};
@@ -85,15 +86,4 @@ impl Resolve for Within {
             Ok(Box::new(kept.into_iter()) as Addrs)
         })
     }
-}
-
-/// An error with everything behind it.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -4,10 +4,9 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use gantry_agent::{Config, Join};
 use gantry_api::machine::JoinProof;
 use tracing::info;
@@ -16,7 +15,7 @@ use super::serve::wait_for_signal;
 use crate::{
     Hint,
     arguments::AgentOptions,
-    config::{DEFAULT_DATA_DIR, File, Running, variable},
+    config::{DEFAULT_DATA_DIR, File, Running, heartbeat, variable},
     host, observe,
 };
 
@@ -50,8 +49,10 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
         config.attributes.insert("ecs.availability-zone".to_owned(), zone);
     }
     config.advertise_address = advertise_address(options.advertise_address, file.advertise_address)?;
-    if let Some(seconds) = file.heartbeat_seconds {
-        config.heartbeat_interval = Duration::from_secs(seconds.clamp(1, 60));
+    let mut mistakes = Vec::new();
+    config.heartbeat_interval = heartbeat(file.heartbeat_seconds, &mut mistakes);
+    if !mistakes.is_empty() {
+        bail!("the configuration is not usable\n  {}", mistakes.join("\n  "));
     }
     std::fs::create_dir_all(&data_dir).with_context(|| format!("could not create {}", data_dir.display()))?;
     let lazy_images = !options.no_lazy_images && file.lazy_images.unwrap_or(true);
@@ -77,13 +78,10 @@ pub(crate) fn config(endpoint: &str, join: Join, data_dir: &Path) -> Config {
 /// What the machine joins with: what it was given, or the token of a server that has the same data directory.
 fn join(options: &AgentOptions, data_dir: &Path) -> Result<Join> {
     let token = options.join_token.clone().or_else(|| variable("GANTRY_JOIN_TOKEN"));
-    let token = match &options.join_token_file {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
-            Some(text.trim().to_owned())
-        }
-        None => token,
-    };
+    if let (Some(path), None) = (&options.join_token_file, &options.activation_id) {
+        // Read when the machine joins: afterwards the file may be gone.
+        return Ok(Join::TokenFile { path: path.clone(), renewed: false });
+    }
     let activation_id = options.activation_id.clone().or_else(|| variable("GANTRY_ACTIVATION_ID"));
     let activation_code = options.activation_code.clone().or_else(|| variable("GANTRY_ACTIVATION_CODE"));
     match (token, activation_id, activation_code) {
@@ -93,7 +91,7 @@ fn join(options: &AgentOptions, data_dir: &Path) -> Result<Join> {
         }
         (None, None, None) => {
             let path = join_token_path(data_dir);
-            Ok(if path.exists() { Join::TokenFile(path) } else { Join::Known })
+            Ok(if path.exists() { Join::TokenFile { path, renewed: true } } else { Join::Known })
         }
         _ => Err(Hint::error(
             "a machine joins by a token or by an activation's id and code",

@@ -37,13 +37,13 @@ async fn put(options: &AlarmPutOptions) -> Result<ExitCode> {
     let client = Client::new(&options.client)?;
     let metric = options.metric.clone().zip(options.service.clone()).zip(options.threshold);
     let metric = metric.map(|((metric, service), threshold)| AlarmMetric {
-        cluster: options.cluster.clone(),
+        cluster: options.cluster.clone().unwrap_or_else(|| "default".to_owned()),
         service,
         metric,
         threshold,
-        comparison: options.comparison.clone(),
-        period: options.period,
-        evaluation_periods: options.evaluation_periods,
+        comparison: options.comparison.clone().unwrap_or_else(|| "GreaterThanThreshold".to_owned()),
+        period: options.period.unwrap_or(60),
+        evaluation_periods: options.evaluation_periods.unwrap_or(1),
     });
     let alarm = AlarmDefinition { metric, actions: options.action.clone() };
     let input = NamedDefinition { name: options.name.clone(), alarm };

@@ -34,9 +34,10 @@ pub(crate) async fn run(options: UpOptions) -> Result<ExitCode> {
 
     let advertised = agent::advertise_address(None, config.advertise_address)?;
     let agent = parts.map(|parts| {
-        let join = Join::TokenFile(join_token_path(&config.data_dir));
+        let join = Join::TokenFile { path: join_token_path(&config.data_dir), renewed: true };
         let mut agent = agent::config(&server.endpoint, join, &config.data_dir);
         agent.advertise_address = advertised;
+        agent.heartbeat_interval = config.heartbeat;
         agent.stop_tasks_on_shutdown = options.stop_tasks;
         // This machine is also the Fargate fleet: it serves FARGATE for every cluster.
         agent.attributes.insert("gantry.fargate".to_owned(), String::new());

@@ -39,16 +39,8 @@ pub(crate) fn grace(
     variable: impl Fn(&str) -> Option<String>,
     mistakes: &mut Vec<String>,
 ) -> Duration {
-    let said = match variable("GANTRY_REGISTRY_GRACE_SECONDS") {
-        Some(text) => text.parse().ok(),
-        None => Some(file.grace_seconds.unwrap_or(GRACE_SECONDS_DEFAULT)),
-    };
-    let seconds = said.filter(|seconds| GRACE_SECONDS.contains(seconds)).unwrap_or_else(|| {
-        let (least, most) = (GRACE_SECONDS.start(), GRACE_SECONDS.end());
-        mistakes.push(format!("registry.grace_seconds: must be a number from {least} to {most} (30 days)"));
-        GRACE_SECONDS_DEFAULT
-    });
-    Duration::from_secs(seconds)
+    let allowed = (GRACE_SECONDS, GRACE_SECONDS_DEFAULT);
+    Duration::from_secs(super::number("registry.grace_seconds", variable, file.grace_seconds, allowed, mistakes))
 }
 
 /// What was said, checked; mistakes are added to `mistakes`.

@@ -1,9 +1,10 @@
 //! How the control plane calls the HTTP hooks of deployments.
 
 use futures_util::{FutureExt, future::BoxFuture};
-use gantry_companions::outbound::{Outbound, chain};
+use gantry_companions::outbound::Outbound;
 use gantry_control::{HOOK_ANSWER_BYTES_MAX, HOOK_CALL_TIMEOUT, HookCaller, HookResponse};
 use gantry_domain::networks::Network;
+use gantry_protocol::endpoint::chain;
 
 /// A client with a bound for everything.
 pub(crate) struct HttpHooks(Outbound);

@@ -12,7 +12,7 @@ use gantry_domain::metrics::Metric;
 
 use super::change::Change;
 use super::rows::{AlarmDefinition, AlarmId, Kind, Policy, ServiceId};
-use super::targets::{check_namespace, service};
+use super::targets::{check_namespace, service_of};
 use super::{AutoScaling, fault, paging, wire_time};
 
 /// Policies of a target.
@@ -27,12 +27,7 @@ impl AutoScaling {
         caller: &Caller,
         input: PutScalingPolicyRequest,
     ) -> Result<PutScalingPolicyResponse, Fault> {
-        let id = service(
-            caller,
-            input.service_namespace.as_ref(),
-            input.resource_id.as_deref(),
-            input.scalable_dimension.as_ref(),
-        )?;
+        let id = service_of!(caller, input)?;
         let name = input.policy_name.clone().unwrap_or_default();
         let (uuid, high, low) = (new_uuid(), new_uuid(), new_uuid());
         let now = self.now().as_millis();
@@ -63,12 +58,7 @@ impl AutoScaling {
         caller: &Caller,
         input: DeleteScalingPolicyRequest,
     ) -> Result<DeleteScalingPolicyResponse, Fault> {
-        let id = service(
-            caller,
-            input.service_namespace.as_ref(),
-            input.resource_id.as_deref(),
-            input.scalable_dimension.as_ref(),
-        )?;
+        let id = service_of!(caller, input)?;
         let name = input.policy_name.unwrap_or_default();
         self.change(&id, |_, before| {
             let mut target = before.ok_or_else(|| fault::no_policy(&id))?.clone();

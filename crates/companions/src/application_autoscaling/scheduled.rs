@@ -11,7 +11,7 @@ use gantry_domain::autoscaling::schedule::Schedule;
 
 use super::change::Change;
 use super::rows::{Scheduled, ServiceId};
-use super::targets::{capacity, check_namespace, service};
+use super::targets::{capacity, check_namespace, service_of};
 use super::{AutoScaling, fault, paging, wire_time};
 
 /// Scheduled actions of a target.
@@ -24,12 +24,7 @@ impl AutoScaling {
         caller: &Caller,
         input: PutScheduledActionRequest,
     ) -> Result<PutScheduledActionResponse, Fault> {
-        let id = service(
-            caller,
-            input.service_namespace.as_ref(),
-            input.resource_id.as_deref(),
-            input.scalable_dimension.as_ref(),
-        )?;
+        let id = service_of!(caller, input)?;
         let name = input.scheduled_action_name.clone().unwrap_or_default();
         let (uuid, now) = (uuid::Uuid::new_v4().to_string(), self.now());
         if let Some(zone) = input.timezone.as_deref().filter(|zone| !matches!(*zone, "UTC" | "Etc/UTC" | "GMT")) {
@@ -54,12 +49,7 @@ impl AutoScaling {
         caller: &Caller,
         input: DeleteScheduledActionRequest,
     ) -> Result<DeleteScheduledActionResponse, Fault> {
-        let id = service(
-            caller,
-            input.service_namespace.as_ref(),
-            input.resource_id.as_deref(),
-            input.scalable_dimension.as_ref(),
-        )?;
+        let id = service_of!(caller, input)?;
         let name = input.scheduled_action_name.unwrap_or_default();
         self.change(&id, |_, before| {
             let mut target = before.ok_or_else(|| fault::no_scheduled_action(&id))?.clone();

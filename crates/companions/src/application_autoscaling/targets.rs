@@ -17,7 +17,20 @@ use super::{AutoScaling, fault, paging, tags, wire_time};
 const TARGETS_MAX: usize = 3000;
 const PAGE_SIZE_MAX: usize = 50;
 
-/// The service that a request is about.
+/// The service that a request is about: every request names it by the same three members.
+macro_rules! service_of {
+    ($caller:expr, $input:expr) => {
+        $crate::application_autoscaling::targets::service(
+            $caller,
+            $input.service_namespace.as_ref(),
+            $input.resource_id.as_deref(),
+            $input.scalable_dimension.as_ref(),
+        )
+    };
+}
+pub(super) use service_of;
+
+/// See [`service_of`].
 pub(super) fn service(
     caller: &Caller,
     namespace: Option<&ServiceNamespace>,
@@ -37,12 +50,7 @@ impl AutoScaling {
         caller: &Caller,
         input: RegisterScalableTargetRequest,
     ) -> Result<RegisterScalableTargetResponse, Fault> {
-        let id = service(
-            caller,
-            input.service_namespace.as_ref(),
-            input.resource_id.as_deref(),
-            input.scalable_dimension.as_ref(),
-        )?;
+        let id = service_of!(caller, input)?;
         if self.inner.services.look(&id).is_none() {
             return Err(fault::no_service(&id));
         }
@@ -91,12 +99,7 @@ impl AutoScaling {
         caller: &Caller,
         input: DeregisterScalableTargetRequest,
     ) -> Result<DeregisterScalableTargetResponse, Fault> {
-        let id = service(
-            caller,
-            input.service_namespace.as_ref(),
-            input.resource_id.as_deref(),
-            input.scalable_dimension.as_ref(),
-        )?;
+        let id = service_of!(caller, input)?;
         self.change(&id, |_, before| {
             before.ok_or_else(|| fault::no_target(&id))?;
             Ok((Change::Delete, ()))

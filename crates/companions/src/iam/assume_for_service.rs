@@ -30,9 +30,10 @@ impl Iam {
         let principal_arn = format!("arn:aws:sts::{}:assumed-role/{}/{session}", role.account, role.name);
         Some(Caller {
             // What is known of a principal is remembered by key; this is one that nobody can sign with.
-            access_key_id: format!("service {principal_arn}"),
+            access_key_id: format!("{service} {role_arn}"),
             principal_arn,
             kind: PrincipalKind::AssumedRole,
+            request_id: uuid::Uuid::new_v4().to_string(),
             ..Caller::root(role.account, region)
         })
     }

@@ -61,6 +61,11 @@ impl Batch {
         self.tasks
     }
 
+    /// How many rows it writes.
+    pub(super) fn changes(&self) -> usize {
+        self.puts.len()
+    }
+
     /// Whether there is nothing to commit.
     pub(super) fn is_empty(&self) -> bool {
         self.puts.is_empty()

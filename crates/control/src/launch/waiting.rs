@@ -29,7 +29,7 @@ use crate::{
     view::{EcsView, TaskRow},
 };
 
-/// Tasks looked at in one transaction.
+/// Rows changed in one transaction, about.
 const TASKS_MAX: usize = 200;
 
 /// What is to be done about the waiting tasks of a cluster.
@@ -56,7 +56,10 @@ pub(crate) fn admit(
     let mut batch = Batch::new(subnet_seed);
     // Of tasks that need the same, the second finds no more room than the first.
     let mut without_room = BTreeSet::new();
-    for row in tasks.waiting().iter().filter_map(|(_, id)| tasks.get(*id)).take(TASKS_MAX) {
+    for row in tasks.waiting().iter().filter_map(|(_, id)| tasks.get(*id)) {
+        if batch.changes() >= TASKS_MAX {
+            break;
+        }
         let shape = (&row.task_definition, &row.group, &row.capacity_provider, row.reserved.cpu, row.reserved.memory);
         let lack = match without_room.contains(&shape) {
             true => None,

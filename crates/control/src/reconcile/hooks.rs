@@ -84,36 +84,42 @@ impl Reconciler for Hooks {
 
     async fn reconcile(&self, key: &ServiceKey) -> Result<Wake, Fault> {
         let now = self.control.now();
-        let due = match next(&self.control.read(), key, now) {
-            Ok(due) => due,
-            Err(wake) => return Ok(wake),
-        };
-        let answer = match &due.target {
-            HookTarget::Pause => return Ok(Wake::OnChange),
-            HookTarget::Url(url) => self.call(key, &due, url).await,
-            HookTarget::Task(definition) => match self.run_task(key, &due, definition).await? {
-                Some(answer) => answer,
-                None => return Ok(Wake::At(now.plus_millis(TASK_LOOK_MS))),
-            },
-        };
-        self.write_down(key, &due, &answer).await?;
-        Ok(Wake::Again)
+        let (due, mut wake_at) = look(&self.control.read(), key, now);
+        for hook in due {
+            let answer = match &hook.target {
+                HookTarget::Pause => continue,
+                HookTarget::Url(url) => self.call(key, &hook, url).await,
+                HookTarget::Task(definition) => match self.run_task(key, &hook, definition).await? {
+                    Some(answer) => answer,
+                    // While it runs the other hooks of the stage have their turn: their time-outs run as well.
+                    None => {
+                        let look_again = now.plus_millis(TASK_LOOK_MS);
+                        wake_at = Some(wake_at.map_or(look_again, |at| at.min(look_again)));
+                        continue;
+                    }
+                },
+            };
+            self.write_down(key, &hook, &answer).await?;
+            return Ok(Wake::Again);
+        }
+        Ok(Wake::from(wake_at))
     }
 }
 
-/// The first hook that is due, or when one will be.
-fn next(view: &EcsView, key: &ServiceKey, now: Timestamp) -> Result<Due, Wake> {
-    let row = find::row(view, key).filter(|row| row.status == ServiceStatus::Active).ok_or(Wake::OnChange)?;
-    let rollout = row.rollout.as_ref().ok_or(Wake::OnChange)?;
-    let called = rollout.runs.iter().filter(|run| run.status == HookStatus::InProgress);
-    let run = called.min_by_key(|run| run.call_at).ok_or(Wake::OnChange)?;
-    if run.call_at > now {
-        return Err(Wake::At(run.call_at));
-    }
-    let hook = rollout.configuration.lifecycle_hooks.as_deref().unwrap_or_default().get(run.hook);
-    // Checked when the configuration was accepted.
-    let target = hook.and_then(|hook| hooks::target(hook).ok()).ok_or(Wake::OnChange)?;
-    Ok(Due { rollout: rollout.clone(), run: run.clone(), target })
+/// The hooks that are due, the one that waits for longest first, and when the next one will be.
+fn look(view: &EcsView, key: &ServiceKey, now: Timestamp) -> (Vec<Due>, Option<Timestamp>) {
+    let row = find::row(view, key).filter(|row| row.status == ServiceStatus::Active);
+    let Some(rollout) = row.and_then(|row| row.rollout.as_ref()) else { return (Vec::new(), None) };
+    let configured = rollout.configuration.lifecycle_hooks.as_deref().unwrap_or_default();
+    let mut called: Vec<_> = rollout.runs.iter().filter(|run| run.status == HookStatus::InProgress).collect();
+    called.sort_by_key(|run| run.call_at);
+    let (due, later) = called.split_at(called.partition_point(|run| run.call_at <= now));
+    let due = due.iter().filter_map(|run| {
+        // Checked when the configuration was accepted.
+        let target = configured.get(run.hook).and_then(|hook| hooks::target(hook).ok())?;
+        Some(Due { rollout: rollout.clone(), run: (*run).clone(), target })
+    });
+    (due.collect(), later.first().map(|run| run.call_at))
 }
 
 impl Hooks {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// At most this many tasks are touched by one transaction; the next run does the rest.
-const TASKS_MAX: usize = 200;
+pub(super) const TASKS_MAX: usize = 200;
 
 /// The same complaint is repeated only after this long.
 const COMPLAINT_REPEAT_MS: i64 = 6 * 3600 * 1000;

@@ -23,6 +23,9 @@ use crate::{
     view::{EcsView, Phase, TaskRow},
 };
 
+/// Ended tasks, and as many strays, that one plan looks at: half of what a transaction may touch each.
+const ENDED_AT_ONCE: usize = super::act::TASKS_MAX / 2;
+
 /// What a plan is made for: a service with its deployments, or one task set of a service whose owner drives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
@@ -77,8 +80,9 @@ pub(crate) fn observe(
             row.task_set(id).is_none() && !row.deployments.iter().any(|deployment| deployment.id == id)
         })
     };
-    let strays = tasks.uncounted_of_service(name).filter(stray).cloned().collect();
-    let ended = tasks.uncounted_of_service(name).filter(|task| own(task)).cloned();
+    // Counted and marked as counted by one transaction, which has a bound; the next run sees the rest.
+    let strays = tasks.uncounted_of_service(name).filter(stray).take(ENDED_AT_ONCE).cloned().collect();
+    let ended = tasks.uncounted_of_service(name).filter(|task| own(task)).take(ENDED_AT_ONCE).cloned();
     let tasks: Vec<Arc<TaskRow>> = alive.filter(|task| own(task)).cloned().chain(ended).collect();
     let set = match unit {
         Unit::Service => None,

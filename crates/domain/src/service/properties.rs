@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
-
 use proptest::prelude::*;
 
 use super::tests::{NOW, deployment, service, task};
@@ -208,17 +206,12 @@ pub(super) fn obey(now: Timestamp, service: &mut ServiceView) {
     }
 }
 
-/// By how many tasks the fullest zone is ahead of the emptiest.
+/// By how many tasks the fullest zone is ahead of the emptiest of those in which tasks can be placed.
 fn difference(service: &ServiceView) -> u32 {
-    let zones: BTreeSet<&String> = service
-        .rebalance
-        .iter()
-        .flat_map(|rebalance| &rebalance.zones)
-        .chain(service.tasks.iter().map(|task| &task.zone))
-        .collect();
     let tasks = |zone: &String| count(service.tasks.iter().filter(|task| task.zone == *zone));
-    let counts: Vec<u32> = zones.into_iter().map(tasks).collect();
-    counts.iter().max().unwrap_or(&0) - counts.iter().min().unwrap_or(&0)
+    let most = service.tasks.iter().map(|task| tasks(&task.zone)).max().unwrap_or(0);
+    let open = service.rebalance.iter().flat_map(|rebalance| &rebalance.zones);
+    most.saturating_sub(open.map(tasks).min().unwrap_or(most))
 }
 
 proptest! {

@@ -60,8 +60,10 @@ impl<'a> Planner<'a> {
             return;
         }
         let counts = self.zone_counts();
-        let tasks = || counts.iter().map(|(_, tasks)| *tasks);
-        let (most, least) = (tasks().max().unwrap_or(0), tasks().min().unwrap_or(0));
+        // Tasks may also be where nothing can be placed any more: there they can leave and not be added to.
+        let open = |zone: &str| rebalance.zones.iter().any(|other| other == zone);
+        let most = counts.iter().map(|(_, tasks)| *tasks).max().unwrap_or(0);
+        let least = counts.iter().filter(|(zone, _)| open(zone)).map(|(_, tasks)| *tasks).min().unwrap_or(most);
         if most - least < 2 {
             if rebalance.active {
                 self.act(Action::SetRebalancing { active: false });
@@ -80,12 +82,13 @@ impl<'a> Planner<'a> {
         }
         let zones = count(counts.iter());
         let share = self.service.desired_count / zones;
-        let moves = (most - self.service.desired_count.div_ceil(zones)).min(share.saturating_sub(least)).max(1);
+        let moves =
+            most.saturating_sub(self.service.desired_count.div_ceil(zones)).min(share.saturating_sub(least)).max(1);
         if let Some(until) = self.failures.next_start_at().filter(|&until| until > self.now) {
             self.wake_at(until);
             return;
         }
-        let emptiest = counts.iter().find(|(_, tasks)| *tasks == least);
+        let emptiest = counts.iter().find(|(zone, tasks)| *tasks == least && open(zone));
         let Some(zone) = emptiest.map(|(zone, _)| (*zone).to_owned()) else { return };
         let starts = moves.min(room).min(START_BATCH_MAX);
         self.act(Action::StartTasksInZone { deployment: self.primary, zone, count: starts });

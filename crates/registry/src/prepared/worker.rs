@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use gantry_layers::prepared::{PreparedImage, PreparedLayer, chunks::TablePlace, pack};
 use gantry_layers::{Layer, LayerError, Limits, erofs};
+use gantry_protocol::endpoint::chain;
 use gantry_store::{KeyRange, StoreError, Txn, TxnError, WatchError};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
@@ -60,16 +61,6 @@ impl Failed {
     fn is_hopeless(&self) -> bool {
         matches!(self, Self::Layer(LayerError::Corrupt(_)) | Self::Configuration(_))
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text = format!("{text}: {error}");
-        next = error.source();
-    }
-    text
 }
 
 #[derive(Deserialize)]

@@ -64,7 +64,7 @@ impl State {
     }
 }
 
-fn kernel(action: &str) -> impl FnOnce(io::Error) -> NetworkError {
+pub(super) fn kernel(action: &str) -> impl FnOnce(io::Error) -> NetworkError {
     let action = action.to_owned();
     move |error| NetworkError::Kernel { action, detail: error.to_string() }
 }

@@ -9,13 +9,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     net::Ipv4Addr,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{NetworkError, host::Host, link, record::Attachment};
+use super::{
+    NetworkError,
+    host::{Host, kernel},
+    link,
+    record::Attachment,
+};
 
 /// What VXLAN takes of each packet: Ethernet, IPv4, UDP and its own header.
 pub(super) const VXLAN_BYTES: u32 = 50;
@@ -81,16 +85,18 @@ impl Host {
         let names: BTreeSet<String> =
             wanted.networks.iter().map(|network| self.names.vxlan(&network.subnet_id)).collect();
         let gone: Vec<String> = applied.keys().filter(|name| !names.contains(*name)).cloned().collect();
-        for name in gone {
-            self.delete_interface(&name);
-            applied.remove(&name);
+        for name in &gone {
+            self.delete_interface(name);
+            applied.remove(name);
+        }
+        if !gone.is_empty() {
+            self.note(&applied)?;
         }
         // Of tasks that are gone; it is looked at now and then, so that a bridge does not come and go with each task.
         let bridges: BTreeSet<String> =
             wanted.networks.iter().map(|network| self.names.subnet_bridge(&network.subnet_id)).collect();
         let unused = self.bridges().into_iter().filter(|bridge| self.names.is_subnet_bridge(bridge));
         unused.filter(|bridge| !bridges.contains(bridge)).for_each(|bridge| self.remove_unused_bridge(&bridge));
-        self.records.write_overlay(&applied).map_err(kernel("write the overlay's record".to_owned()))?;
         let mut first_error = None;
         for network in &wanted.networks {
             if let Err(error) = self.overlay_network(&mut applied, wanted, network) {
@@ -125,8 +131,9 @@ impl Host {
         }
         let peers = next.peers.clone();
         next.peers.extend(&before);
-        applied.insert(name.clone(), next.clone());
-        self.records.write_overlay(applied).map_err(kernel("write the overlay's record".to_owned()))?;
+        if applied.insert(name.clone(), next.clone()).as_ref() != Some(&next) {
+            self.note(applied)?;
+        }
 
         let mtu = self.overlay_mtu;
         self.route(|netlink| {
@@ -135,17 +142,19 @@ impl Host {
             peers.iter().try_for_each(|peer| link::flood_to(netlink, index, *peer))?;
             before.difference(&peers).try_for_each(|peer| link::forget_peer(netlink, index, *peer))
         })
-        .map_err(kernel(format!("create the VXLAN interface {name} (network {})", network.vni)))?;
+        .map_err(kernel(&format!("create the VXLAN interface {name} (network {})", network.vni)))?;
         if let Some(address) = network.address {
             self.route(|netlink| link::own_address(netlink, bridge, address, network.gateway, network.prefix_length))
-                .map_err(kernel(format!("give the bridge {} its address", next.bridge)))?;
+                .map_err(kernel(&format!("give the bridge {} its address", next.bridge)))?;
         }
         next.peers = peers;
-        applied.insert(name, next);
-        self.records.write_overlay(applied).map_err(kernel("write the overlay's record".to_owned()))
+        if applied.insert(name, next.clone()) == Some(next) {
+            return Ok(());
+        }
+        self.note(applied)
     }
-}
 
-fn kernel(action: String) -> impl FnOnce(io::Error) -> NetworkError {
-    move |error| NetworkError::Kernel { action, detail: error.to_string() }
+    fn note(&self, applied: &AppliedNetworks) -> Result<(), NetworkError> {
+        self.records.write_overlay(applied).map_err(kernel("write the overlay's record"))
+    }
 }

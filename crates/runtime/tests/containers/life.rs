@@ -168,7 +168,12 @@ async fn a_killed_zygote_is_replaced() {
     let fixture = Fixture::new();
     let before = fixture.spec(&["sleep", "1000"]);
     fixture.containers.start(&before).await.unwrap();
-    nix::sys::signal::kill(fixture.zygote_pid(), nix::sys::signal::SIGKILL).unwrap();
+    let zygote = fixture.zygote_pid();
+    nix::sys::signal::kill(zygote, nix::sys::signal::SIGKILL).unwrap();
+    // The signal is sent before the process is gone, and until then its socket takes requests.
+    while is_running(zygote.as_raw().unsigned_abs()) {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(fixture.output("echo still there").await, "still there\n");
     assert!(matches!(fixture.containers.list().await.unwrap()[&before.id], ContainerStatus::Running(_)));
     fixture.clean_up().await;

@@ -22,7 +22,7 @@ use std::{
 
 use dice::Dice;
 use gantry_testkit::World;
-use kinds::{KINDS, Kind};
+use kinds::{HOSTS_BACK, KINDS, Kind};
 
 /// Seeds that once found something.
 const REGRESSIONS: &[u64] = &[];
@@ -56,7 +56,7 @@ fn live(seed: u64, log: &mut String) -> Duration {
     runtime.block_on(async {
         let mut world = World::new(seed).await;
         let dice = Dice::new(!seed);
-        log.push_str(&world.run_script(kind.beginning, false).await);
+        log.push_str(&world.run_script(&kind.beginning.concat(), false).await);
         for _ in 0..STEPS {
             for command in (kind.commands)(&dice).into_iter().chain([dice.pause()]) {
                 let _ = writeln!(log, "{command}");
@@ -75,7 +75,7 @@ fn live(seed: u64, log: &mut String) -> Duration {
 
 /// Leaves the world alone, with everything that is needed, and looks whether it becomes what was asked for.
 async fn heal(world: &mut World, kind: &Kind, log: &mut String) {
-    for line in kind.healing.lines().chain(["run until steady"]) {
+    for line in HOSTS_BACK.lines().chain(kind.healing.lines()).chain(["run until steady"]) {
         let answer = world.run_command_line(line).await;
         log.push_str(&answer);
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use gantry_api::events::HttpParameters;
 use gantry_domain::networks::Network;
+use gantry_protocol::endpoint::chain;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url};
 
 use super::Outcome;
-use crate::outbound::{Outbound, OutboundError, chain};
+use crate::outbound::{Outbound, OutboundError};
 
 /// An endpoint has this long to answer, as an API destination of EventBridge has.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -34,7 +34,7 @@ pub(super) fn has_input(target: &Target) -> bool {
 impl Task<'_> {
     pub(super) async fn run(&self, iam: &Iam, tasks: &dyn RunTasks, key: &TargetKey, row: &DeliveryRow) -> Outcome {
         let scope = &key.rule.scope;
-        let Some(caller) = iam.as_service(self.role_arn, &scope.region, SERVICE, &row.event_id) else {
+        let Some(caller) = iam.assume_for_service(self.role_arn, SERVICE, &scope.region, &row.event_id) else {
             return Outcome::Refused(format!("{SERVICE} may not assume the role {}", self.role_arn));
         };
         match tasks.run_task(&caller, self.input(key, row)).await {

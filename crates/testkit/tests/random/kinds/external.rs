@@ -1,13 +1,12 @@
 //! A service whose task sets somebody else moves: more of them than ever come to rest.
 
-use super::{Dice, Kind};
+use super::{Dice, HOSTS, Kind};
 
 pub(super) const KIND: Kind = Kind {
     name: "task sets under foreign control",
-    beginning: "
-        cluster prod
-        instances i1 i2 zone=us-east-1a cpu=2048 memory=2048
-        instances i3 zone=us-east-1b cpu=2048 memory=2048
+    beginning: &[
+        HOSTS,
+        "
         image ok start=800ms stop=700ms
         image crash exit=3s
         task-definition web image=ok
@@ -15,14 +14,9 @@ pub(super) const KIND: Kind = Kind {
         task-set web a task-definition=web
         primary-set web a
     ",
+    ],
     commands,
     healing: "
-        return i1
-        return i2
-        return i3
-        activate i1
-        activate i2
-        activate i3
         delete-sets web
         run 60s
         task-definition web image=ok

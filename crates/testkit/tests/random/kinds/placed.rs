@@ -4,7 +4,7 @@ use super::{Dice, Kind};
 
 pub(super) const KIND: Kind = Kind {
     name: "services that compete for ports and room",
-    beginning: "
+    beginning: &["
         cluster prod
         instances i1 i2 zone=us-east-1a cpu=1024 memory=2048
         instances i3 zone=us-east-1b cpu=1024 memory=1024
@@ -16,15 +16,9 @@ pub(super) const KIND: Kind = Kind {
         task-definition both image=slow port=8080 cpu=512
         service web task-definition=web desired=2
         service api task-definition=api desired=3 strategy=spread(attribute:ecs.availability-zone),binpack(memory)
-    ",
+    "],
     commands,
     healing: "
-        return i1
-        return i2
-        return i3
-        activate i1
-        activate i2
-        activate i3
         delete both force
         delete web force
         delete api force

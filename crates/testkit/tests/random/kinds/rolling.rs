@@ -1,31 +1,19 @@
 //! One service whose images are good and bad, updated again before it is steady.
 
-use super::{Dice, Kind};
+use super::{Dice, HOSTS, IMAGES, Kind};
 
 pub(super) const KIND: Kind = Kind {
     name: "a service and its deployments",
-    beginning: "
-        cluster prod
-        instances i1 i2 zone=us-east-1a cpu=2048 memory=2048
-        instances i3 zone=us-east-1b cpu=2048 memory=2048
-        image ok start=800ms stop=700ms
-        image slow start=20s stop=30s
-        image missing fails=pull_access_denied
-        image crash exit=3s
-        image checked healthy=6s
-        image flaky healthy=4s unhealthy=30s
-        image sick unhealthy=5s
+    beginning: &[
+        HOSTS,
+        IMAGES,
+        "
         task-definition web image=ok
         service web task-definition=web desired=3
     ",
+    ],
     commands,
     healing: "
-        return i1
-        return i2
-        return i3
-        activate i1
-        activate i2
-        activate i3
         task-definition web image=ok
         update web task-definition=web desired=4 min=50 max=150
     ",

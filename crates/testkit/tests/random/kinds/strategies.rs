@@ -4,7 +4,7 @@ use super::{Dice, Kind};
 
 pub(super) const KIND: Kind = Kind {
     name: "deployments of every strategy",
-    beginning: "
+    beginning: &["
         cluster prod
         instances i1 i2 i3 cpu=4096 memory=4096
         image ok start=800ms stop=700ms
@@ -16,15 +16,9 @@ pub(super) const KIND: Kind = Kind {
         hook http://later IN_PROGRESS
         task-definition web image=ok
         service web task-definition=web desired=3
-    ",
+    "],
     commands,
     healing: "
-        return i1
-        return i2
-        return i3
-        activate i1
-        activate i2
-        activate i3
         hook http://later SUCCEEDED
         alarm high OK
         task-definition web image=ok
