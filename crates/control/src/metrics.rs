@@ -1,4 +1,4 @@
-//! Measured use of services, clusters and tasks, in memory: agents report it about every ten seconds, and a restart
+//! Measured use of services and tasks, in memory: agents report it about every ten seconds, and a restart
 //! forgets it. What has not been heard of for an hour is dropped.
 
 mod providers;
@@ -22,8 +22,7 @@ pub use read::{InstanceUse, reservations};
 pub use top::{Top, TopInstance, TopService, TopTask, top};
 
 use crate::{
-    keys::{ClusterKey, InstanceKey, ServiceKey},
-    records::LaunchType,
+    keys::{InstanceKey, ServiceKey},
     view::{EcsView, TaskRow},
 };
 
@@ -39,7 +38,6 @@ pub struct Metrics(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     services: BTreeMap<ServiceKey, Window<TaskId>>,
-    clusters: BTreeMap<ClusterKey, Window<TaskId>>,
     tasks: BTreeMap<TaskId, (Timestamp, Reading)>,
     cleaned_at: Timestamp,
 }
@@ -63,10 +61,6 @@ impl Metrics {
                 let window = state.services.entry(ServiceKey { scope, cluster, service }).or_default();
                 window.add(task.id, reading, now);
             }
-            // The metrics of a cluster do not cover Fargate.
-            if task.launch_type != LaunchType::Fargate {
-                state.clusters.entry(cluster.clone()).or_default().add(task.id, reading, now);
-            }
         }
     }
 
@@ -81,11 +75,6 @@ impl Metrics {
     /// The use of a service now: what its tasks were last measured to use.
     pub fn service_now(&self, key: &ServiceKey, now: Timestamp) -> Option<Point> {
         latest(self.0.lock().services.get_mut(key)?, now)
-    }
-
-    /// The use of a cluster's instances now, by tasks that are not Fargate's.
-    pub fn cluster_now(&self, key: &ClusterKey, now: Timestamp) -> Option<Point> {
-        latest(self.0.lock().clusters.get_mut(key)?, now)
     }
 
     /// What a task was last measured to use.
@@ -103,7 +92,6 @@ impl State {
         }
         self.cleaned_at = now;
         self.services.retain(|_, window| !window.is_stale(now));
-        self.clusters.retain(|_, window| !window.is_stale(now));
         self.tasks.retain(|_, (at, _)| now.millis_since(*at) < READING_LIFETIME_MS);
     }
 }

@@ -93,11 +93,11 @@ impl AutoScaling {
                 (AlarmState::Alarm, Some(reason))
             }
         };
+        let evaluation_seconds = alarm.period_minutes.saturating_mul(60).saturating_mul(alarm.periods);
         let before = self.inner.services.alarm(account, region, name);
-        if before.is_some_and(|before| before.state == state) {
+        if before.is_some_and(|before| before.state == state && before.evaluation_seconds == evaluation_seconds) {
             return Ok(());
         }
-        let evaluation_seconds = alarm.period_minutes.saturating_mul(60).saturating_mul(alarm.periods);
         let row = AlarmRow { state, reason, updated_ms: now.as_millis(), evaluation_seconds };
         self.commit(Txn::new().put(key(account, region, name), encode(&row)?)).await.map(|_| ())
     }

@@ -157,6 +157,9 @@ impl AutoScaling {
     async fn settle(&self, id: &ServiceId, observed: Observed, now: Timestamp) -> Result<(), Fault> {
         self.change(id, |_, before| {
             let Some(before) = before else { return Ok((Change::Keep, ())) };
+            if !before.activities.iter().any(|activity| activity.status == Status::InProgress) {
+                return Ok((Change::Keep, ()));
+            }
             let mut target = before.clone();
             for activity in target.activities.iter_mut().filter(|activity| activity.status == Status::InProgress) {
                 if observed.desired != activity.to {
@@ -217,17 +220,20 @@ impl AutoScaling {
     async fn run_schedules(&self, id: &ServiceId, observed: Observed, now: Timestamp) -> Result<(), Fault> {
         self.change(id, |_, before| {
             let Some(before) = before else { return Ok((Change::Keep, ())) };
-            let mut target = before.clone();
             let due: Vec<(String, Timestamp)> = before
                 .scheduled
                 .iter()
                 .filter_map(|(name, action)| Some((name.clone(), scheduled::due(action)?)))
                 .filter(|(_, due)| *due <= now)
                 .collect();
+            if due.is_empty() {
+                return Ok((Change::Keep, ()));
+            }
+            let mut target = before.clone();
             for (name, due) in &due {
                 run_schedule(&mut target, (name, *due), observed, now);
             }
-            Ok((if due.is_empty() { Change::Keep } else { Change::Put(target.into()) }, ()))
+            Ok((Change::Put(target.into()), ()))
         })
         .await
     }

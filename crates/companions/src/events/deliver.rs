@@ -91,7 +91,11 @@ impl EventBridge {
                 };
                 workers.spawn(worker.run());
             }
-            while workers.try_join_next().is_some() {}
+            while let Some(ended) = workers.try_join_next() {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the worker of a target broke down");
+                }
+            }
             self.inner.queues.idle_target.notified().await;
         }
     }
@@ -102,6 +106,14 @@ struct Worker {
     ways: Arc<Ways>,
     permits: Arc<Semaphore>,
     key: TargetKey,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.inner.queues.left(&self.key);
+        }
+    }
 }
 
 impl Worker {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use gantry_api::event::{Event, Untold};
 use gantry_store::{Store, View};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::Clock;
@@ -21,11 +21,15 @@ use writer::Writer;
 
 /// Messages that may wait to be written.
 const QUEUE_MAX: usize = 20_000;
+/// Calls of PutEvents whose events wait to be written, of 256 KiB each at most; others wait for their turn. The rest of
+/// the queue is for events of the program itself, which nobody can tell again.
+const TAKEN_MAX: usize = 256;
 /// Events written together: each is a put and, when the log is full, a delete.
 const EVENTS_MAX: usize = 400;
 
 pub(super) struct Intake {
     queue: mpsc::Sender<Message>,
+    taken: Semaphore,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -51,7 +55,7 @@ impl Intake {
     pub(super) fn start(store: Store, view: View<Picture>, queues: Arc<Queues>, clock: Clock, kept: u64) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let writer = Writer { store, view, queues, clock, kept: kept.max(1), waiting };
-        Self { queue, writer: Mutex::new(Some(tokio::spawn(writer.run()))) }
+        Self { queue, taken: Semaphore::new(TAKEN_MAX), writer: Mutex::new(Some(tokio::spawn(writer.run()))) }
     }
 
     /// Takes an event of the default bus without waiting.
@@ -64,6 +68,7 @@ impl Intake {
 
     /// Takes events of a bus; they are durable when this returns.
     pub(super) async fn take(&self, bus: String, mut events: Vec<Event>) -> Result<(), Untold> {
+        let _turn = self.taken.acquire().await.map_err(|error| Untold(error.to_string()))?;
         while !events.is_empty() {
             let rest = events.split_off(events.len().min(EVENTS_MAX));
             self.send(To::Bus(bus.clone()), events).await?;

@@ -89,8 +89,8 @@ impl Queues {
     /// Adds a delivery whose row is written; what has to go for it.
     pub(super) fn push(&self, key: TargetKey, position: u64, bytes: usize) -> Vec<(TargetKey, u64)> {
         let mut state = self.state.lock();
-        state.push(key, position, bytes);
-        let dropped = state.trim();
+        state.push(key.clone(), position, bytes);
+        let dropped = state.trim(&key);
         self.idle_target.notify_one();
         dropped
     }
@@ -104,6 +104,14 @@ impl Queues {
             key.clone()
         })
         .collect()
+    }
+
+    /// The target's worker ended without having done everything.
+    pub(super) fn left(&self, key: &TargetKey) {
+        if let Some(queue) = self.state.lock().queues.get_mut(key) {
+            queue.has_worker = false;
+        }
+        self.idle_target.notify_one();
     }
 
     pub(super) fn next(&self, key: &TargetKey, now_ms: i64) -> Next {
@@ -167,14 +175,15 @@ impl State {
         }
     }
 
-    /// Gives up the oldest of whoever has too much.
-    fn trim(&mut self) -> Vec<(TargetKey, u64)> {
+    /// Gives up the oldest of whoever has too much: of the queue that just grew, or, when all together are too much, of
+    /// the largest queue of the account that has most.
+    fn trim(&mut self, grown: &TargetKey) -> Vec<(TargetKey, u64)> {
         let mut dropped = Vec::new();
         let full = |queue: &Queue| queue.entries.len() > TARGET_MAX || queue.bytes > TARGET_BYTES_MAX;
         loop {
             let too_much = match self.bytes > ALL_BYTES_MAX {
-                true => self.queues.iter().max_by_key(|(_, queue)| queue.bytes),
-                false => self.queues.iter().find(|(_, queue)| full(queue)),
+                true => self.largest(),
+                false => self.queues.get_key_value(grown).filter(|(_, queue)| full(queue)),
             };
             let oldest = too_much.and_then(|(key, queue)| {
                 let position = queue.entries.iter().map(|entry| entry.position).min()?;
@@ -184,6 +193,16 @@ impl State {
             self.remove(&key, position);
             dropped.push((key, position));
         }
+    }
+
+    fn largest(&self) -> Option<(&TargetKey, &Queue)> {
+        let mut by_account: BTreeMap<&str, usize> = BTreeMap::new();
+        for (key, queue) in &self.queues {
+            *by_account.entry(&key.rule.scope.account).or_default() += queue.bytes;
+        }
+        let (most, _) = by_account.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+        let own = self.queues.iter().filter(|(key, _)| key.rule.scope.account == most);
+        own.max_by_key(|(_, queue)| queue.bytes)
     }
 }
 

@@ -7,14 +7,30 @@ use gantry_domain::policy::{
     Context, Decision, Document, Identity, Kind, Policies, Principal, PrincipalPolicies, Request, evaluate_trust,
 };
 
-use super::Iam;
+use super::{AssumableRole, Iam};
 
 impl Iam {
     /// A session of the role, for `service` (`ecr.amazonaws.com`) acting in `region` on behalf of the role's account;
     /// none when there is no such role or it does not trust the service. What the role may do is looked up at each use.
     pub fn assume_for_service(&self, role_arn: &str, service: &str, region: &str, session: &str) -> Option<Caller> {
         let role = self.assumable_role(role_arn)?;
-        let trust = Arc::new(Document::parse(&role.trust, Kind::Trust).ok()?);
+        if !self.trusts(&role, service) {
+            return None;
+        }
+        let principal_arn = format!("arn:aws:sts::{}:assumed-role/{}/{session}", role.account, role.name);
+        Some(Caller {
+            // What is known of a principal is remembered by key; this is one that nobody can sign with.
+            access_key_id: format!("{service} {role_arn}"),
+            principal_arn,
+            kind: PrincipalKind::AssumedRole,
+            request_id: uuid::Uuid::new_v4().to_string(),
+            ..Caller::root(role.account, region)
+        })
+    }
+
+    /// Whether the trust policy of the role lets `service` take it on, for the role's own account.
+    pub(crate) fn trusts(&self, role: &AssumableRole, service: &str) -> bool {
+        let Ok(trust) = Document::parse(&role.trust, Kind::Trust) else { return false };
         let principal = Principal::new(Identity::Service { name: service.to_owned() });
         let context = Context::default().with("aws:SourceAccount", role.account.clone());
         let request = Request {
@@ -25,17 +41,8 @@ impl Iam {
             now: self.now_timestamp(),
             context: &context,
         };
-        let policies = Policies { principal: &PrincipalPolicies::default(), resource: &[trust] };
-        let Decision::Allow = evaluate_trust(&request, &policies) else { return None };
-        let principal_arn = format!("arn:aws:sts::{}:assumed-role/{}/{session}", role.account, role.name);
-        Some(Caller {
-            // What is known of a principal is remembered by key; this is one that nobody can sign with.
-            access_key_id: format!("{service} {role_arn}"),
-            principal_arn,
-            kind: PrincipalKind::AssumedRole,
-            request_id: uuid::Uuid::new_v4().to_string(),
-            ..Caller::root(role.account, region)
-        })
+        let policies = Policies { principal: &PrincipalPolicies::default(), resource: &[Arc::new(trust)] };
+        matches!(evaluate_trust(&request, &policies), Decision::Allow)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Activations: an id and a code with which machines outside join as managed instances, with a role.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use gantry_api::ssm::{
     Activation, CreateActivationRequest, CreateActivationResult, DeleteActivationRequest, DeleteActivationResult,
@@ -9,9 +8,6 @@ use gantry_api::ssm::{
 };
 use gantry_api::{Caller, Fault, Timestamp};
 use gantry_domain::paging::Pager;
-use gantry_domain::policy::{
-    Context, Decision, Document, Identity, Kind, Policies, Principal, PrincipalPolicies, Request, evaluate_trust,
-};
 use gantry_domain::tags::Tags;
 use gantry_store::Txn;
 
@@ -80,22 +76,7 @@ pub(super) fn role(ssm: &Ssm, caller: &Caller, given: &str) -> Result<String, Fa
     let name = given.rsplit('/').next().unwrap_or_default();
     let iam = ssm.machines.iam();
     let role = iam.role_named(&caller.account, name).ok_or_else(|| fault::no_role(given))?;
-    let trust = Document::parse(&role.trust, Kind::Trust).map_err(|_| fault::untrusting_role(given))?;
-    let principal = Principal { identity: Identity::Service { name: SERVICE.to_owned() }, tags: BTreeMap::new() };
-    let context = Context::default();
-    let request = Request {
-        principal: &principal,
-        action: "sts:AssumeRole",
-        resource: &role.arn,
-        account: &role.account,
-        now: iam.now_timestamp(),
-        context: &context,
-    };
-    let none = PrincipalPolicies::default();
-    match evaluate_trust(&request, &Policies { principal: &none, resource: &[Arc::new(trust)] }) {
-        Decision::Allow => Ok(role.name),
-        Decision::Deny(_) => Err(fault::untrusting_role(given)),
-    }
+    if iam.trusts(&role, SERVICE) { Ok(role.name) } else { Err(fault::untrusting_role(given)) }
 }
 
 pub(super) async fn delete_activation(

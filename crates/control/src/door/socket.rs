@@ -19,6 +19,7 @@ use super::{Door, Ended, Session};
 
 /// Bytes of one message: a hello names every task of a host.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
+const READ_BUFFER_BYTES: usize = 4 << 10;
 /// Longest time for the last words to an agent.
 const GOODBYE_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -32,7 +33,9 @@ async fn connect(
     Extension(caller): Extension<Caller>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    upgrade.max_message_size(MESSAGE_BYTES_MAX).on_upgrade(async move |mut socket| {
+    // By default each connection keeps 128 KiB to read into; what agents say is mostly small.
+    let upgrade = upgrade.read_buffer_size(READ_BUFFER_BYTES).max_message_size(MESSAGE_BYTES_MAX);
+    upgrade.on_upgrade(async move |mut socket| {
         let end = serve(&door, &caller, &mut socket).await;
         if let Some(ended) = end {
             tracing::info!(reason = %ended, "an agent's connection ends");

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     control::active_cluster,
     fault, keys,
-    keys::{InstanceKey, TaskKey},
+    keys::{ClusterKey, InstanceKey, TaskKey},
     random::Random,
     records::{ClientTokenRecord, InstanceStatus, NetworkRecord, TaskRecord, encode},
     services::daemon::{Claims, Reserved},
@@ -38,8 +38,8 @@ pub(super) struct Batch {
     exists: BTreeSet<String>,
     puts: BTreeMap<String, Op>,
     tasks: usize,
-    /// How many of them wait for an instance.
-    waiting: usize,
+    /// How many of them wait for an instance, by cluster.
+    waiting: BTreeMap<ClusterKey, usize>,
 }
 
 /// What planning one launch gave.
@@ -86,17 +86,24 @@ impl Batch {
             return Ok(Planned::Done(earlier));
         }
         let (_, cluster) = active_cluster(view, &launch.cluster.scope, &launch.cluster.cluster)?;
-        let mut launched: Option<Launched> = None;
+        // Chosen before anything is created: a launch that is refused leaves nothing in the batch. An instance is of one
+        // provider, so the parts do not see each other's tasks.
         let parts = parts(launch);
-        for (part, waits) in &parts {
-            let (places, mut of_part) = self.choose(view, table, part, random);
+        let chosen: Vec<_> =
+            parts.iter().map(|(part, waits)| (part, *waits, self.choose(view, table, part, random))).collect();
+        let unplaced = chosen.iter().filter(|(_, waits, _)| *waits).map(|(.., (_, of_part))| of_part.unplaced).sum();
+        let waiting = self.waiting.get(&launch.cluster).copied().unwrap_or(0);
+        let mut may_wait = may_wait(view, launch, unplaced, waiting).inspect_err(|_| *table = None)?;
+        let mut launched: Option<Launched> = None;
+        for (part, waits, (places, mut of_part)) in chosen {
             self.create((view, random, now), part, &places, &mut of_part);
             if of_part.tasks.len() < places.len() {
                 // The table counts tasks that got no address.
                 *table = None;
             }
-            if *waits && of_part.unplaced > 0 {
-                let waiting = may_wait(view, part, of_part.unplaced, self.waiting)?;
+            if waits {
+                let waiting = of_part.unplaced.min(may_wait);
+                may_wait -= waiting;
                 self.create_waiting(part, waiting, (random, now), &mut of_part);
             }
             launched = Some(match launched {
@@ -231,8 +238,8 @@ impl Batch {
                 launched.refused.push(Refused { instance: (*host).clone(), why: Refusal::Addresses });
                 continue;
             };
-            let zone = row.zone();
-            let record = launch.task.record(index, &launch.definition, Some((host, zone)), network, (random, now));
+            let at = Some((*host, row.zone()));
+            let record = launch.task.record(index, &launch.definition, at, network, (random, now));
             let id = TaskId::from_bytes(random.id());
             self.put_task(TaskKey { scope: scope.clone(), cluster: launch.cluster.cluster.clone(), id }, &record);
             let resources = launch.task.requirements.resources();
@@ -261,7 +268,7 @@ impl Batch {
         launched.unplaced -= count;
         launched.no_instances &= count == 0;
         self.tasks += count;
-        self.waiting += count;
+        *self.waiting.entry(launch.cluster.clone()).or_default() += count;
     }
 
     /// What the batch took from each host.

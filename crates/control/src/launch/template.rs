@@ -54,6 +54,11 @@ pub struct NetworkRequest {
     pub assign_public_ip: bool,
 }
 
+/// The zone of a task on `host`: that of the instance, or the region's first when it names none.
+pub(super) fn zone_of(host: &InstanceKey, zone: Option<&str>) -> String {
+    zone.map_or_else(|| format!("{}a", host.scope.region), str::to_owned)
+}
+
 impl TaskTemplate {
     /// Whether each task gets an address of its own.
     pub(super) fn needs_address(&self) -> bool {
@@ -81,8 +86,7 @@ impl TaskTemplate {
             capacity_provider: self.capacity_providers.get(index).or(self.capacity_providers.last()).cloned(),
             platform: self.platform.clone(),
             host: host.map(|(host, _)| host.clone()),
-            availability_zone: host
-                .map(|(host, zone)| zone.map_or_else(|| format!("{}a", host.scope.region), str::to_owned)),
+            availability_zone: host.map(|(host, zone)| zone_of(host, zone)),
             waiting: host.is_none().then(|| Box::new(self.waiting.clone())),
             reserved: self.requirements.resources().into(),
             cpu_units: self.requirements.cpu_units,

@@ -1,8 +1,6 @@
 //! Tasks that wait for an instance of their capacity provider: each gets one as soon as there is room, the oldest first,
 //! or ends after waiting for too long.
 
-use std::collections::BTreeSet;
-
 use gantry_api::Fault;
 use gantry_domain::{
     Timestamp,
@@ -18,6 +16,7 @@ use super::{
     Target,
     instances::{Table, TakenByHost},
     plan::{Batch, code},
+    template::zone_of,
 };
 use crate::{
     keys::{ClusterKey, TaskKey},
@@ -55,18 +54,17 @@ pub(crate) fn admit(
     };
     let mut batch = Batch::new(subnet_seed);
     // Of tasks that need the same, the second finds no more room than the first.
-    let mut without_room = BTreeSet::new();
+    let mut without_room: Vec<&TaskRow> = Vec::new();
     for row in tasks.waiting().iter().filter_map(|(_, id)| tasks.get(*id)) {
         if batch.changes() >= TASKS_MAX {
             break;
         }
-        let shape = (&row.task_definition, &row.group, &row.capacity_provider, row.reserved.cpu, row.reserved.memory);
-        let lack = match without_room.contains(&shape) {
+        let lack = match without_room.iter().any(|other| needs_the_same(row, other)) {
             true => None,
             false => match give_instance(&mut batch, view, cluster, row, random, now) {
                 Ok(true) => continue,
                 Ok(false) => {
-                    without_room.insert(shape);
+                    without_room.push(row);
                     None
                 }
                 // It was fit for its provider when it was accepted; now it cannot be placed at all.
@@ -83,6 +81,15 @@ pub(crate) fn admit(
     }
     admission.txn = (!batch.is_empty()).then(|| batch.into_txn());
     admission
+}
+
+fn needs_the_same(row: &TaskRow, other: &TaskRow) -> bool {
+    row.task_definition == other.task_definition
+        && row.group == other.group
+        && row.capacity_provider == other.capacity_provider
+        && row.reserved == other.reserved
+        && row.overrides == other.overrides
+        && row.waiting == other.waiting
 }
 
 fn needs(row: &TaskRow) -> Result<Option<Needs>, Fault> {
@@ -136,7 +143,7 @@ fn give_instance(
         // Cannot fail: that is what PROVISIONING waits for.
         let _ = record.life.apply(TaskEvent::Provisioned, None, now);
     }
-    record.availability_zone = host_row.zone().map(str::to_owned);
+    record.availability_zone = Some(zone_of(host, host_row.zone()));
     record.host = Some(host.clone());
     record.waiting = None;
     let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: row.id };

@@ -92,8 +92,13 @@ impl Reconciler for AwayInstances {
     async fn reconcile(&self, key: &InstanceKey) -> Result<Wake, TxnError> {
         let (txn, wake) = self.plan(&self.control.read(), key, self.control.now());
         if let Some(txn) = txn {
-            tracing::warn!(instance = %key.id, tasks = txn.then.len(), "an agent is away; tasks are given up");
-            self.control.commit(txn).await?;
+            let tasks = txn.then.len();
+            match self.control.commit(txn).await {
+                Ok(_) => tracing::warn!(instance = %key.id, tasks, "an agent is away; tasks were given up"),
+                // It came back meanwhile: look again.
+                Err(TxnError::Conflict { .. }) => return Ok(Wake::Again),
+                Err(error) => return Err(error),
+            }
         }
         Ok(wake)
     }

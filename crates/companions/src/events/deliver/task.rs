@@ -31,10 +31,16 @@ pub(super) fn has_input(target: &Target) -> bool {
     target.input.is_some() || target.input_path.is_some() || target.input_transformer.is_some()
 }
 
+/// The same for every delivery of a rule, so that what its role may do is remembered.
+fn session_name(rule: &str) -> String {
+    rule.chars().take(64).collect()
+}
+
 impl Task<'_> {
     pub(super) async fn run(&self, iam: &Iam, tasks: &dyn RunTasks, key: &TargetKey, row: &DeliveryRow) -> Outcome {
         let scope = &key.rule.scope;
-        let Some(caller) = iam.assume_for_service(self.role_arn, SERVICE, &scope.region, &row.event_id) else {
+        let Some(caller) = iam.assume_for_service(self.role_arn, SERVICE, &scope.region, &session_name(&key.rule.rule))
+        else {
             return Outcome::Refused(format!("{SERVICE} may not assume the role {}", self.role_arn));
         };
         match tasks.run_task(&caller, self.input(key, row)).await {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use gantry_api::event::{Event, Untold};
 use gantry_domain::Timestamp;
-use gantry_domain::event_input::{About, INPUT_BYTES_MAX};
+use gantry_domain::event_input::About;
+use gantry_store::limits::VALUE_BYTES_MAX;
 use gantry_store::{Store, StoreError, Txn, TxnError, View};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ use super::{EVENTS_MAX, Incoming, Message, To};
 use crate::events::picture::{Picture, Rule};
 use crate::events::queues::{self, Queues};
 use crate::events::rows::{DEFAULT_BUS, DeliveryRow, Scope, TargetKey};
-use crate::events::{Clock, log};
+use crate::events::{Clock, change, log};
 
 /// Operations and bytes of one transaction.
 const TXN_OPS_MAX: usize = 500;
@@ -73,21 +74,31 @@ impl Writer {
         let mut logged: BTreeMap<Scope, Vec<Bytes>> = BTreeMap::new();
         let mut deliveries = Vec::new();
         let mut schedules = Vec::new();
+        let mut flushed = Ok(());
         for incoming in &batch {
             for event in &incoming.events {
                 let scope = Scope { account: event.account.clone(), region: event.region.clone() };
                 let Some(row) = log_row(event) else { continue };
                 self.match_rules(&scope, &incoming.to, event, &mut deliveries);
+                // One event can be for very many targets: what it became does not wait for the next one's.
+                if deliveries.iter().map(|delivery| delivery.row.len()).sum::<usize>() > TXN_BYTES_MAX {
+                    let full = std::mem::take(&mut deliveries);
+                    flushed = flushed.and(self.write_deliveries(full, Vec::new()).await);
+                }
                 if matches!(&incoming.to, To::Bus(bus) if bus == DEFAULT_BUS) {
                     logged.entry(scope).or_default().push(row);
                 }
             }
             if let To::Rule(rule, next) = &incoming.to {
-                schedules.push((rule.schedule(), serde_json::to_vec(next).unwrap_or_default()));
+                match change::encode(next) {
+                    Ok(row) => schedules.push((rule.schedule(), row)),
+                    // Then it stays due, and is told again.
+                    Err(error) => tracing::error!(rule = rule.arn(), %error, "a schedule cannot be written"),
+                }
             }
         }
         let (delivered, logged) = tokio::join!(self.write_deliveries(deliveries, schedules), self.write_log(logged));
-        let outcome = delivered.and(logged).map_err(|error| Untold(error.to_string()));
+        let outcome = flushed.and(delivered).and(logged).map_err(|error| Untold(error.to_string()));
         if let Err(error) = &outcome {
             let lost: usize = batch.iter().filter(|one| one.done.is_none()).map(|one| one.events.len()).sum();
             tracing::warn!(%error, lost, "events could not be written");
@@ -148,7 +159,7 @@ impl Writer {
         deliveries: Vec<Delivery>,
         schedules: Vec<(String, Vec<u8>)>,
     ) -> Result<(), StoreError> {
-        let mut txn = schedules.into_iter().fold(Txn::new(), |txn, (key, row)| txn.put(key, row));
+        let mut txn = Txn::new();
         let (mut bytes, mut written) = (0, Vec::new());
         for delivery in deliveries {
             if txn.then.len() >= TXN_OPS_MAX || bytes + delivery.row.len() > TXN_BYTES_MAX {
@@ -159,6 +170,8 @@ impl Writer {
             txn = txn.put(delivery.key.delivery(delivery.position), delivery.row.clone());
             written.push(delivery);
         }
+        // Not before what is told: a rule whose next time stands already would never tell the last one.
+        let txn = schedules.into_iter().fold(txn, |txn, (key, row)| txn.put(key, row));
         self.commit(txn, &mut written).await
     }
 
@@ -220,10 +233,10 @@ fn delivered(event: &Event) -> Value {
     event.delivered(&Timestamp::from_millis(event.time_ms).to_iso8601())
 }
 
-/// An event as the log keeps it; none for one that is larger than EventBridge takes.
+/// An event as the log keeps it; none for one that no row can hold. PutEvents has refused what EventBridge refuses.
 fn log_row(event: &Event) -> Option<Bytes> {
     let row = serde_json::to_vec(event).ok()?;
-    if row.len() > INPUT_BYTES_MAX {
+    if row.len() > VALUE_BYTES_MAX {
         tracing::warn!(detail_type = event.detail_type, bytes = row.len(), "an event is too large");
         return None;
     }
