@@ -124,6 +124,17 @@ def test_a_deregistered_machine_does_not_come_back_by_itself(server, machines):
     assert one.agent.poll() is None, "it goes on with what it has"
 
 
+def test_a_machine_is_listed_and_put_out(server, machines):
+    (one,) = machines(1)
+    one.join()
+    listed = json.loads(server.run("instance", "list", "--output", "json").stdout)
+    assert one.id in [machine["id"] for machine in listed]
+    assert one.id in server.run("instance", "list").stdout
+    server.run("instance", "revoke", one.id)
+    wait_until(lambda: "MachineRevoked" in one.log(), 30, "the refusal of the machine's identity")
+    wait_until(lambda: not one.instance()["agentConnected"], what="the end of its connection")
+
+
 def session_of(machine, server):
     """The temporary credentials that a machine's key gets, as an intruder on the machine would have them."""
     import base64

@@ -188,6 +188,10 @@ pub(crate) struct EnvOptions {
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum InstanceCommand {
+    /// List the machines that joined.
+    List(ClientOptions),
+    /// Put a machine out: its agent is let in no more.
+    Revoke(InstanceRevokeOptions),
     /// Tokens with which machines join.
     #[command(subcommand)]
     Token(InstanceTokenCommand),
@@ -200,7 +204,7 @@ pub(crate) enum InstanceTokenCommand {
     /// List the tokens that are still good.
     List(ClientOptions),
     /// Take a token back.
-    Revoke(InstanceTokenRevokeOptions),
+    Revoke(InstanceRevokeOptions),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -222,7 +226,7 @@ pub(crate) struct InstanceTokenCreateOptions {
 }
 
 #[derive(Debug, Clone, Args)]
-pub(crate) struct InstanceTokenRevokeOptions {
+pub(crate) struct InstanceRevokeOptions {
     /// As listed
     pub(crate) id: String,
     #[command(flatten)]

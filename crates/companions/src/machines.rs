@@ -7,6 +7,7 @@
 
 mod fault;
 mod join;
+mod list;
 mod picture;
 mod rows;
 mod secret;
@@ -22,6 +23,7 @@ use tokio::sync::Mutex;
 use crate::iam::{Clock, Iam};
 use picture::Picture;
 
+pub use list::MachineView;
 pub use rows::identity_key;
 pub use tokens::{NewToken, TokenOrder, TokenView};
 
@@ -45,7 +47,7 @@ struct Inner {
     clock: Clock,
     /// Changes of this server go one after the other, so that they do not plan in vain.
     turn: Mutex<()>,
-    own: Option<OwnToken>,
+    own: OwnToken,
 }
 
 /// The token of the server's own machine: known to nobody after the process, and never used up.
@@ -65,7 +67,7 @@ impl Machines {
         let view = View::start(&store, rows::PREFIX).await.map_err(fault::store)?;
         let token = secret::token(tokens::PREFIX, "own")?;
         let own = OwnToken { hash: hash(&token), account: own.0.to_owned(), region: own.1.to_owned() };
-        let inner = Inner { store, view, iam, clock, turn: Mutex::new(()), own: Some(own) };
+        let inner = Inner { store, view, iam, clock, turn: Mutex::new(()), own };
         Ok((Self { inner: Arc::new(inner) }, token))
     }
 

@@ -124,12 +124,36 @@ async fn a_session_is_had_by_the_machines_own_key_and_ends_with_its_identity() {
     assert_eq!((machine.id.as_str(), machine.cluster.as_deref(), machine.fargate), (id.as_str(), Some("edge"), false));
 
     assert!(world.machines.has(ACCOUNT, &id));
-    let revision = world.store.txn(Txn::new().delete(identity_key(ACCOUNT, REGION, &id))).await.unwrap();
-    let _ = revision;
+    world.store.txn(Txn::new().delete(identity_key(ACCOUNT, REGION, &id))).await.unwrap();
     // The picture follows the store; asking for a token waits for it.
     world.token(TokenOrder::default()).await;
     assert!(!world.machines.has(ACCOUNT, &id));
     assert_eq!(world.session(&id, &mine).unwrap_err(), "MachineRevoked");
+}
+
+#[tokio::test]
+async fn machines_are_listed_in_pages_and_put_out_by_their_own_account() {
+    let world = World::new().await;
+    let token = world.token(TokenOrder { uses: Some(2), ..Default::default() }).await;
+    let (mine, other) = (key(), key());
+    let mut ids = [world.join(&token, &mine).await.unwrap(), world.join(&token, &other).await.unwrap()];
+    // The token is used up; whoever did not hear the answer asks again, also after another token was made.
+    world.token(TokenOrder::default()).await;
+    assert_eq!(world.join(&token, &mine).await.unwrap(), ids[0]);
+    let id = ids[0].clone();
+    ids.sort();
+    let caller = world.caller();
+    let pages = [world.machines.list(&caller, None, 1), world.machines.list(&caller, Some(&ids[0]), 1)];
+    assert_eq!(pages.concat().iter().map(|machine| machine.id.as_str()).collect::<Vec<_>>(), ids);
+    assert!(world.machines.list(&caller, Some(&ids[1]), 1).is_empty());
+    let elsewhere = Caller::root("111122223333", REGION);
+    assert!(world.machines.list(&elsewhere, None, 10).is_empty());
+    assert_eq!(world.machines.revoke(&elsewhere, &id).await.unwrap_err().code, "ResourceNotFoundException");
+    world.machines.revoke(&caller, &id).await.unwrap();
+    assert!(!world.machines.has(ACCOUNT, &id));
+    assert_eq!(world.session(&id, &mine).unwrap_err(), "MachineRevoked");
+    let own = world.join(&world.own_token, &key()).await.unwrap();
+    assert_eq!(world.machines.revoke(&caller, &own).await.unwrap_err().status, 400);
 }
 
 #[tokio::test]

@@ -1,19 +1,56 @@
-//! `gantry instance`: the machines that may join.
+//! `gantry instance`: the machines that joined and those that may.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use gantry_companions::machines::{NewToken, TokenOrder, TokenView};
+use gantry_companions::machines::{MachineView, NewToken, TokenOrder, TokenView};
 
 use crate::{
-    arguments::{InstanceCommand, InstanceTokenCommand, Output},
+    arguments::{ClientOptions, InstanceCommand, InstanceTokenCommand, Output},
     client::Client,
-    server::own::{GANTRY, RevokeTokenRequest},
+    server::own::{Empty, GANTRY, ListMachinesRequest, ListMachinesResponse, RevokeRequest},
 };
 
-/// Makes, lists and revokes join tokens.
+/// Lists and revokes machines and join tokens.
 pub(crate) async fn run(command: &InstanceCommand) -> Result<ExitCode> {
-    let InstanceCommand::Token(command) = command;
+    match command {
+        InstanceCommand::List(options) => list(options).await?,
+        InstanceCommand::Revoke(options) => {
+            let request = RevokeRequest { id: options.id.clone() };
+            let Empty {} = Client::new(&options.client)?.own(GANTRY.signing_name, "revoke-machine", &request).await?;
+            eprintln!("Machine {} is let in no more. What runs on it goes on; its instance is away.", options.id);
+        }
+        InstanceCommand::Token(command) => token(command).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(options: &ClientOptions) -> Result<()> {
+    let client = Client::new(options)?;
+    let mut machines: Vec<MachineView> = Vec::new();
+    loop {
+        let input = ListMachinesRequest { after: machines.last().map(|machine| machine.id.clone()) };
+        let page: ListMachinesResponse = client.own(GANTRY.signing_name, "list-machines", &input).await?;
+        if page.machines.is_empty() {
+            break;
+        }
+        machines.extend(page.machines);
+    }
+    match options.output.output {
+        Output::Json => super::print(&(serde_json::to_string_pretty(&machines)? + "\n")),
+        Output::Text => {
+            let row = |machine: &MachineView| {
+                let MachineView { id, name, address, platform, joined_with, .. } = machine.clone();
+                vec![id, name, address, platform, joined_with, moment(machine.joined_at)]
+            };
+            let titles = ["ID", "NAME", "ADDRESS", "PLATFORM", "JOINED WITH", "JOINED"];
+            super::print(&super::table(&titles, machines.iter().map(row)));
+        }
+    }
+    Ok(())
+}
+
+async fn token(command: &InstanceTokenCommand) -> Result<()> {
     match command {
         InstanceTokenCommand::Create(options) => {
             let order = TokenOrder {
@@ -47,12 +84,12 @@ pub(crate) async fn run(command: &InstanceCommand) -> Result<ExitCode> {
         }
         InstanceTokenCommand::Revoke(options) => {
             let client = Client::new(&options.client)?;
-            let request = RevokeTokenRequest { id: options.id.clone() };
-            let _: serde_json::Value = client.own(GANTRY.signing_name, "revoke-join-token", &request).await?;
+            let request = RevokeRequest { id: options.id.clone() };
+            let Empty {} = client.own(GANTRY.signing_name, "revoke-join-token", &request).await?;
             eprintln!("Token {} lets nobody in any more. Machines that joined with it stay.", options.id);
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn table(tokens: &[TokenView]) -> String {

@@ -7,7 +7,7 @@ use gantry_api::{Caller, Fault, OperationInfo, ServiceInfo, ecr, ecs};
 use gantry_companions::{
     application_autoscaling::{AutoScaling, NamedDefinition},
     events::{EventBridge, LoggedEvent},
-    machines::Machines,
+    machines::{MachineView, Machines},
 };
 use gantry_control::{Control, alarms, metrics};
 use gantry_protocol::endpoint::Endpoint;
@@ -43,6 +43,8 @@ pub(crate) static GANTRY: ServiceInfo = ServiceInfo {
         OperationInfo { name: "ListEvents", result_wrapper: "", errors: &[] },
         OperationInfo { name: "ListJoinTokens", result_wrapper: "", errors: &[] },
         OperationInfo { name: "RevokeJoinToken", result_wrapper: "", errors: &[] },
+        OperationInfo { name: "ListMachines", result_wrapper: "", errors: &[] },
+        OperationInfo { name: "RevokeMachine", result_wrapper: "", errors: &[] },
         OperationInfo { name: "SetAlarmState", result_wrapper: "", errors: &[] },
         OperationInfo { name: "VerifyRegistry", result_wrapper: "", errors: &[] },
     ],
@@ -159,11 +161,23 @@ pub(crate) struct TopRequest {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Empty {}
 
-/// `revoke-join-token`.
+/// `revoke-join-token` and `revoke-machine`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RevokeTokenRequest {
+pub(crate) struct RevokeRequest {
     pub(crate) id: String,
+}
+
+/// `list-machines`: the machines after an id, in the order of their ids.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListMachinesRequest {
+    pub(crate) after: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ListMachinesResponse {
+    pub(crate) machines: Vec<MachineView>,
 }
 
 impl Own {
@@ -270,11 +284,25 @@ impl Own {
                     "create-join-token" => encode(&self.machines.create_token(&caller, decode(body)?).await?),
                     "list-join-tokens" => encode(&self.machines.tokens(&caller)),
                     _ => {
-                        let RevokeTokenRequest { id } = decode(body)?;
+                        let RevokeRequest { id } = decode(body)?;
                         self.machines.revoke_token(&caller, &id).await?;
-                        encode(&serde_json::json!({}))
+                        encode(&Empty {})
                     }
                 }
+            }
+            ("POST", "list-machines") => {
+                let all = |_: &Caller| "*".to_owned();
+                let caller = endpoint.admit(parts, body, &GANTRY, request_id, "gantry:ListMachines", all)?;
+                let ListMachinesRequest { after } = decode(body)?;
+                let machines = self.machines.list(&caller, after.as_deref(), PAGE_SIZE_MAX);
+                encode(&ListMachinesResponse { machines })
+            }
+            ("POST", "revoke-machine") => {
+                let all = |_: &Caller| "*".to_owned();
+                let caller = endpoint.admit(parts, body, &GANTRY, request_id, "gantry:RevokeMachine", all)?;
+                let RevokeRequest { id } = decode(body)?;
+                self.machines.revoke(&caller, &id).await?;
+                encode(&Empty {})
             }
             _ => Err(Fault::new("UnknownOperationException", 404, format!("Gantry has no call {name}."))),
         }

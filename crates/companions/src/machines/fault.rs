@@ -44,6 +44,10 @@ pub(super) fn no_token(id: &str) -> Fault {
     Fault::new("ResourceNotFoundException", 400, format!("There is no join token {id}."))
 }
 
+pub(super) fn no_machine(id: &str) -> Fault {
+    Fault::new("ResourceNotFoundException", 400, format!("There is no machine {id}."))
+}
+
 pub(super) fn store(error: StoreError) -> Fault {
     unavailable(error)
 }

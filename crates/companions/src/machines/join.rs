@@ -57,7 +57,7 @@ impl Machines {
     }
 
     fn is_own(&self, token: &str) -> bool {
-        self.inner.own.as_ref().is_some_and(|own| own.hash == hash(token))
+        self.inner.own.hash == hash(token)
     }
 
     fn is_proof_of(&self, picture: &Picture, proof: &JoinProof, origin: &Origin) -> bool {
@@ -77,7 +77,7 @@ impl Machines {
     fn grant(&self, picture: &Picture, proof: &JoinProof) -> Result<Grant, Fault> {
         match proof {
             JoinProof::Token { token } if self.is_own(token) => {
-                let own = self.inner.own.as_ref().ok_or_else(fault::token_refused)?;
+                let own = &self.inner.own;
                 let identity = IdentityRow { fargate: true, ..self.new_identity(Origin::Own, INSTANCE_ROLE) };
                 Ok(Grant { scope: (own.account.clone(), own.region.clone()), identity, txn: Txn::new() })
             }

@@ -79,9 +79,11 @@ impl Machines {
         self.change(|picture| {
             let own = picture.tokens.iter().filter(|(_, kept)| kept.scope == scope);
             let (mut txn, mut count) = (Txn::new(), 0);
+            let crowded = own.clone().count() >= TOKENS_MAX;
             for (id, kept) in own {
-                // Whoever makes one clears away what is of no use any more.
-                if kept.row.expires_at <= row.created_at || kept.row.uses_left == 0 {
+                // Whoever makes one clears away what is of no use any more. A token that is used up is of use while
+                // there is room: a machine that did not hear the answer asks with it again.
+                if kept.row.expires_at <= row.created_at || (crowded && kept.row.uses_left == 0) {
                     let key = token_key(&scope.0, &scope.1, id);
                     txn = txn.require(&key, kept.revision).delete(key);
                 } else {
