@@ -118,13 +118,13 @@ impl Registry {
         let page = self.blobs.list(after, BLOBS_AT_A_TIME).await?;
         let mut collected = Collected::default();
         for blobs in page.chunks(BLOBS_AT_ONCE) {
-            let each = try_join_all(blobs.iter().map(|blob| self.look_at(blob, doing))).await?;
+            let each = try_join_all(blobs.iter().map(|blob| self.weigh(blob, doing))).await?;
             collected = each.into_iter().fold(collected, Collected::and);
         }
         Ok(CollectedPage { collected, next: page.last().map(|last| last.digest.clone()) })
     }
 
-    async fn look_at(&self, blob: &BlobStat, doing: Doing) -> Result<Collected, RegistryError> {
+    async fn weigh(&self, blob: &BlobStat, doing: Doing) -> Result<Collected, RegistryError> {
         match doing {
             Doing::Removing => self.collect_blob(blob).await,
             Doing::Looking => self.would_collect_blob(blob).await,
