@@ -1,6 +1,7 @@
 """All benchmarks, one after the other: the tables of docs/benchmarks.md. Each file also runs alone."""
 
 import api
+import endpoints
 import memory
 import placement
 import pull
@@ -10,5 +11,5 @@ import scale
 import start
 
 if __name__ == "__main__":
-    for benchmark in (start, api, memory, registry, pull, recovery, placement, scale):
+    for benchmark in (start, api, endpoints, memory, registry, pull, recovery, placement, scale):
         benchmark.main()

@@ -47,12 +47,13 @@ def wait_until(condition, seconds=30, what="the condition"):
 class Gantry:
     """One Gantry with a data directory of its own: "up", or "server" and "agent" apart, or the server alone."""
 
-    def __init__(self, folder, apart=False, server_only=False, config=None, extra=()):
+    def __init__(self, folder, apart=False, server_only=False, config=None, extra=(), listen="127.0.0.1"):
         self.folder = Path(folder)
         self.port = free_port()
         self.apart = apart
         self.server_only = server_only
         self.config = config
+        self.listen = listen
         self.extra = list(extra)
         self.server_extra = []
         self.processes = {}
@@ -66,7 +67,7 @@ class Gantry:
             return self
         arguments = [GANTRY, role, "--data-dir", str(self.folder), "--log-level", "info"]
         if role != "agent":
-            arguments += ["--listen", f"127.0.0.1:{self.port}"]
+            arguments += ["--listen", f"{self.listen}:{self.port}"]
             arguments += ["--config", str(self.config)] if self.config else []
         arguments += self.extra if role in ("up", "agent") else []
         arguments += self.server_extra if role == "server" else []

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use parking_lot::Mutex as SyncMutex;
 use tokio::sync::Mutex;
 
 use crate::{
-    aws::{AwsError, Door},
+    aws::{AwsError, Door, Signer},
     clock::Clock,
     config::{Credentials, Join},
     host::Dirs,
@@ -44,8 +45,7 @@ impl Access {
         Self { door, dirs, join, clock, identity: Mutex::new(identity), current: SyncMutex::default() }
     }
 
-    /// Credentials that are good now.
-    pub(crate) async fn credentials(&self) -> Result<Credentials, AwsError> {
+    async fn good(&self) -> Result<Credentials, AwsError> {
         if let Some(fresh) = self.fresh() {
             return Ok(fresh);
         }
@@ -67,11 +67,6 @@ impl Access {
                 None => Err(AwsError::NoCredentials(Box::new(error))),
             },
         }
-    }
-
-    /// The control plane refused them: they end now.
-    pub(crate) fn refused(&self) {
-        self.current.lock().take();
     }
 
     async fn renew(&self, identity: &mut Identity) -> Result<Credentials, IdentityError> {
@@ -110,5 +105,17 @@ impl Access {
         let current = current.as_mut().filter(|current| now_ms < current.expires_ms)?;
         current.renew_ms = now_ms + RETRY.as_millis() as u64;
         Some(current.credentials.clone())
+    }
+}
+
+#[async_trait]
+impl Signer for Access {
+    async fn credentials(&self) -> Result<Credentials, AwsError> {
+        self.good().await
+    }
+
+    /// They end now.
+    fn refused(&self) {
+        self.current.lock().take();
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gantry_api::{ecr, ecs, logs};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    access::Access,
     clock::Clock,
+    config::Credentials,
     identity::IdentityError,
     sigv4::{Request, Scope, sign},
 };
@@ -16,11 +17,22 @@ use crate::{
 /// Bound on one call; the control plane answers in milliseconds or not at all.
 const CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 
+#[derive(Clone)]
 pub(crate) struct AwsClient {
     door: Door,
     region: String,
-    access: Arc<Access>,
+    signer: Arc<dyn Signer>,
     clock: Clock,
+}
+
+/// In whose name calls are made.
+#[async_trait]
+pub(crate) trait Signer: Send + Sync {
+    /// Credentials that are good now.
+    async fn credentials(&self) -> Result<Credentials, AwsError>;
+
+    /// The control plane does not accept them (any more).
+    fn refused(&self);
 }
 
 /// The control plane's port: where unsigned requests go, and signed ones.
@@ -41,13 +53,20 @@ pub(crate) enum AwsError {
     Malformed { operation: &'static str },
     #[error("no credentials")]
     NoCredentials(#[source] Box<IdentityError>),
+    #[error(transparent)]
+    RoleRefused(#[from] RoleRefused),
 }
+
+/// The control plane cannot take a role of a task on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("ECS was unable to assume the role that was provided for this task")]
+pub(crate) struct RoleRefused;
 
 impl AwsError {
     pub(crate) fn code(&self) -> Option<&str> {
         match self {
             Self::Refused { code, .. } => Some(code),
-            Self::Unreachable(_) | Self::Malformed { .. } | Self::NoCredentials(_) => None,
+            Self::Unreachable(_) | Self::Malformed { .. } | Self::NoCredentials(_) | Self::RoleRefused(_) => None,
         }
     }
 
@@ -62,6 +81,7 @@ impl AwsError {
         match self {
             // Being refused credentials says nothing about the call.
             Self::Unreachable(_) | Self::Malformed { .. } | Self::NoCredentials(_) => true,
+            Self::RoleRefused(_) => false,
             Self::Refused { code, .. } => {
                 matches!(code.as_str(), "ThrottlingException" | "ServiceUnavailableException" | "ServerException")
                     || code.starts_with("InternalFailure")
@@ -92,8 +112,13 @@ impl Door {
 }
 
 impl AwsClient {
-    pub(crate) fn new(door: Door, region: &str, access: Arc<Access>, clock: Clock) -> Self {
-        Self { door, region: region.to_owned(), access, clock }
+    pub(crate) fn new(door: Door, region: &str, signer: Arc<dyn Signer>, clock: Clock) -> Self {
+        Self { door, region: region.to_owned(), signer, clock }
+    }
+
+    /// The same in somebody else's name.
+    pub(crate) fn signed_by(&self, signer: Arc<dyn Signer>) -> Self {
+        Self { signer, ..self.clone() }
     }
 
     pub(crate) async fn register_container_instance(
@@ -106,6 +131,26 @@ impl AwsClient {
     pub(crate) async fn create_cluster(&self, name: &str) -> Result<(), AwsError> {
         let input = ecs::CreateClusterRequest { cluster_name: Some(name.to_owned()), ..Default::default() };
         self.ecs::<_, ecs::CreateClusterResponse>("CreateCluster", &input).await.map(drop)
+    }
+
+    pub(crate) async fn get_task_protection(
+        &self,
+        input: &ecs::GetTaskProtectionRequest,
+    ) -> Result<ecs::GetTaskProtectionResponse, AwsError> {
+        self.ecs("GetTaskProtection", input).await
+    }
+
+    pub(crate) async fn update_task_protection(
+        &self,
+        input: &ecs::UpdateTaskProtectionRequest,
+    ) -> Result<ecs::UpdateTaskProtectionResponse, AwsError> {
+        self.ecs("UpdateTaskProtection", input).await
+    }
+
+    pub(crate) async fn list_tags(&self, resource_arn: &str) -> Result<Vec<ecs::Tag>, AwsError> {
+        let input = ecs::ListTagsForResourceRequest { resource_arn: Some(resource_arn.to_owned()) };
+        let output: ecs::ListTagsForResourceResponse = self.ecs("ListTagsForResource", &input).await?;
+        Ok(output.tags.unwrap_or_default())
     }
 
     async fn ecs<I: Serialize, O: DeserializeOwned>(&self, name: &'static str, input: &I) -> Result<O, AwsError> {
@@ -166,7 +211,7 @@ impl AwsClient {
             ("x-amz-target", format!("{target}.{operation}")),
         ];
         let request = Request { method: "POST", path: "/", query: &[], headers: headers.clone(), body: &body };
-        let credentials = self.access.credentials().await?;
+        let credentials = self.signer.credentials().await?;
         let added = sign(request, scope, &credentials, self.clock.now_ms());
         let mut call = self.door.http.post(format!("{}/", self.door.endpoint));
         for (name, value) in headers.into_iter().skip(1).chain(added) {
@@ -174,7 +219,7 @@ impl AwsClient {
         }
         let answer = read(call.body(body), operation).await;
         if answer.as_ref().is_err_and(AwsError::is_about_credentials) {
-            self.access.refused();
+            self.signer.refused();
         }
         answer
     }
@@ -184,14 +229,14 @@ impl AwsClient {
         let headers = vec![("host", host_of(&self.door.endpoint).to_owned())];
         let request = Request { method: "GET", path, query: &[], headers, body: b"" };
         let scope = Scope { region: &self.region, service: "ecs" };
-        let credentials = self.access.credentials().await?;
+        let credentials = self.signer.credentials().await?;
         let added = sign(request, &scope, &credentials, self.clock.now_ms());
         Ok((format!("{}{path}", self.door.endpoint.replacen("http", "ws", 1)), added))
     }
 
     /// The connection was refused: perhaps because of the credentials.
     pub(crate) fn upgrade_refused(&self) {
-        self.access.refused();
+        self.signer.refused();
     }
 }
 

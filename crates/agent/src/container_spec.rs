@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use gantry_runtime::{
     container::{ContainerSpec, Device, Limits, LogFile, Mount, MountSource, Namespace},
     image::{ImageConfig, Rootfs},
+    network::TASK_ENDPOINT,
 };
 
 use crate::{
@@ -35,8 +36,18 @@ pub(crate) struct Parts<'a> {
     /// Generated files of /etc.
     pub(crate) files: Vec<Mount>,
     pub(crate) log: LogFile,
+    /// Where the container finds its credentials and metadata.
+    pub(crate) endpoint: EndpointIds,
     /// The most open files that this host can grant.
     pub(crate) nofile_max: i64,
+}
+
+/// The ids under which a container asks for what is its own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EndpointIds {
+    pub(crate) container: String,
+    /// Of a task with a task role.
+    pub(crate) credentials: Option<String>,
 }
 
 /// Describes container `definition` of `task`.
@@ -55,7 +66,7 @@ pub(crate) fn container_spec(
         task_cgroup: parts.task_cgroup.to_owned(),
         readonly_rootfs: definition.readonly_root_filesystem,
         args,
-        env: environment(task, definition, parts.image, parts.hostname.as_deref()),
+        env: environment(task, definition, parts.image, parts.hostname.as_deref(), &parts.endpoint),
         working_dir: first_set([definition.working_directory.as_deref(), Some(&parts.image.working_dir)], "/"),
         user: first_set([definition.user.as_deref(), Some(&parts.image.user)], ""),
         hostname: parts.hostname,
@@ -128,6 +139,7 @@ fn environment(
     definition: &ContainerDefinition,
     image: &ImageConfig,
     hostname: Option<&str>,
+    endpoint: &EndpointIds,
 ) -> Vec<String> {
     let mut variables = Variables::default();
     variables.set("PATH", DEFAULT_PATH);
@@ -152,6 +164,14 @@ fn environment(
             LaunchType::External => "AWS_ECS_EXTERNAL",
         },
     );
+    for (name, path) in
+        [("ECS_CONTAINER_METADATA_URI", "v3"), ("ECS_CONTAINER_METADATA_URI_V4", "v4"), ("ECS_AGENT_URI", "api")]
+    {
+        variables.set(name, &format!("http://{TASK_ENDPOINT}/{path}/{}", endpoint.container));
+    }
+    if let Some(id) = &endpoint.credentials {
+        variables.set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", &format!("/v2/credentials/{id}"));
+    }
     if !variables.has("AWS_REGION") && !variables.has("AWS_DEFAULT_REGION") {
         variables.set("AWS_REGION", task.region());
         variables.set("AWS_DEFAULT_REGION", task.region());
@@ -229,7 +249,7 @@ fn namespace(mode: SharedNamespace) -> Namespace {
     }
 }
 
-fn labels(task: &TaskSpec, definition: &ContainerDefinition) -> BTreeMap<String, String> {
+pub(crate) fn labels(task: &TaskSpec, definition: &ContainerDefinition) -> BTreeMap<String, String> {
     let own = [
         ("task-arn", task.arn.clone()),
         ("container-name", definition.name.clone()),

@@ -21,7 +21,7 @@ use crate::{
     logs::Logs,
     registry_access::{OwnRegistry, RegistryAccesses},
     task::{
-        Condition, ContainerDefinition, Dependency, HealthCheck, LaunchType, PortMapping, RestartPolicy,
+        About, Condition, ContainerDefinition, Dependency, HealthCheck, LaunchType, PortMapping, RestartPolicy, Roles,
         SharedNamespace, TaskNetwork, TaskSpec,
     },
 };
@@ -50,6 +50,8 @@ pub(crate) fn task(containers: Vec<ContainerDefinition>) -> TaskSpec {
         memory_mib: None,
         volumes: Vec::new(),
         containers,
+        roles: Roles::default(),
+        about: About::default(),
         refused: None,
     }
 }
@@ -59,16 +61,16 @@ fn seconds(count: u64) -> Duration {
 }
 
 /// A machine with one agent on it.
-struct Bed {
-    host: Arc<FakeHost>,
+pub(crate) struct Bed {
+    pub(crate) host: Arc<FakeHost>,
     data: TempDir,
     boot: u32,
     clock: Clock,
     agent: Option<Agent>,
 }
 
-struct Agent {
-    host: Arc<Host>,
+pub(crate) struct Agent {
+    pub(crate) host: Arc<Host>,
     commands: tokio::sync::mpsc::UnboundedSender<Vec<Desired>>,
     running: JoinHandle<()>,
 }
@@ -80,7 +82,7 @@ impl Drop for Agent {
 }
 
 impl Bed {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let host = FakeHost::new();
         let clock = Clock::Tokio { start_ms: host.now_ms(), start: Instant::now() };
         let mut bed = Self { host, data: TempDir::new().unwrap(), boot: 1, clock, agent: None };
@@ -88,7 +90,7 @@ impl Bed {
         bed
     }
 
-    async fn start_agent(&mut self) {
+    pub(crate) async fn start_agent(&mut self) {
         let mut config = Config::new("http://127.0.0.1:1", Join::Known, self.data.path().into());
         config.region = "us-east-1".into();
         config.account = "000000000000".into();
@@ -109,6 +111,8 @@ impl Bed {
             boot_id: format!("boot-{}", self.boot),
             registries: RegistryAccesses::new(registry, None, self.clock),
             logs: Logs::open(Dirs::new(self.data.path()).logs(), "us-east-1", None, self.clock).unwrap(),
+            credentials: Arc::default(),
+            client: None,
         };
         let host = Host::new(config, parts).unwrap();
         let mut supervisor = Supervisor::recover(Arc::clone(&host)).await.unwrap();
@@ -125,19 +129,24 @@ impl Bed {
     }
 
     /// kill -9.
-    async fn kill_agent(&mut self) {
+    pub(crate) async fn kill_agent(&mut self) {
         if let Some(mut agent) = self.agent.take() {
             agent.running.abort();
             drop((&mut agent.running).await);
         }
     }
 
-    fn agent(&self) -> &Agent {
+    pub(crate) fn agent(&self) -> &Agent {
         self.agent.as_ref().unwrap()
     }
 
-    fn want(&self, task: &TaskSpec, stop: bool) {
+    pub(crate) fn want(&self, task: &TaskSpec, stop: bool) {
         self.agent().commands.send(vec![Desired { task: task.clone(), stop }]).unwrap();
+    }
+
+    /// The task's record.
+    pub(crate) fn data_text(&self, task_id: &str) -> String {
+        std::fs::read_to_string(self.data.path().join(format!("agent/tasks/{task_id}.json"))).unwrap()
     }
 
     fn want_nothing(&self) {
@@ -165,11 +174,11 @@ impl Bed {
         }
     }
 
-    async fn until_running(&self) -> ObservedTask {
+    pub(crate) async fn until_running(&self) -> ObservedTask {
         self.until("RUNNING", |task| task.last_status == ObservedStatus::Running).await
     }
 
-    async fn until_stopped(&self) -> ObservedTask {
+    pub(crate) async fn until_stopped(&self) -> ObservedTask {
         self.until("STOPPED", |task| task.last_status == ObservedStatus::Stopped).await
     }
 
@@ -191,7 +200,7 @@ impl Bed {
         self.host.journal().into_iter().map(rename).collect()
     }
 
-    async fn until_taken_apart(&self) {
+    pub(crate) async fn until_taken_apart(&self) {
         let gone = self.host.until(|host| host.leftovers().is_empty());
         if tokio::time::timeout(seconds(100), gone).await.is_err() {
             panic!("left behind: {:?}", self.host.leftovers());

@@ -16,8 +16,11 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, Semaphore, watch};
 
 use crate::{
+    aws::AwsClient,
     clock::Clock,
     config::{Config, RuntimeParts},
+    credentials::TaskCredentials,
+    endpoint::Endpoints,
     etc_files::HostFiles,
     logs::Logs,
     outbox::Outbox,
@@ -50,6 +53,15 @@ pub(crate) struct Host {
     pub(crate) overlay: overlay::Wanted,
     pub(crate) registries: RegistryAccesses,
     pub(crate) logs: Logs,
+    /// Of its tasks' roles.
+    pub(crate) credentials: Arc<TaskCredentials>,
+    /// Where its tasks find what is their own.
+    pub(crate) endpoints: Endpoints,
+    /// Calls of the control plane; none in tests.
+    pub(crate) client: Option<Arc<AwsClient>>,
+    /// Its ARN, once the agent has registered.
+    pub(crate) container_instance: Mutex<Option<String>>,
+    pub(crate) memory_bytes: u64,
     /// The most open files that this host can grant a container.
     pub(crate) nofile_max: i64,
     pub(crate) starts: Semaphore,
@@ -100,6 +112,8 @@ pub(crate) struct HostParts {
     pub(crate) boot_id: String,
     pub(crate) registries: RegistryAccesses,
     pub(crate) logs: Logs,
+    pub(crate) credentials: Arc<TaskCredentials>,
+    pub(crate) client: Option<Arc<AwsClient>>,
 }
 
 impl Host {
@@ -120,6 +134,11 @@ impl Host {
             overlay: overlay::Wanted::new(None),
             registries: parts.registries,
             logs: parts.logs,
+            credentials: parts.credentials,
+            endpoints: Endpoints::default(),
+            client: parts.client,
+            container_instance: Mutex::default(),
+            memory_bytes: memory_bytes(),
             nofile_max: nofile_max(),
             starts: Semaphore::new(STARTS_AT_A_TIME),
             pulls: Semaphore::new(PULLS_AT_A_TIME),
@@ -133,6 +152,12 @@ impl Host {
 
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    /// The Availability Zone that the container instance is in: what it was told, or the region's first.
+    pub(crate) fn zone(&self) -> String {
+        let told = self.config.attributes.get("ecs.availability-zone").filter(|zone| !zone.is_empty());
+        told.cloned().unwrap_or_else(|| format!("{}a", self.config.region))
     }
 
     /// Notes that an image is in use.
@@ -171,6 +196,13 @@ impl Host {
         let before = self.next_range_port.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         ports::range_base(before.unwrap_or(0), size)
     }
+}
+
+/// Of the machine.
+fn memory_bytes() -> u64 {
+    let information = rustix::system::sysinfo();
+    let bytes = u128::from(information.totalram) * u128::from(information.mem_unit);
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// Only a process with the capability may raise its hard limit; containers inherit from the agent.

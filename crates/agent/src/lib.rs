@@ -13,6 +13,8 @@ mod aws;
 mod clock;
 mod config;
 mod container_spec;
+mod credentials;
+mod endpoint;
 mod engine;
 #[cfg(test)]
 mod engine_tests;

@@ -46,7 +46,7 @@ const FLUSH_MAX: Duration = Duration::from_secs(10);
 const CREATE_MAX: Duration = Duration::from_secs(3);
 
 pub(crate) struct Logs {
-    sink: Option<Arc<dyn LogSink>>,
+    sinks: Option<LogSinks>,
     dir: PathBuf,
     region: String,
     clock: Clock,
@@ -54,8 +54,11 @@ pub(crate) struct Logs {
     following: Mutex<HashMap<String, Following>>,
 }
 
+/// In whose name the logs of a task are delivered.
+pub(crate) type LogSinks = Arc<dyn Fn(&TaskSpec) -> Arc<dyn LogSink> + Send + Sync>;
+
 /// Whom to deliver to, and under which names.
-type Destination<'a> = (&'a Arc<dyn LogSink>, AwsLogs);
+type Destination = (Arc<dyn LogSink>, AwsLogs);
 
 /// A shipper at work.
 struct Following {
@@ -71,11 +74,11 @@ impl Drop for Following {
 }
 
 impl Logs {
-    /// Log files are in `dir`. Without a sink (tests) nothing is delivered.
-    pub(crate) fn open(dir: PathBuf, region: &str, sink: Option<Arc<dyn LogSink>>, clock: Clock) -> io::Result<Self> {
+    /// Log files are in `dir`. Without sinks (tests) nothing is delivered.
+    pub(crate) fn open(dir: PathBuf, region: &str, sinks: Option<LogSinks>, clock: Clock) -> io::Result<Self> {
         fs::create_dir_all(dir.join("positions"))?;
         let watcher = Watcher::new(&dir);
-        Ok(Self { sink, dir, region: region.to_owned(), clock, watcher, following: Mutex::default() })
+        Ok(Self { sinks, dir, region: region.to_owned(), clock, watcher, following: Mutex::default() })
     }
 
     /// The log file of a container; rotated ones beside it.
@@ -110,7 +113,7 @@ impl Logs {
         let (ended, has_ended) = watch::channel(false);
         let (done, delivered) = watch::channel(false);
         let shipper = Shipper {
-            sink: Arc::clone(sink),
+            sink,
             to,
             file: log_file_of(&definition.log, task.launch_type, self.file(id)),
             position_file: self.position_file(id),
@@ -162,12 +165,12 @@ impl Logs {
     }
 
     /// Where the container's output is to be delivered, if anywhere.
-    fn destination(&self, task: &TaskSpec, index: usize, id: &str) -> Result<Option<Destination<'_>>, String> {
+    fn destination(&self, task: &TaskSpec, index: usize, id: &str) -> Result<Option<Destination>, String> {
         if task.containers[index].log.driver != "awslogs" {
             return Ok(None);
         }
         let to = AwsLogs::parse(task, index, id, &self.region)?;
-        Ok(self.sink.as_ref().map(|sink| (sink, to)))
+        Ok(self.sinks.as_ref().map(|sinks| (sinks(task), to)))
     }
 }
 

@@ -11,6 +11,8 @@ use tokio::sync::Mutex;
 use crate::{
     aws::{AwsClient, AwsError},
     clock::Clock,
+    credentials::{InRole, TaskCredentials},
+    task::TaskSpec,
 };
 
 /// A token is renewed when less than this is left of its twelve hours.
@@ -53,9 +55,13 @@ pub(crate) struct RegistryAccesses {
 
 struct Tokens {
     client: Arc<AwsClient>,
-    /// Region → token. One lock: concurrent tasks share one call.
-    by_region: Mutex<BTreeMap<String, Token>>,
+    credentials: Arc<TaskCredentials>,
+    /// One lock: concurrent tasks share one call.
+    known: Mutex<BTreeMap<Holder, Token>>,
 }
+
+/// Who pulls (an execution role, or the machine itself), and from which region.
+type Holder = (Option<String>, String);
 
 #[derive(Clone)]
 struct Token {
@@ -66,17 +72,17 @@ struct Token {
 
 impl RegistryAccesses {
     /// Without a client (tests) our own registry is asked anonymously.
-    pub(crate) fn new(own: OwnRegistry, client: Option<Arc<AwsClient>>, clock: Clock) -> Self {
-        let tokens = client.map(|client| Tokens { client, by_region: Mutex::default() });
+    pub(crate) fn new(own: OwnRegistry, client: Option<(Arc<AwsClient>, Arc<TaskCredentials>)>, clock: Clock) -> Self {
+        let tokens = client.map(|(client, credentials)| Tokens { client, credentials, known: Mutex::default() });
         Self { own, tokens, clock }
     }
 
-    /// How to reach the registry of `reference`.
-    pub(crate) async fn access(&self, reference: &str) -> Result<RegistryAccess, AwsError> {
+    /// How to reach the registry of `reference`: for `task` in its execution role, if it has one; else as this machine.
+    pub(crate) async fn access(&self, reference: &str, task: Option<&TaskSpec>) -> Result<RegistryAccess, AwsError> {
         let Some(region) = self.own.region_of(reference) else { return Ok(RegistryAccess::default()) };
         let basic = match &self.tokens {
             Some(tokens) => {
-                let token = tokens.get(&region, self.clock.now_ms()).await?;
+                let token = tokens.get(region, task, self.clock.now_ms()).await?;
                 Some((token.user, Password(token.password)))
             }
             None => None,
@@ -85,22 +91,37 @@ impl RegistryAccesses {
     }
 
     /// Drops the token of a reference that was refused, so that the next access asks for a new one.
-    pub(crate) async fn refused(&self, reference: &str) {
+    pub(crate) async fn refused(&self, reference: &str, task: &TaskSpec) {
         if let (Some(tokens), Some(region)) = (&self.tokens, self.own.region_of(reference)) {
-            tokens.by_region.lock().await.remove(&region);
+            tokens.known.lock().await.remove(&(task.roles.execution.clone(), region));
         }
     }
 }
 
 impl Tokens {
-    async fn get(&self, region: &str, now_ms: u64) -> Result<Token, AwsError> {
-        let mut by_region = self.by_region.lock().await;
-        if let Some(token) = by_region.get(region).filter(|token| token.expires_ms > now_ms + RENEW_BEFORE_MS) {
+    async fn get(&self, region: String, task: Option<&TaskSpec>, now_ms: u64) -> Result<Token, AwsError> {
+        let signer = task.and_then(|task| InRole::execution(&self.credentials, task));
+        if let Some(signer) = &signer {
+            // They may have to be waited for, which must keep nobody else from pulling.
+            signer.credentials().await?;
+        }
+        let mut known = self.known.lock().await;
+        let holder = (task.and_then(|task| task.roles.execution.clone()), region);
+        if let Some(token) = known.get(&holder).filter(|token| token.expires_ms > now_ms + RENEW_BEFORE_MS) {
             return Ok(token.clone());
         }
-        let (user, password, expires_ms) = self.client.ecr_authorization(region).await?;
+        let own;
+        let client = match signer {
+            Some(signer) => {
+                own = self.client.signed_by(signer);
+                &own
+            }
+            None => &*self.client,
+        };
+        let (user, password, expires_ms) = client.ecr_authorization(&holder.1).await?;
         let token = Token { user, password, expires_ms };
-        by_region.insert(region.to_owned(), token.clone());
+        known.retain(|_, token| token.expires_ms > now_ms);
+        known.insert(holder, token.clone());
         Ok(token)
     }
 }

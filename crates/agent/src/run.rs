@@ -14,11 +14,12 @@ use crate::{
     aws::{AwsClient, Door},
     clock::Clock,
     config::{Config, Join, RuntimeParts},
+    credentials::{InRole, TaskCredentials},
     engine::supervisor::{RecoverError, Supervisor},
     host::{Dirs, Host, HostParts},
     identity::{Identity, IdentityError},
     images_cleanup,
-    logs::{LogSink, Logs},
+    logs::{LogSinks, Logs},
     memory, overlay,
     reason::chain,
     register::{self, Machine},
@@ -93,14 +94,17 @@ pub async fn run(
         region: config.region.clone(),
         hosts: config.registry_hosts.clone(),
     };
-    let sink: Arc<dyn LogSink> = Arc::clone(&client) as _;
+    let credentials = Arc::<TaskCredentials>::default();
+    let sinks = log_sinks(&client, &credentials);
     let parts = HostParts {
         runtime,
         clock,
         boot_id: boot_id.trim().to_owned(),
-        registries: RegistryAccesses::new(registry, Some(Arc::clone(&client)), clock),
-        logs: Logs::open(Dirs::new(&config.data_dir).logs(), &config.region, Some(sink), clock)
+        registries: RegistryAccesses::new(registry, Some((Arc::clone(&client), Arc::clone(&credentials))), clock),
+        logs: Logs::open(Dirs::new(&config.data_dir).logs(), &config.region, Some(sinks), clock)
             .map_err(AgentError::Files)?,
+        credentials,
+        client: Some(Arc::clone(&client)),
     };
     let stop_tasks = config.stop_tasks_on_shutdown;
     let host = Host::new(config, parts).map_err(AgentError::Files)?;
@@ -134,6 +138,15 @@ pub async fn run(
         () = leave => info!("agent leaves; containers go on"),
     }
     Ok(())
+}
+
+/// Logs are delivered in the execution role of a task that has one, else in the machine's.
+fn log_sinks(client: &Arc<AwsClient>, credentials: &Arc<TaskCredentials>) -> LogSinks {
+    let (client, credentials) = (Arc::clone(client), Arc::clone(credentials));
+    Arc::new(move |task| match InRole::execution(&credentials, task) {
+        Some(signer) => Arc::new(client.signed_by(signer)),
+        None => Arc::clone(&client) as _,
+    })
 }
 
 /// Joins, however long the control plane is away; what it refuses it refuses for good.
@@ -187,6 +200,7 @@ async fn stay_connected(host: &Arc<Host>, client: &AwsClient, machine: &Machine,
     loop {
         match register::register(client, &host.config, &host.dirs, machine).await {
             Ok(container_instance) => {
+                *host.container_instance.lock() = Some(container_instance.clone());
                 while serve_once(host, client, &container_instance, orders, &mut retry).await == Next::Reconnect {
                     sleep(retry.delay()).await;
                 }

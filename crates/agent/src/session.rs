@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
-use gantry_api::agent::{AgentMessage, ControlMessage, PROTOCOL_VERSION};
+use gantry_api::agent::{AgentMessage, ControlMessage, DesiredTask, PROTOCOL_VERSION};
 use rustls::pki_types::ServerName;
 use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::{
@@ -226,15 +226,22 @@ impl Session<'_> {
         match message {
             ControlMessage::DesiredSet { revision, tasks } => {
                 debug!(revision, tasks = tasks.len(), "desired set");
+                self.expect_roles(&tasks);
                 self.order(Order::Set(tasks.into_iter().map(wire::desired).collect())).await
             }
             ControlMessage::Delta { revision, changed, removed } => {
                 debug!(revision, changed = changed.len(), removed = removed.len(), "desired tasks changed");
+                self.expect_roles(&changed);
                 self.order(Order::Change(changed.into_iter().map(wire::desired).collect(), removed)).await
             }
             ControlMessage::Overlay { local_address, peers, networks } => {
                 debug!(peers = peers.len(), networks = networks.len(), "networks over hosts");
                 self.host.overlay.send_replace(Some(overlay::wanted(local_address, peers, networks)));
+                Ok(())
+            }
+            ControlMessage::Roles { grants } => {
+                debug!(grants = grants.len(), "credentials of roles");
+                grants.into_iter().for_each(|grant| self.host.credentials.take_in(grant));
                 Ok(())
             }
             ControlMessage::Acknowledged { sequence } => {
@@ -246,6 +253,11 @@ impl Session<'_> {
             }
             ControlMessage::Goodbye { reason, register } => Err(SessionEnd::Goodbye { reason, register }),
         }
+    }
+
+    /// Their credentials may be here before the engine has looked at them.
+    fn expect_roles(&self, tasks: &[DesiredTask]) {
+        tasks.iter().for_each(|task| self.host.credentials.expect(&task.task_arn));
     }
 
     async fn order(&self, order: Order) -> Result<(), SessionEnd> {

@@ -23,6 +23,10 @@ pub(crate) struct TaskSpec {
     pub(crate) memory_mib: Option<u64>,
     pub(crate) volumes: Vec<Volume>,
     pub(crate) containers: Vec<ContainerDefinition>,
+    #[serde(default)]
+    pub(crate) roles: Roles,
+    #[serde(default)]
+    pub(crate) about: About,
     /// Why this agent cannot run the task at all.
     pub(crate) refused: Option<String>,
 }
@@ -51,6 +55,23 @@ impl TaskSpec {
     pub(crate) fn region(&self) -> &str {
         self.arn.split(':').nth(3).unwrap_or_default()
     }
+}
+
+/// The roles of a task, as written: names or ARNs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Roles {
+    pub(crate) task: Option<String>,
+    pub(crate) execution: Option<String>,
+}
+
+/// What only the task itself is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct About {
+    /// `service:NAME` or whatever it was started with.
+    pub(crate) group: String,
+    /// Container name → container ARN.
+    pub(crate) container_arns: BTreeMap<String, String>,
+    pub(crate) fault_injection: bool,
 }
 
 /// The last segment of a task's ARN.

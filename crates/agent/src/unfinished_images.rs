@@ -13,7 +13,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) async fn run(host: &Host) {
     loop {
         for reference in host.runtime.images.unfinished().await {
-            match host.registries.access(&reference).await {
+            match host.registries.access(&reference, None).await {
                 Ok(access) => host.runtime.images.renew(&reference, &access).await,
                 Err(error) => debug!(reference, error = chain(&error), "no credentials for an unfinished image"),
             }

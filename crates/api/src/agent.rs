@@ -90,6 +90,11 @@ pub enum ControlMessage {
         /// The networks.
         networks: Vec<OverlayNetwork>,
     },
+    /// Credentials of roles of tasks: the first ones, or new ones before those end. They are kept in memory only.
+    Roles {
+        /// One per task and role.
+        grants: Vec<RoleGrant>,
+    },
     /// Everything up to this [`AgentMessage::Observed`] is durable.
     Acknowledged {
         /// Its sequence number.
@@ -118,6 +123,50 @@ pub struct OverlayNetwork {
     pub prefix_length: u8,
     /// The subnet's first address.
     pub gateway: std::net::Ipv4Addr,
+}
+
+/// Which role of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RoleKind {
+    /// `taskRoleArn`, in which its containers act.
+    Task,
+    /// `executionRoleArn`, in which the agent does what the task needs to start and to log.
+    Execution,
+}
+
+/// Credentials of a role of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleGrant {
+    /// ARN of the task.
+    pub task_arn: String,
+    /// Which of its roles.
+    pub role: RoleKind,
+    /// None: the role cannot be taken on now.
+    pub credentials: Option<RoleCredentials>,
+}
+
+/// Temporary credentials of a task's role.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleCredentials {
+    /// The role.
+    pub role_arn: String,
+    /// `ASIA…`.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: String,
+    /// Goes with every request.
+    pub session_token: String,
+    /// When they end, milliseconds since the epoch.
+    pub expires_at_ms: u64,
+}
+
+impl std::fmt::Debug for RoleCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoleCredentials").field("role_arn", &self.role_arn).finish_non_exhaustive()
+    }
 }
 
 /// RUNNING or STOPPED: what is wanted of a task.

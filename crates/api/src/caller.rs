@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use crate::machine::Machine;
+use serde::{Deserialize, Serialize};
+
+use crate::{agent::RoleKind, machine::Machine};
 
 /// The authenticated sender of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,17 @@ pub struct Session {
     pub federated_provider: Option<String>,
     /// The machine whose agent this is; it may speak for its own container instance only.
     pub machine: Option<Machine>,
+    /// The task that the credentials were given to: they end with it.
+    pub task: Option<TaskSession>,
+}
+
+/// Whose session of a role it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSession {
+    /// ARN of the task.
+    pub task_arn: String,
+    /// Which of its roles.
+    pub role: RoleKind,
 }
 
 /// How a request came in.

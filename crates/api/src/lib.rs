@@ -24,7 +24,7 @@ pub mod ssm;
 pub mod sts;
 pub mod validate;
 
-pub use caller::{Caller, Origin, PrincipalKind, Session};
+pub use caller::{Caller, Origin, PrincipalKind, Session, TaskSession};
 pub use codec::Codec;
 pub use fault::Fault;
 pub use scalar::{Blob, Timestamp};

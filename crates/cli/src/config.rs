@@ -33,6 +33,8 @@ const LIFECYCLE_INTERVAL_SECONDS_DEFAULT: u64 = 60 * 60;
 /// Three heartbeats of an agent go unheard, unless told otherwise.
 const AGENT_TIMEOUT_SECONDS_DEFAULT: u64 = 60;
 const HEARTBEAT_SECONDS_DEFAULT: u64 = 20;
+/// Six hours, as on AWS.
+const TASK_CREDENTIALS_SECONDS: u64 = 6 * 3600;
 /// A year; for longer there is 0.
 const LOST_AFTER_SECONDS_MAX: u64 = 365 * 24 * 3600;
 /// Where everything is kept unless told otherwise.
@@ -61,6 +63,8 @@ pub(crate) struct File {
     pub(crate) instance_lost_after_seconds: Option<u64>,
     /// How long an agent may be silent before it counts as away; there is no flag.
     pub(crate) agent_timeout_seconds: Option<u64>,
+    /// How long the credentials of a task's role are good; they are renewed at half of it. There is no flag.
+    pub(crate) task_credentials_seconds: Option<u64>,
     /// Of an agent: where other hosts reach this one.
     pub(crate) advertise_address: Option<std::net::Ipv4Addr>,
     /// Of an agent: how often it says that it is there; there is no flag.
@@ -161,6 +165,8 @@ pub(crate) struct ServerConfig {
     /// None: for ever.
     pub(crate) instance_lost_after: Option<Duration>,
     pub(crate) agent_timeout: Duration,
+    /// How long the credentials of a task's role are good.
+    pub(crate) task_credentials: Duration,
     /// For the agent of `gantry up`.
     pub(crate) advertise_address: Option<std::net::Ipv4Addr>,
     /// How often the agent of `gantry up` says that it is there.
@@ -252,6 +258,11 @@ impl ServerConfig {
         );
         let agent_timeout =
             number("agent_timeout_seconds", file.agent_timeout_seconds, (2..=3600, AGENT_TIMEOUT_SECONDS_DEFAULT));
+        let task_credentials = number(
+            "task_credentials_seconds",
+            file.task_credentials_seconds,
+            (10..=TASK_CREDENTIALS_SECONDS, TASK_CREDENTIALS_SECONDS),
+        );
         let heartbeat = heartbeat(file.heartbeat_seconds, &mut mistakes);
         let event_targets = match variable("GANTRY_EVENT_TARGETS").as_deref() {
             None => file.event_targets.unwrap_or_default(),
@@ -286,6 +297,7 @@ impl ServerConfig {
             scaling_periods,
             instance_lost_after: (lost_after > 0).then(|| Duration::from_secs(lost_after)),
             agent_timeout: Duration::from_secs(agent_timeout),
+            task_credentials: Duration::from_secs(task_credentials),
             advertise_address: file.advertise_address,
             heartbeat,
             blobs,

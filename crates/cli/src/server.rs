@@ -10,6 +10,7 @@ pub(crate) mod own;
 mod presences;
 mod run_tasks;
 mod scaled_services;
+mod task_roles;
 mod tls;
 mod upstream_access;
 
@@ -23,5 +24,6 @@ pub(crate) use own::Own;
 pub(crate) use presences::MachinesOfInstances;
 pub(crate) use run_tasks::TasksFromInside;
 pub(crate) use scaled_services::ScaledServices;
+pub(crate) use task_roles::RolesOfTasks;
 pub(crate) use tls::acceptor as tls_acceptor;
 pub(crate) use upstream_access::{UpstreamRoles, UpstreamSecrets};

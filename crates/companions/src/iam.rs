@@ -30,6 +30,7 @@ mod sessions;
 mod simulate;
 mod summary;
 mod tags;
+mod task_roles;
 mod users;
 mod versions;
 mod wire;

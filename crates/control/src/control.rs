@@ -20,6 +20,7 @@ use crate::{
     records::{ClusterRecord, SharedRow},
     revisions::RevisionNumbers,
     settings::Settings,
+    task_roles::{NoRoles, TaskRoles},
     view::EcsView,
 };
 
@@ -44,6 +45,8 @@ pub struct Control {
     pub metrics: Arc<Metrics>,
     /// Who calls the HTTP hooks of deployments.
     pub hooks: Arc<dyn HookCaller>,
+    /// Who takes roles on for tasks.
+    pub roles: Arc<dyn TaskRoles>,
     /// Revision numbers on their way into the store.
     pub(crate) revisions: Arc<RevisionNumbers>,
     launcher: Launcher,
@@ -74,6 +77,7 @@ impl Control {
             settings: Arc::new(settings),
             metrics: Arc::default(),
             hooks: Arc::new(NoCaller),
+            roles: Arc::new(NoRoles),
             revisions: Arc::default(),
             launcher,
         })
@@ -90,6 +94,13 @@ impl Control {
     #[must_use]
     pub fn with_hooks(mut self, hooks: Arc<dyn HookCaller>) -> Self {
         self.hooks = hooks;
+        self
+    }
+
+    /// The same with somebody who takes roles on for tasks.
+    #[must_use]
+    pub fn with_roles(mut self, roles: Arc<dyn TaskRoles>) -> Self {
+        self.roles = roles;
         self
     }
 
@@ -116,6 +127,7 @@ impl Control {
     /// # Errors
     /// [`LaunchError`]; nothing was created then.
     pub async fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
+        self.check_roles(&launch)?;
         self.launcher.launch(launch, self.random.clone()).await
     }
 

@@ -8,6 +8,7 @@
 //! [`socket`] carries this over a WebSocket; tests speak with the session itself.
 
 mod overlay;
+mod roles;
 mod session;
 mod socket;
 

@@ -125,6 +125,11 @@ pub enum LaunchError {
         /// The key that changed.
         key: String,
     },
+    /// A role of the tasks cannot be taken on.
+    Role {
+        /// The role.
+        role_arn: String,
+    },
     /// The request is refused.
     Fault(Fault),
 }
@@ -139,6 +144,7 @@ impl From<LaunchError> for Fault {
     fn from(error: LaunchError) -> Self {
         match error {
             LaunchError::Overtaken { .. } => crate::fault::overtaken(),
+            LaunchError::Role { role_arn } => crate::fault::role_not_assumed(&role_arn),
             LaunchError::Fault(fault) => fault,
         }
     }

@@ -33,6 +33,7 @@ pub mod settings;
 mod taggable;
 mod tags;
 pub mod task_definition;
+mod task_roles;
 mod tasks;
 pub mod view;
 
@@ -44,4 +45,5 @@ pub use metrics::Metrics;
 pub use random::Random;
 pub use service::EcsService;
 pub use settings::Settings;
+pub use task_roles::{NoRole, TaskRoles};
 pub use view::EcsView;

@@ -14,7 +14,7 @@ use std::fmt;
 use crate::deployment::Cause;
 
 pub use container::{ContainerError, ContainerReason};
-pub use service::{Lack, PlacementTrouble, ServiceEvent, ZoneCount};
+pub use service::{Lack, PlacementTrouble, RoleNotAssumed, ServiceEvent, ZoneCount};
 
 /// Both task and container reasons are cut to this many characters on the wire.
 pub const REASON_CHARS_MAX: usize = 1024;

@@ -29,6 +29,7 @@ fn every_service_event() {
         closest(Lack::Agent),
         closest(Lack::Other("RESOURCE:ENI".into())),
         ServiceEvent::NotPlaced(PlacementTrouble::CapacityUnavailable),
+        ServiceEvent::RoleNotAssumed { role_arn: "arn:aws:iam::000000000000:role/app".into() },
         ServiceEvent::StartImpaired,
         ServiceEvent::FailedContainerHealthChecks { task: "a1".into() },
         ServiceEvent::ConfigurationStuck,

@@ -210,6 +210,7 @@ mod tests {
             source_identity: Some("ann".to_owned()),
             federated_provider: None,
             machine: None,
+            task: None,
         };
         let caller = Caller {
             principal_arn: "arn:aws:sts::000000000000:assumed-role/deploy/ci".to_owned(),

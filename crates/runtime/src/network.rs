@@ -1,7 +1,7 @@
 //! Networks of tasks and containers on a host: namespaces, addresses, published ports.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, TcpListener},
     path::PathBuf,
 };
 
@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 mod addresses;
 mod conntrack;
+mod endpoint;
 mod foreign_firewall;
 mod host;
 mod link;
@@ -30,7 +31,7 @@ pub use self::{
 };
 
 /// Where a task finds its credentials and metadata: an address on the loopback interface of every connected namespace,
-/// so that a listener opened inside ([`in_namespace`]) serves nobody else.
+/// so that what listens inside ([`Networks::endpoint`]) serves nobody else.
 pub const TASK_ENDPOINT: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 2);
 
 /// Which network a namespace joins.
@@ -127,6 +128,10 @@ pub trait Networks: Send + Sync {
     /// the chosen host ports, in order. Neighbours with host port 0 and consecutive container ports get consecutive host
     /// ports (`containerPortRange`). All or nothing.
     async fn publish(&self, key: &str, ports: &[Publish]) -> Result<Vec<Publish>, NetworkError>;
+
+    /// Opens the listener of the namespace of `key` (of the host itself: none) at which connections to port 80 of
+    /// [`TASK_ENDPOINT`] arrive. It takes them from inside that namespace only, and is closed by dropping it.
+    async fn endpoint(&self, key: Option<&str>) -> Result<TcpListener, NetworkError>;
 
     /// Unpublishes and removes; no error when it is gone.
     async fn remove(&self, key: &str) -> Result<(), NetworkError>;

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
@@ -138,6 +138,7 @@ struct World {
     points: u64,
     crash: Option<CrashPoint>,
     next_address: u32,
+    endpoints: BTreeMap<String, SocketAddr>,
     disk_full: bool,
 }
 
@@ -252,6 +253,11 @@ impl FakeHost {
         let mut world = self.world.lock();
         world.crash = Some(CrashPoint { at: world.points + point, crashed: Some(crashed) });
         receiver
+    }
+
+    /// Where the endpoint of a namespace (the host's own: empty) was last opened.
+    pub fn endpoint(&self, key: &str) -> Option<SocketAddr> {
+        self.world.lock().endpoints.get(key).copied()
     }
 
     /// How many points have been passed.
@@ -636,6 +642,19 @@ impl Networks for FakeHost {
         }
         world.published.insert(key.to_owned(), published.clone());
         Ok(published)
+    }
+
+    async fn endpoint(&self, key: Option<&str>) -> Result<TcpListener, NetworkError> {
+        self.point("open endpoint").await;
+        let failed = |error: std::io::Error| NetworkError::Kernel {
+            action: "open the endpoint of the task".to_owned(),
+            detail: error.to_string(),
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let at = listener.local_addr().map_err(failed)?;
+        self.world.lock().endpoints.insert(key.unwrap_or_default().to_owned(), at);
+        Ok(listener)
     }
 
     async fn remove(&self, key: &str) -> Result<(), NetworkError> {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::{AbortHandle, Id, JoinError, JoinSet},
 };
 use tracing::{debug, error, info, warn};
@@ -24,6 +24,8 @@ use super::{
     teardown,
 };
 use crate::{
+    container_spec::EndpointIds,
+    endpoint,
     host::Host,
     reason::{ContainerReason, StopCode},
     record::{Durability, Record},
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Stop,
     /// STOPPED is durable there: the task may be forgotten.
     Forget,
+    /// How is the task now?
+    Look(oneshot::Sender<TaskState>),
 }
 
 /// Outcome of an action.
@@ -90,6 +94,7 @@ impl Actor {
 
     /// Drives the task to its end and cleans up after it.
     pub(crate) async fn run(mut self) {
+        endpoint::reopen(&self.host, &self.task, &self.state);
         for index in 0..self.task.containers.len() {
             // Also of a container that ended without waiting for its logs: what is left is delivered now.
             if self.state.containers[index].first_started_ms.is_some() {
@@ -155,6 +160,8 @@ impl Actor {
                 }
             }
             Command::Forget => self.forgotten = true,
+            // Whoever asked may have given up.
+            Command::Look(answer) => drop(answer.send(self.state.clone())),
         }
     }
 
@@ -338,7 +345,12 @@ impl Actor {
             return self.container(index, async move { Event::Created(Err(missing)) });
         };
         let links = self.links(index);
-        let input = CreateInput { id: container.id.clone(), image, network, cgroup: provision.cgroup.clone(), links };
+        let endpoint = EndpointIds {
+            container: container.endpoint_id.clone(),
+            credentials: self.task.roles.task.as_ref().map(|_| self.state.credentials_id.clone()),
+        };
+        let cgroup = provision.cgroup.clone();
+        let input = CreateInput { id: container.id.clone(), image, network, cgroup, links, endpoint };
         self.container(index, async move { Event::Created(steps::create(&host, &task, index, input).await) })
     }
 
@@ -382,6 +394,8 @@ impl Actor {
     async fn finish(&mut self) {
         let host = Arc::clone(&self.host);
         self.running.shutdown().await;
+        host.endpoints.close(&self.task.arn);
+        host.credentials.ended(&self.task.arn);
         let mut ids: Vec<String> = self.state.containers.iter().map(|container| container.id.clone()).collect();
         if self.task.has_pause() {
             // Last, as the others live in its namespaces.
@@ -410,6 +424,7 @@ impl Actor {
             () = place.displaced() => {}
         }
         host.logs.forget(&ids).await;
+        host.credentials.forget(&self.task.arn);
         host.records.remove(self.task.id()).await;
     }
 

@@ -40,7 +40,7 @@ async fn pull_as_configured(host: &Host, task: &TaskSpec, index: usize) -> Resul
     {
         return Ok(image.clone());
     }
-    match pull_from_registry(host, reference, cached.as_ref()).await {
+    match pull_from_registry(host, task, reference, cached.as_ref()).await {
         Ok(image) => Ok(image),
         Err(reason) => match cached {
             Some(image) if behavior == ImagePullBehavior::Default => {
@@ -52,19 +52,36 @@ async fn pull_as_configured(host: &Host, task: &TaskSpec, index: usize) -> Resul
     }
 }
 
-async fn pull_from_registry(host: &Host, reference: &str, cached: Option<&Image>) -> Result<Image, ContainerReason> {
-    let access = |error: AwsError| ContainerReason::CannotPullEcr(chain(&error));
-    let first = host.registries.access(reference).await.map_err(access)?;
+async fn pull_from_registry(
+    host: &Host,
+    task: &TaskSpec,
+    reference: &str,
+    cached: Option<&Image>,
+) -> Result<Image, ContainerReason> {
+    let access = |error: AwsError| no_access(task, &error);
+    let first = host.registries.access(reference, Some(task)).await.map_err(access)?;
     match attempt(host, reference, cached, &first).await {
         // The token may have been revoked, or be of an earlier control plane.
         Err(ImageError::Denied { .. }) if first.basic.is_some() => {
-            host.registries.refused(reference).await;
-            let second = host.registries.access(reference).await.map_err(access)?;
+            host.registries.refused(reference, task).await;
+            let second = host.registries.access(reference, Some(task)).await.map_err(access)?;
             attempt(host, reference, cached, &second).await
         }
         other => other,
     }
     .map_err(|error| ContainerReason::from_pull(&error))
+}
+
+/// The registry's token was refused.
+fn no_access(task: &TaskSpec, error: &AwsError) -> ContainerReason {
+    let error = chain(error);
+    match task.launch_type {
+        LaunchType::Fargate => ContainerReason::ResourceInitialization(format!(
+            "unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve ecr \
+             registry auth: service call has been retried 1 time(s): {error}"
+        )),
+        LaunchType::Ec2 | LaunchType::External => ContainerReason::CannotPullEcr(error),
+    }
 }
 
 async fn attempt(

@@ -35,6 +35,9 @@ pub(crate) struct TaskState {
     /// The boot of the host in which the task was accepted.
     pub(crate) boot_id: String,
     pub(crate) containers: Vec<ContainerState>,
+    /// Under which id its containers ask for the credentials of the task role: whoever knows it gets them.
+    #[serde(default)]
+    pub(crate) credentials_id: String,
     /// Why the task should stop; `None` while it should run.
     pub(crate) stop: Option<TaskStop>,
     pub(crate) accepted_ms: u64,
@@ -75,6 +78,9 @@ pub(crate) struct TaskStop {
 pub(crate) struct ContainerState {
     /// The container's id at the runtime and `runtimeId` on the wire.
     pub(crate) id: String,
+    /// Under which id the container asks for its metadata.
+    #[serde(default)]
+    pub(crate) endpoint_id: String,
     pub(crate) phase: Phase,
     pub(crate) image_digest: Option<String>,
     /// Signal number of the image's STOPSIGNAL; 0 until known.
@@ -83,6 +89,8 @@ pub(crate) struct ContainerState {
     pub(crate) spec: Option<ContainerSpec>,
     pub(crate) address: Option<IpAddr>,
     pub(crate) bindings: Vec<Binding>,
+    #[serde(default)]
+    pub(crate) created_ms: Option<u64>,
     pub(crate) first_started_ms: Option<u64>,
     pub(crate) started_ms: Option<u64>,
     pub(crate) finished_ms: Option<u64>,
@@ -159,6 +167,12 @@ impl TaskState {
         Self { boot_id: boot_id.to_owned(), containers, accepted_ms: now_ms, ..Default::default() }
     }
 
+    /// Gives the task and its containers ids that nobody can guess.
+    pub(crate) fn name_endpoints(&mut self, mut new_id: impl FnMut() -> String) {
+        self.credentials_id = new_id();
+        self.containers.iter_mut().for_each(|container| container.endpoint_id = new_id());
+    }
+
     /// Asks the task to stop; the first reason stays.
     pub(crate) fn request_stop(&mut self, code: StopCode, reason: String, now_ms: u64) {
         self.stop.get_or_insert(TaskStop { code, reason, at_ms: now_ms });
@@ -185,7 +199,10 @@ impl TaskState {
                 container.bindings.clone_from(&network.bindings);
                 container.network = Some(network);
             }
-            Event::Created(Ok(spec)) => container.spec = Some(*spec),
+            Event::Created(Ok(spec)) => {
+                container.created_ms = Some(now_ms);
+                container.spec = Some(*spec);
+            }
             Event::Started(Ok(started)) => container.started(started.started_at_ms),
             Event::Networked(Err(reason)) | Event::Created(Err(reason)) | Event::Started(Err(reason)) => {
                 container.fail(now_ms, reason);

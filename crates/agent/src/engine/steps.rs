@@ -4,9 +4,12 @@ use std::{
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+use gantry_api::agent::RoleKind;
+use gantry_domain::reason::RoleNotAssumed;
 use gantry_runtime::{
     container::{
         ContainerError, ContainerSpec, ExecRequest, LogFile, Mount, MountSource, Namespace, Started, TaskLimits,
@@ -19,8 +22,8 @@ use tracing::{debug, warn};
 
 use super::state::{ContainerNetwork, Event, Exit, Provision};
 use crate::{
-    container_spec::{Parts, container_spec, hostname, pause_spec},
-    etc_files,
+    container_spec::{EndpointIds, Parts, container_spec, hostname, pause_spec},
+    endpoint, etc_files,
     host::Host,
     logs::log_file_of,
     ports,
@@ -37,8 +40,8 @@ const RANGE_ATTEMPTS: usize = 64;
 /// Between two looks at a container that the runtime could not be asked about.
 const WAIT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Task cgroup and, for awsvpc, the task's namespace.
-pub(crate) async fn provision(host: &Host, task: &TaskSpec) -> Result<Provision, ContainerReason> {
+/// Task cgroup and, for awsvpc, the task's namespace; the first credentials of the task's roles.
+pub(crate) async fn provision(host: &Arc<Host>, task: &TaskSpec) -> Result<Provision, ContainerReason> {
     if let Some(reason) = &task.refused {
         return Err(ContainerReason::ResourceInitialization(reason.clone()));
     }
@@ -64,15 +67,50 @@ pub(crate) async fn provision(host: &Host, task: &TaskSpec) -> Result<Provision,
             mac: eni.mac.clone(),
         });
         let created = host.runtime.networks.create(task.id(), &request).await;
-        created.map(Some).map_err(|error| ContainerReason::from_network(&error))
+        let namespace = created.map_err(|error| ContainerReason::from_network(&error))?;
+        endpoint::open(host, &task.arn, Some(task.id()))
+            .await
+            .map_err(|error| ContainerReason::from_network(&error))?;
+        Ok(Some(namespace))
     };
-    let (cgroup, namespace) = tokio::try_join!(cgroup, namespace)?;
+    let (cgroup, namespace, ()) = tokio::try_join!(cgroup, namespace, roles(host, task))?;
+    if task.network == TaskNetwork::Host {
+        open_on_host(host, task).await?;
+    }
     Ok(Provision { cgroup, namespace })
+}
+
+/// Nothing starts before the task can act in its roles. The control plane gives credentials with the task.
+async fn roles(host: &Host, task: &TaskSpec) -> Result<(), ContainerReason> {
+    for (role, kind) in [(&task.roles.task, RoleKind::Task), (&task.roles.execution, RoleKind::Execution)] {
+        let Some(role) = role else { continue };
+        host.credentials.first(&task.arn, kind).await.map_err(|_| {
+            let role_arn = match role.starts_with("arn:") {
+                true => role.clone(),
+                false => format!("arn:aws:iam::{}:role/{role}", host.config.account),
+            };
+            ContainerReason::ResourceInitialization(RoleNotAssumed { role_arn: &role_arn }.to_string())
+        })?;
+    }
+    Ok(())
+}
+
+/// One listener serves all tasks in host mode. Another Gantry on the same machine may have it; a task without a role can
+/// do without.
+async fn open_on_host(host: &Arc<Host>, task: &TaskSpec) -> Result<(), ContainerReason> {
+    match endpoint::open(host, &task.arn, None).await {
+        Err(error) if task.roles.task.is_some() => Err(ContainerReason::ResourceInitialization(chain(&error))),
+        Err(error) => {
+            warn!(task = task.id(), error = chain(&error), "a task in host mode has no metadata");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// The network namespace of a container, with its ports published.
 pub(crate) async fn network(
-    host: &Host,
+    host: &Arc<Host>,
     task: &TaskSpec,
     index: usize,
     id: &str,
@@ -104,6 +142,9 @@ pub(crate) async fn network(
     let _turn = host.starts.acquire().await;
     let namespace =
         host.runtime.networks.create(id, &request).await.map_err(|error| ContainerReason::from_network(&error))?;
+    if request == NetworkRequest::Bridge {
+        endpoint::open(host, &task.arn, Some(id)).await.map_err(|error| ContainerReason::from_network(&error))?;
+    }
     let bindings = if definition.ports.is_empty() || request == NetworkRequest::None {
         Vec::new()
     } else {
@@ -141,6 +182,7 @@ pub(crate) struct CreateInput {
     pub(crate) cgroup: String,
     /// Addresses of linked containers with their names.
     pub(crate) links: Vec<(IpAddr, Vec<String>)>,
+    pub(crate) endpoint: EndpointIds,
 }
 
 /// Root filesystem, volumes, generated files, log stream; the container as the runtime wants it described.
@@ -173,6 +215,7 @@ pub(crate) async fn create(
         volumes,
         files,
         log: log_of(host, task, index, &input.id),
+        endpoint: input.endpoint,
         nofile_max: host.nofile_max,
     };
     container_spec(task, definition, parts).map(Box::new)

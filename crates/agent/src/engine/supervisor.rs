@@ -95,6 +95,7 @@ impl Supervisor {
         let arn = &desired.task.arn;
         if !self.inboxes.contains_key(arn) {
             let mut state = TaskState::new(&desired.task, &self.host.boot_id, self.host.now_ms());
+            state.name_endpoints(|| uuid::Uuid::new_v4().to_string());
             if desired.stop {
                 state.request_stop(StopCode::Requested, String::new(), self.host.now_ms());
             }
@@ -139,9 +140,12 @@ impl Supervisor {
     fn spawn(&mut self, task: TaskSpec, state: TaskState) {
         let (inbox, commands) = mpsc::unbounded_channel();
         let arn = task.arn.clone();
+        let task = Arc::new(task);
+        self.host.credentials.expect(&arn);
+        self.host.endpoints.register(&task, &state, inbox.clone());
         self.inboxes.insert(arn.clone(), inbox);
         metrics::gauge!("gantry_agent_tasks").set(self.inboxes.len() as f64);
-        let actor = Actor::new(Arc::clone(&self.host), Arc::new(task), state, commands);
+        let actor = Actor::new(Arc::clone(&self.host), task, state, commands);
         self.actors.spawn(async move {
             actor.run().await;
             arn

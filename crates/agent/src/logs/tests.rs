@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{event::LogEvent, options::AwsLogs, *};
-use crate::task::{ContainerDefinition, LogConfiguration, SharedNamespace, TaskNetwork};
+use crate::task::{About, ContainerDefinition, LogConfiguration, Roles, SharedNamespace, TaskNetwork};
 
 #[derive(Default)]
 struct FakeLogs {
@@ -111,6 +111,8 @@ fn task(options: &[(&str, &str)], launch_type: LaunchType) -> TaskSpec {
             log: LogConfiguration { driver: "awslogs".into(), options },
             ..Default::default()
         }],
+        roles: Roles::default(),
+        about: About::default(),
         refused: None,
     }
 }
@@ -133,7 +135,7 @@ impl Bed {
     fn logs(&self) -> Logs {
         let clock = Clock::Tokio { start_ms: 1_000_000, start: Instant::now() };
         let sink: Arc<dyn LogSink> = self.sink.clone();
-        Logs::open(self.dir.path().into(), "us-east-1", Some(sink), clock).unwrap()
+        Logs::open(self.dir.path().into(), "us-east-1", Some(Arc::new(move |_| Arc::clone(&sink))), clock).unwrap()
     }
 
     fn print(&self, lines: &[&str]) {

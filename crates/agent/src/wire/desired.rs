@@ -11,8 +11,8 @@ use gantry_api::{
 use crate::{
     engine::supervisor::Desired,
     task::{
-        Condition, ContainerDefinition, Dependency, Device, Eni, HealthCheck, LaunchType, Link, LinuxParameters,
-        LogConfiguration, MountPoint, PortMapping, RestartPolicy, SharedNamespace, TaskNetwork, TaskSpec, Tmpfs,
+        About, Condition, ContainerDefinition, Dependency, Device, Eni, HealthCheck, LaunchType, Link, LinuxParameters,
+        LogConfiguration, MountPoint, PortMapping, RestartPolicy, Roles, SharedNamespace, TaskNetwork, TaskSpec, Tmpfs,
         Volume, VolumeFrom, VolumeSource,
     },
 };
@@ -25,6 +25,13 @@ pub(crate) fn desired(wire: DesiredTask) -> Desired {
     let stop = wire.desired_status == DesiredStatus::Stopped;
     let definition = wire.task_definition;
     let overrides = wire.overrides.container_overrides.unwrap_or_default();
+    let role = |given: Option<String>, own: Option<String>| {
+        given.filter(|role| !role.is_empty()).or(own).filter(|role| !role.is_empty())
+    };
+    let roles = Roles {
+        task: role(wire.overrides.task_role_arn, definition.task_role_arn),
+        execution: role(wire.overrides.execution_role_arn, definition.execution_role_arn),
+    };
     let network = network(definition.network_mode.as_ref(), wire.network_interface, &wire.task_arn);
     let mut refused = network.as_ref().err().cloned();
     let mut containers = Vec::new();
@@ -61,6 +68,12 @@ pub(crate) fn desired(wire: DesiredTask) -> Desired {
         memory_mib: wire.memory_mib.map(u64::from),
         volumes,
         containers,
+        roles,
+        about: About {
+            group: wire.group,
+            container_arns: wire.container_arns,
+            fault_injection: definition.enable_fault_injection == Some(true),
+        },
         refused,
     };
     Desired { task, stop }

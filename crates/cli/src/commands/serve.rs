@@ -36,8 +36,8 @@ use crate::{
     config::{Blobs, DEFAULT_DATA_DIR, Running, ServerConfig},
     observe,
     server::{
-        Door, HttpHooks, Identities, ImagesOfTasks, MachinesOfInstances, Own, ScaledServices, Shutdown, Site,
-        TasksFromInside, UpstreamRoles, UpstreamSecrets, World, tls_acceptor,
+        Door, HttpHooks, Identities, ImagesOfTasks, MachinesOfInstances, Own, RolesOfTasks, ScaledServices, Shutdown,
+        Site, TasksFromInside, UpstreamRoles, UpstreamSecrets, World, tls_acceptor,
     },
 };
 
@@ -141,9 +141,13 @@ impl Parts {
             ..Settings::default()
         };
         let control = Control::open(store.clone(), Arc::new(SystemClock), settings).await?;
-        let control = control.with_hooks(Arc::new(HttpHooks::new(config.event_targets)));
-        gantry_control::events::begin(&control).await?;
         let clock = gantry_registry::system_clock();
+        let sealer = Sealer::open(&config.data_dir.join("encryption-key"))?;
+        let iam = Iam::open(store.clone(), sealer.clone(), clock.clone()).await.context("could not open IAM")?;
+        iam.ensure_instance_role(&config.account).await.context("could not make the instance role")?;
+        let roles = RolesOfTasks { iam: iam.clone(), lifetime: config.task_credentials };
+        let control = control.with_hooks(Arc::new(HttpHooks::new(config.event_targets))).with_roles(Arc::new(roles));
+        gantry_control::events::begin(&control).await?;
         let services = Arc::new(ScaledServices(control.clone()));
         let scaling = AutoScaling::open(store.clone(), services, clock.clone(), config.scaling_periods).await;
         let scaling = scaling.context("could not open Application Auto Scaling")?;
@@ -165,9 +169,6 @@ impl Parts {
             let open = move || Registry::open_with(blobs, &folder, store, clock, registry_config);
             tokio::task::spawn_blocking(open).await?.context("could not open the registry")?
         };
-        let sealer = Sealer::open(&config.data_dir.join("encryption-key"))?;
-        let iam = Iam::open(store.clone(), sealer.clone(), clock.clone()).await.context("could not open IAM")?;
-        iam.ensure_instance_role(&config.account).await.context("could not make the instance role")?;
         let secrets = SecretsManager::open(store.clone(), sealer, Arc::new(iam.clone()), clock.clone()).await;
         let secrets = secrets.context("could not open Secrets Manager")?;
         let own = (config.account.as_str(), config.region.as_str());
@@ -301,7 +302,8 @@ fn public_endpoint(config: &ServerConfig, bound: SocketAddr) -> String {
 }
 
 fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> Result<Site> {
-    let keys = Arc::new(identities.keys(&config.account, parts.iam.clone(), parts.machines.clone()));
+    let keys = identities.keys(&config.account, parts.iam.clone(), parts.machines.clone(), parts.control.clone());
+    let keys = Arc::new(keys);
     let machines = parts.machines.clone();
     // A connection outlives the credentials that it began with; an identity that is revoked ends it.
     let known =

@@ -7,8 +7,9 @@ use std::{
 };
 
 use anyhow::Result;
-use gantry_api::PrincipalKind;
+use gantry_api::{PrincipalKind, machine::Machine};
 use gantry_companions::{iam::Iam, machines::Machines};
+use gantry_control::Control;
 use gantry_protocol::identity::{Key, Keys};
 
 use crate::accounts::Accounts;
@@ -27,8 +28,8 @@ impl Identities {
     }
 
     /// What signatures are checked against: this key, and those that `iam` knows. Sessions of machines hold as long as
-    /// `machines` has the machine.
-    pub(crate) fn keys(&self, account: &str, iam: Iam, machines: Machines) -> impl Keys + 'static {
+    /// `machines` has the machine, those of tasks as long as `control` has the task.
+    pub(crate) fn keys(&self, account: &str, iam: Iam, machines: Machines, control: Control) -> impl Keys + 'static {
         let root = Key {
             secret: self.root.secret.clone(),
             account: account.to_string(),
@@ -38,7 +39,7 @@ impl Identities {
             session: None,
         };
         let own = BTreeMap::from([(self.root.id.clone(), Arc::new(root))]);
-        AllKeys { own, iam, machines, accounts: Accounts::new(&self.data_dir) }
+        AllKeys { own, iam, machines, control, accounts: Accounts::new(&self.data_dir) }
     }
 }
 
@@ -47,6 +48,7 @@ struct AllKeys {
     own: BTreeMap<String, Arc<Key>>,
     iam: Iam,
     machines: Machines,
+    control: Control,
     accounts: Accounts,
 }
 
@@ -54,8 +56,11 @@ impl Keys for AllKeys {
     fn key(&self, access_key_id: &str, token: Option<&str>) -> Option<Arc<Key>> {
         let known = self.own.key(access_key_id, token).or_else(|| self.iam.key(access_key_id, token));
         let known = known.or_else(|| self.accounts.key(access_key_id).filter(|_| token.is_none()))?;
-        let machine = known.session.as_ref().and_then(|session| session.machine.as_ref());
-        machine.is_none_or(|machine| self.machines.has(&known.account, &machine.id)).then_some(known)
+        let Some(session) = &known.session else { return Some(known) };
+        let machine_is_there = |machine: &Machine| self.machines.has(&known.account, &machine.id);
+        let holds = session.machine.as_ref().is_none_or(machine_is_there)
+            && session.task.as_ref().is_none_or(|task| self.control.holds_role(task));
+        holds.then_some(known)
     }
 
     fn used(&self, access_key_id: &str, key: &Key, now: u64, region: &str, service: &str) {

@@ -14,7 +14,7 @@ impl Iam {
     /// none when there is no such role or it does not trust the service. What the role may do is looked up at each use.
     pub fn assume_for_service(&self, role_arn: &str, service: &str, region: &str, session: &str) -> Option<Caller> {
         let role = self.assumable_role(role_arn)?;
-        if !self.trusts(&role, service) {
+        if !self.trusts(&role, service, None) {
             return None;
         }
         let principal_arn = format!("arn:aws:sts::{}:assumed-role/{}/{session}", role.account, role.name);
@@ -28,11 +28,15 @@ impl Iam {
         })
     }
 
-    /// Whether the trust policy of the role lets `service` take it on, for the role's own account.
-    pub(crate) fn trusts(&self, role: &AssumableRole, service: &str) -> bool {
+    /// Whether the trust policy of the role lets `service` take it on, for the role's own account (and the resource
+    /// `source_arn` of it).
+    pub(crate) fn trusts(&self, role: &AssumableRole, service: &str, source_arn: Option<&str>) -> bool {
         let Ok(trust) = Document::parse(&role.trust, Kind::Trust) else { return false };
         let principal = Principal::new(Identity::Service { name: service.to_owned() });
-        let context = Context::default().with("aws:SourceAccount", role.account.clone());
+        let mut context = Context::default().with("aws:SourceAccount", role.account.clone());
+        if let Some(arn) = source_arn {
+            context.add("aws:SourceArn", arn.to_owned());
+        }
         let request = Request {
             principal: &principal,
             action: "sts:AssumeRole",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gantry_api::machine::Machine;
-use gantry_api::{Fault, PrincipalKind, Session};
+use gantry_api::{Fault, PrincipalKind, Session, TaskSession};
 use gantry_protocol::identity::Key;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,8 @@ struct Claims {
     federated_provider: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     machine: Option<Machine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    task: Option<TaskSession>,
 }
 
 /// A token that was opened.
@@ -114,6 +116,7 @@ impl Iam {
             source_identity: session.source_identity,
             federated_provider: session.federated_provider,
             machine: session.machine,
+            task: session.task,
         };
         let plain = serde_json::to_vec(&claims).map_err(fault::unavailable)?;
         let sealed = self.inner.sealer.seal(&context(&access_key_id), &plain).map_err(fault::unavailable)?;
@@ -152,6 +155,7 @@ impl Iam {
             source_identity: claims.source_identity,
             federated_provider: claims.federated_provider,
             machine: claims.machine,
+            task: claims.task,
         };
         let key = Key {
             secret: claims.secret,

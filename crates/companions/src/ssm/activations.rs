@@ -76,7 +76,7 @@ pub(super) fn role(ssm: &Ssm, caller: &Caller, given: &str) -> Result<String, Fa
     let name = given.rsplit('/').next().unwrap_or_default();
     let iam = ssm.machines.iam();
     let role = iam.role_named(&caller.account, name).ok_or_else(|| fault::no_role(given))?;
-    if iam.trusts(&role, SERVICE) { Ok(role.name) } else { Err(fault::untrusting_role(given)) }
+    if iam.trusts(&role, SERVICE, None) { Ok(role.name) } else { Err(fault::untrusting_role(given)) }
 }
 
 pub(super) async fn delete_activation(

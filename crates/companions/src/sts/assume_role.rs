@@ -48,6 +48,7 @@ pub(super) fn assume_role(iam: &Iam, caller: &Caller, input: AssumeRoleRequest) 
         source_identity: input.source_identity.or_else(|| caller.session.as_ref()?.source_identity.clone()),
         federated_provider: None,
         machine: None,
+        task: None,
     };
     let source_identity = session.source_identity.clone();
     let session_arn = format!("arn:aws:sts::{}:assumed-role/{}/{name}", role.account, role.name);

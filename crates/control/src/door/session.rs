@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use gantry_api::{
@@ -17,10 +18,12 @@ use gantry_domain::{
     task::{DesiredStatus, Stop, StopCode},
 };
 use gantry_store::Txn;
+use tokio::time::sleep;
 
 use super::{
     Live, Shared,
     overlay::{self, ScopeOverlay},
+    roles::Granted,
 };
 use crate::{
     Control,
@@ -71,6 +74,8 @@ pub struct Session {
     told: Option<BTreeMap<TaskId, (TaskKey, DesiredStatus)>>,
     /// What it was told last of the networks over hosts.
     told_overlay: Option<Arc<ScopeOverlay>>,
+    /// Which credentials of its tasks' roles it was given.
+    granted: Granted,
 }
 
 impl Session {
@@ -97,8 +102,16 @@ impl Session {
         // error below reads as a lost connection.
         let live = door.enter(&instance);
         let caller = caller.clone();
-        let session =
-            Self { door: Arc::downgrade(door), control, caller, instance, live, told: None, told_overlay: None };
+        let session = Self {
+            door: Arc::downgrade(door),
+            control,
+            caller,
+            instance,
+            live,
+            told: None,
+            told_overlay: None,
+            granted: Granted::default(),
+        };
         let about = About { agent_version, boot_id, underlay_address };
         {
             let _turn = door.numbers.lock().await;
@@ -138,10 +151,19 @@ impl Session {
         loop {
             let changed = self.live.changed.clone();
             self.check_current()?;
-            if let Some(message) = self.compare()?.or_else(|| self.compare_overlay()) {
+            if let Some(message) = self.compare()?.or_else(|| self.compare_overlay()).or_else(|| self.compare_roles()) {
                 return Ok(message);
             }
-            changed.notified().await;
+            let renewal = async {
+                match self.granted.next() {
+                    Some(at) => sleep(millis(at.millis_since(self.control.now()))).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = changed.notified() => {}
+                () = renewal => {}
+            }
         }
     }
 
@@ -198,6 +220,17 @@ impl Session {
         let message = now.message(&self.instance);
         self.told_overlay = Some(now);
         message
+    }
+
+    /// Credentials of roles that the agent's tasks do not have yet, or not for long any more.
+    fn compare_roles(&mut self) -> Option<ControlMessage> {
+        let (control, now) = (self.control.clone(), self.control.now());
+        let view = control.read();
+        let tasks = view.host(&self.instance)?.tasks().values().map(|(cluster, task)| {
+            let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: task.id };
+            (key, &**task)
+        });
+        self.granted.due(&control, tasks, now)
     }
 
     /// Makes observations durable.
@@ -276,6 +309,11 @@ impl Drop for Session {
             }
         });
     }
+}
+
+/// A time to wait; not less than a moment, so that a renewal that fails at once does not go round and round.
+fn millis(wait: i64) -> Duration {
+    Duration::from_millis(u64::try_from(wait).unwrap_or(0).max(10))
 }
 
 fn told_of((cluster, task): &(crate::keys::ClusterKey, Arc<TaskRow>)) -> (TaskKey, DesiredStatus) {

@@ -2,7 +2,9 @@
 
 use gantry_api::Fault;
 
-use super::invalid;
+use gantry_domain::reason::RoleNotAssumed;
+
+use super::{client, invalid};
 
 /// RunTask on EC2 in a cluster without any instance.
 pub fn no_container_instances() -> Fault {
@@ -22,4 +24,9 @@ pub fn instance_not_found() -> Fault {
 /// The instance has tasks that are not STOPPED.
 pub fn running_tasks() -> Fault {
     invalid("Found running tasks on the instance.")
+}
+
+/// A role of the task is not there or does not trust ECS.
+pub fn role_not_assumed(role_arn: &str) -> Fault {
+    client(RoleNotAssumed { role_arn }.to_string())
 }

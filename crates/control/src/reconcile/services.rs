@@ -8,6 +8,7 @@ use gantry_api::Fault;
 use gantry_domain::{
     Timestamp,
     arn::{Name, Scope},
+    reason::ServiceEvent,
     service::{Action, plan_service},
 };
 use gantry_store::{Txn, TxnError};
@@ -21,7 +22,7 @@ use crate::{
     launch::{Launch, LaunchError, Launched},
     records::{ServiceRecord, ServiceStatus, SharedRow, encode},
     services::{
-        act::{Act, deactivate},
+        act::{self, Act, deactivate},
         alarms, find,
         observe::{self, Unit},
         start::{self, Starts},
@@ -202,6 +203,12 @@ impl Services {
                 Ok(launched) => launched,
                 // One launch of a service writes its row: the next one is planned on a newer picture.
                 Err(LaunchError::Overtaken { .. }) => return Ok(Wake::Again),
+                Err(LaunchError::Role { role_arn }) => {
+                    self.tell_role((key, unit), role_arn, now).await?;
+                    let retry = now.plus_seconds(PLACEMENT_RETRY_SECONDS);
+                    wake = Wake::At(wake_at.map_or(retry, |at| at.min(retry)));
+                    continue;
+                }
                 Err(LaunchError::Fault(fault)) => return Err(fault),
             };
             self.tell((key, unit), (zone.as_deref(), &launched), failed.contains(&unit), now).await?;
@@ -213,6 +220,23 @@ impl Services {
             }
         }
         Ok(wake)
+    }
+
+    /// Writes into the service that a role of its tasks cannot be taken on.
+    async fn tell_role(&self, (key, unit): (&ServiceKey, Unit), role_arn: String, now: Timestamp) -> Result<(), Fault> {
+        let (random, event) = (&self.control.random, ServiceEvent::RoleNotAssumed { role_arn });
+        self.control
+            .transact(|view| {
+                let Some(row) = find::row(view, key) else { return Ok(Plan::Done(())) };
+                let mut record = row.record.clone();
+                act::complain(&mut record, (key, unit), &event, random, now);
+                if record == row.record {
+                    return Ok(Plan::Done(()));
+                }
+                let txn = Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record));
+                Ok(Plan::Commit(txn, ()))
+            })
+            .await
     }
 
     /// Writes into the service what became of its launch. Lost in a crash, it costs an event and nothing else.

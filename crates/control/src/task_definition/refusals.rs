@@ -51,7 +51,6 @@ pub fn refusals(document: &TaskDefinition, launch_type: &LaunchType) -> Vec<Refu
 fn task(document: Document<'_>) -> Vec<Refusal> {
     let task = document.task;
     let given = [
-        (!text(&task.task_role_arn).is_empty(), "taskRoleArn"),
         (task.proxy_configuration.is_some(), "proxyConfiguration"),
         (!list(&task.inference_accelerators).is_empty(), "inferenceAccelerators"),
         (task.enable_fault_injection == Some(true), "enableFaultInjection"),

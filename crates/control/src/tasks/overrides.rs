@@ -49,10 +49,6 @@ fn check_length(overrides: &ecs::TaskOverride) -> Result<(), Fault> {
 
 /// What cannot be honoured yet is refused by name.
 fn refuse(overrides: &ecs::TaskOverride) -> Result<(), Fault> {
-    let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    if given(&overrides.task_role_arn) {
-        return Err(fault::unsupported("overrides.taskRoleArn"));
-    }
     if overrides.inference_accelerator_overrides.as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(fault::unsupported("overrides.inferenceAcceleratorOverrides"));
     }

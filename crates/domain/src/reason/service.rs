@@ -50,6 +50,25 @@ impl fmt::Display for Lack {
     }
 }
 
+/// Why a role of a task cannot be taken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleNotAssumed<'a> {
+    /// The role.
+    pub role_arn: &'a str,
+}
+
+impl fmt::Display for RoleNotAssumed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "ECS was unable to assume the role '{}' that was provided for this task. Please verify that the role being \
+             passed has the proper trust relationship and permissions and that your IAM user has permissions to pass \
+             this role.",
+            self.role_arn
+        )
+    }
+}
+
 /// How many tasks of a service an Availability Zone has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ZoneCount {
@@ -117,6 +136,11 @@ pub enum ServiceEvent {
     SteadyState,
     /// A task could not be placed.
     NotPlaced(PlacementTrouble),
+    /// A role of its tasks cannot be taken on.
+    RoleNotAssumed {
+        /// The role.
+        role_arn: String,
+    },
     /// Tasks end before they run, again and again.
     StartImpaired,
     /// A task was UNHEALTHY.
@@ -150,6 +174,7 @@ impl ServiceEvent {
             | ServiceEvent::RollingBack { .. }
             | ServiceEvent::FailedContainerHealthChecks { .. }
             | ServiceEvent::ConfigurationStuck
+            | ServiceEvent::RoleNotAssumed { .. }
             | ServiceEvent::ProtectedTasks { .. } => None,
         }
     }
@@ -193,6 +218,9 @@ impl ServiceEvent {
             }
             ServiceEvent::SteadyState => format!("(service {service}) has reached a steady state."),
             ServiceEvent::NotPlaced(trouble) => not_placed(service, trouble),
+            ServiceEvent::RoleNotAssumed { role_arn } => {
+                format!("(service {service}) failed to launch a task with (error {}).", RoleNotAssumed { role_arn })
+            }
             ServiceEvent::StartImpaired => {
                 format!("(service {service}) is unable to consistently start tasks successfully.")
             }

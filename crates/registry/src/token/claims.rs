@@ -117,8 +117,9 @@ impl SessionClaims {
             transitive_tag_keys: self.transitive,
             source_identity: self.source,
             federated_provider: self.provider,
-            // What a machine is beyond a session of its role is no matter of the registry.
+            // What a machine or a task is beyond a session of its role is no matter of the registry.
             machine: None,
+            task: None,
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, TcpListener},
     path::Path,
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use super::{
     Interface, NetworkError, NetworkNamespace, NetworkOptions, NetworkRequest, Protocol, Publish, TASK_ENDPOINT,
     addresses::Addresses,
-    conntrack, foreign_firewall, link,
+    conntrack, endpoint, foreign_firewall, link,
     names::{Names, mac_of, new_mac, overlap, parse_mac, routed_networks},
     namespace::{Namespace, is_mounted, release},
     netlink::{Family, Netlink},
@@ -291,6 +291,18 @@ impl Host {
         })
     }
 
+    /// Opens the endpoint of tasks in the namespace of `key`, or on the host itself.
+    pub(super) fn endpoint(&self, key: Option<&str>) -> Result<TcpListener, NetworkError> {
+        let opened = match key {
+            Some(key) => endpoint::open_inside(&self.records.namespace(key).ok_or_else(|| bad_key(key))?),
+            None => {
+                let table = endpoint::host_table(&self.options.table);
+                self.route(|netlink| endpoint::open_on_host(netlink, &table))
+            }
+        };
+        opened.map_err(kernel("open the endpoint of the task"))
+    }
+
     /// Removes a subnet's bridge that no task is on.
     pub(super) fn remove_unused_bridge(&self, bridge: &str) {
         {
@@ -407,6 +419,8 @@ impl Host {
         let bridges = self.bridges();
         foreign_firewall::forget(&bridges);
         self.table.lock().delete().map_err(kernel("remove the packet filter"))?;
+        let of_endpoint = endpoint::host_table(&self.options.table);
+        Table::new(&of_endpoint).delete().map_err(kernel("remove the packet filter of the endpoint"))?;
         std::mem::take(&mut *self.overlay.lock()).keys().for_each(|name| self.delete_interface(name));
         bridges.iter().for_each(|bridge| self.delete_interface(bridge));
         self.state.lock().bridges.clear();

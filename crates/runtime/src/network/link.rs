@@ -238,6 +238,11 @@ pub(super) fn loopback_up(netlink: &mut Netlink, extra: Option<Ipv4Addr>) -> io:
     netlink.request(&messages)
 }
 
+/// Puts an address on the loopback interface, where it may be already.
+pub(super) fn add_to_loopback(netlink: &mut Netlink, address: Ipv4Addr) -> io::Result<()> {
+    ignore(libc::EEXIST, netlink.request(&[add_address(LOOPBACK_INDEX, address, 32)]))
+}
+
 /// Gives `eth0` of the namespace that `netlink` was opened in its address and default route.
 pub(super) fn configure_eth0(
     netlink: &mut Netlink,

@@ -1,6 +1,6 @@
 //! The real [`Networks`]: the asynchronous face of [`Host`].
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -65,6 +65,11 @@ impl Networks for LinuxNetworks {
             host.publish(&key, &ports)
         })
         .await
+    }
+
+    async fn endpoint(&self, key: Option<&str>) -> Result<TcpListener, NetworkError> {
+        let (host, key) = (self.host.clone(), key.map(str::to_owned));
+        blocking(move || host.endpoint(key.as_deref())).await
     }
 
     async fn remove(&self, key: &str) -> Result<(), NetworkError> {

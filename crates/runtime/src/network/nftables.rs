@@ -22,6 +22,7 @@
 //! `guard` goes with `route_localnet`, which connections from 127.0.0.1 need: without it a container could reach
 //! services that the host keeps on its loopback interface.
 
+mod endpoint;
 mod expression;
 
 use std::{io, net::Ipv4Addr};

@@ -1,6 +1,7 @@
 //! Networks of this host, made for real and talked through. Every test has its own bridge, table and subnet.
 #![allow(clippy::unwrap_used)]
 
+mod endpoint;
 mod publishing;
 mod restarts;
 

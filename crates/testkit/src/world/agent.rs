@@ -179,7 +179,10 @@ impl FakeAgent {
                 changed.into_iter().for_each(|task| self.take(task, now));
                 self.tasks.retain(|arn, _| !removed.contains(arn));
             }
-            ControlMessage::Overlay { .. } | ControlMessage::Acknowledged { .. } | ControlMessage::Goodbye { .. } => {}
+            ControlMessage::Overlay { .. }
+            | ControlMessage::Roles { .. }
+            | ControlMessage::Acknowledged { .. }
+            | ControlMessage::Goodbye { .. } => {}
         }
     }
 

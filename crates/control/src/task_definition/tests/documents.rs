@@ -168,7 +168,6 @@ fn what_cannot_be_honoured_is_refused_by_name() {
     assert_eq!(
         refused,
         [
-            "taskRoleArn",
             "efsVolumeConfiguration of volume 'efs'",
             "dockerVolumeConfiguration driverOpts of volume 'nfs'",
             "secrets of container 'app'",
@@ -195,7 +194,7 @@ fn what_is_not_refused_needs_no_more_than_every_host_has() {
         "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "g", "awslogs-region": "r"}},
         "dockerSecurityOptions": ["no-new-privileges"],
     });
-    let task = json!({"executionRoleArn": "r", "networkMode": "awsvpc", "pidMode": "host", "ipcMode": "host",
+    let task = json!({"executionRoleArn": "r", "taskRoleArn": "r", "networkMode": "awsvpc", "pidMode": "host", "ipcMode": "host",
         "cpu": "16 vCPU", "memory": "32 GB",
         "volumes": [{"name": "a", "dockerVolumeConfiguration": {"scope": "task"}}]});
     let mut json_file = everything.clone();

@@ -71,6 +71,16 @@ impl Expression {
         Self::payload(NETWORK_HEADER, 16, 1, Register::One)
     }
 
+    /// `ip daddr`
+    pub(super) fn destination_address() -> Self {
+        Self::payload(NETWORK_HEADER, 16, 4, Register::One)
+    }
+
+    /// Puts a value into a register.
+    pub(super) fn load(register: Register, value: &[u8]) -> Self {
+        Self::new("immediate", vec![(1, Value::Number(register.number())), (2, Value::Data(value.to_vec()))])
+    }
+
     /// `fib daddr type`
     pub(super) fn destination_is_local() -> Self {
         const ADDRESS_TYPE: u32 = 3;
@@ -132,7 +142,7 @@ impl Expression {
         lookup
     }
 
-    /// `dnat ip to` what [`Expression::map`] found.
+    /// `dnat ip to` what [`Expression::map`] found or [`Expression::load`] put there.
     pub(super) fn destination_nat() -> Self {
         const DESTINATION: u32 = 1;
         const FAMILY_IP: u32 = 2;

@@ -1,0 +1,64 @@
+//! Credentials of the task role.
+
+use gantry_api::agent::{RoleCredentials, RoleKind};
+use hyper::StatusCode;
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tracing::info;
+
+use super::{Clients, answer::Answer};
+use crate::host::Host;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document<'a> {
+    role_arn: &'a str,
+    access_key_id: &'a str,
+    secret_access_key: &'a str,
+    token: &'a str,
+    expiration: String,
+}
+
+#[derive(Serialize)]
+struct Refusal {
+    code: &'static str,
+    message: String,
+    #[serde(rename = "HTTPErrorCode")]
+    status: u16,
+}
+
+pub(super) fn answer(host: &Host, clients: &Clients, version: u8, id: &str) -> Answer {
+    if id.is_empty() {
+        return refusal(StatusCode::BAD_REQUEST, "NoIdInRequest", version, "No Credential ID in the request");
+    }
+    let endpoint = host.endpoints.find(clients, id).filter(|endpoint| endpoint.credentials_id == id);
+    let Some(endpoint) = endpoint.filter(|endpoint| endpoint.task.roles.task.is_some()) else {
+        return refusal(StatusCode::BAD_REQUEST, "InvalidIdInRequest", version, "Credentials not found");
+    };
+    let given = host.credentials.of(&endpoint.task.arn, RoleKind::Task);
+    info!(task = endpoint.task.id(), given = given.is_some(), "a task asked for the credentials of its role");
+    match given {
+        Some(credentials) => Answer::ok(&document(&credentials)),
+        None => {
+            let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, "CredentialsUninitialized");
+            refusal(status, code, version, "Credentials uninitialized for ID")
+        }
+    }
+}
+
+fn document(credentials: &RoleCredentials) -> Document<'_> {
+    let seconds = i64::try_from(credentials.expires_at_ms / 1000).unwrap_or(i64::MAX);
+    let expiration = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|at| at.format(&Rfc3339).ok());
+    Document {
+        role_arn: &credentials.role_arn,
+        access_key_id: &credentials.access_key_id,
+        secret_access_key: &credentials.secret_access_key,
+        token: &credentials.session_token,
+        expiration: expiration.unwrap_or_default(),
+    }
+}
+
+fn refusal(status: StatusCode, code: &'static str, version: u8, message: &str) -> Answer {
+    let message = format!("CredentialsV{version}Request: {message}");
+    Answer::new(status, &Refusal { code, message, status: status.as_u16() })
+}

@@ -1,0 +1,180 @@
+//! The endpoint over real connections, on the fake host.
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+
+use gantry_api::agent::{RoleCredentials, RoleGrant, RoleKind};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    engine::state::runtime_id,
+    engine_tests::{Bed, container, task},
+    task::{TaskNetwork, TaskSpec},
+};
+
+/// Asks with a connection of its own; status and JSON.
+async fn ask(at: SocketAddr, request: &str, body: &str) -> (u16, Value) {
+    let mut connection = TcpStream::connect(at).await.unwrap();
+    let length = body.len();
+    let text = format!("{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    connection.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap())
+}
+
+fn credentials(task: &TaskSpec, key: &str) -> RoleGrant {
+    let credentials = RoleCredentials {
+        role_arn: "arn:aws:iam::000000000000:role/app".into(),
+        access_key_id: key.into(),
+        secret_access_key: "a secret".into(),
+        session_token: "a token".into(),
+        expires_at_ms: 1_700_000_000_000,
+    };
+    RoleGrant { task_arn: task.arn.clone(), role: RoleKind::Task, credentials: Some(credentials) }
+}
+
+fn with_role(mut spec: TaskSpec) -> TaskSpec {
+    spec.roles.task = Some("app".into());
+    spec
+}
+
+/// A variable of the task's container.
+fn variable(bed: &Bed, task: &TaskSpec, name: &str) -> Option<String> {
+    let spec = bed.host.spec(&runtime_id(task.id(), "app")).unwrap();
+    spec.env.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+}
+
+fn path(url: &str) -> &str {
+    url.strip_prefix("http://169.254.170.2").unwrap()
+}
+
+#[tokio::test]
+async fn a_task_reads_its_credentials_and_nobody_elses() {
+    let mut bed = Bed::new().await;
+    let mine = with_role(task(vec![container("app")]));
+    let other = TaskSpec { arn: mine.arn.replace("0123456789abcdef0123456789abcdef", &"f".repeat(32)), ..mine.clone() };
+    bed.want(&mine, false);
+    // Nothing of it starts before it can act in its role.
+    while bed.agent().host.endpoints.task(&mine.arn).is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(bed.host.running().is_empty());
+    bed.agent().host.credentials.take_in(credentials(&mine, "ASIA1"));
+    bed.until_running().await;
+    let at = bed.host.endpoint(&runtime_id(mine.id(), "app")).unwrap();
+    let own = variable(&bed, &mine, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").unwrap();
+    let (status, document) = ask(at, &format!("GET {own}"), "").await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        document,
+        json!({"RoleArn": "arn:aws:iam::000000000000:role/app", "AccessKeyId": "ASIA1", "SecretAccessKey": "a secret",
+            "Token": "a token", "Expiration": "2023-11-14T22:13:20Z"})
+    );
+    bed.agent().host.credentials.take_in(credentials(&mine, "ASIA2"));
+    assert_eq!(ask(at, &format!("GET {own}"), "").await.1["AccessKeyId"], "ASIA2");
+    let (status, refusal) = ask(at, "GET /v2/credentials/", "").await;
+    assert_eq!((status, &refusal["code"]), (400, &json!("NoIdInRequest")));
+
+    // Another task's id means nothing at this listener.
+    bed.agent().host.credentials.expect(&other.arn);
+    bed.agent().host.credentials.take_in(credentials(&other, "ASIA9"));
+    let inbox = tokio::sync::mpsc::unbounded_channel().0;
+    let mut state = crate::engine::state::TaskState::new(&other, "boot", 0);
+    state.name_endpoints(|| "known-to-all".to_owned());
+    bed.agent().host.endpoints.register(&std::sync::Arc::new(other.clone()), &state, inbox);
+    let (status, refusal) = ask(at, "GET /v2/credentials/known-to-all", "").await;
+    assert_eq!((status, &refusal["code"]), (400, &json!("InvalidIdInRequest")));
+    assert_eq!(ask(at, "GET /v4/known-to-all/task", "").await.0, 404);
+
+    // A record on disk holds no secret, and the next agent serves the same ids.
+    let record = bed.data_text(mine.id());
+    assert!(record.contains(own.rsplit('/').next().unwrap()) && !record.contains("a secret"));
+    bed.kill_agent().await;
+    assert!(TcpStream::connect(at).await.is_err(), "the listener goes with the agent");
+    bed.start_agent().await;
+    bed.agent().host.credentials.take_in(credentials(&mine, "ASIA3"));
+    let again = loop {
+        let again = bed.host.endpoint(&runtime_id(mine.id(), "app")).unwrap();
+        if again != at {
+            break again;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(ask(again, &format!("GET {own}"), "").await.1["AccessKeyId"], "ASIA3");
+    bed.want(&mine, true);
+    bed.until_stopped().await;
+    bed.until_taken_apart().await;
+    assert!(TcpStream::connect(again).await.is_err(), "a task that has ended has no endpoint");
+}
+
+#[tokio::test]
+async fn a_task_whose_role_is_refused_does_not_start() {
+    let bed = Bed::new().await;
+    let spec = with_role(task(vec![container("app")]));
+    bed.agent().host.credentials.expect(&spec.arn);
+    bed.agent().host.credentials.take_in(RoleGrant {
+        task_arn: spec.arn.clone(),
+        role: RoleKind::Task,
+        credentials: None,
+    });
+    bed.want(&spec, false);
+    let stopped = bed.until_stopped().await;
+    let reason = stopped.stopped.unwrap();
+    assert_eq!(reason.code, "TaskFailedToStart");
+    assert!(reason.reason.starts_with("ResourceInitializationError: ECS was unable to assume the role"), "{reason:?}");
+}
+
+#[tokio::test]
+async fn metadata_protection_and_the_allowance() {
+    let bed = Bed::new().await;
+    let mut spec = task(vec![container("app")]);
+    spec.network = TaskNetwork::Host;
+    bed.want(&spec, false);
+    bed.until_running().await;
+    let at = bed.host.endpoint("").unwrap();
+    assert_eq!(variable(&bed, &spec, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), None, "it has no task role");
+    let v4 = variable(&bed, &spec, "ECS_CONTAINER_METADATA_URI_V4").unwrap();
+    let (status, shown) = ask(at, &format!("GET {}/task", path(&v4)), "").await;
+    assert_eq!((status, &shown["TaskARN"]), (200, &json!(spec.arn)));
+    let (_, shown) = ask(at, &format!("GET {}", path(&v4)), "").await;
+    assert_eq!((&shown["Name"], &shown["KnownStatus"]), (&json!("app"), &json!("RUNNING")));
+    let (status, unknown) = ask(at, "GET /v4/nobody", "").await;
+    assert_eq!(status, 404);
+    assert!(unknown.as_str().unwrap().ends_with("unable to get docker ID from v3 endpoint ID: nobody"));
+    assert_eq!(ask(at, "GET /v3/nobody", "").await.0, 500);
+    assert_eq!(ask(at, "POST /v4/nobody", "").await.0, 404);
+
+    let agent = variable(&bed, &spec, "ECS_AGENT_URI").unwrap();
+    let state = format!("{}/task-protection/v1/state", path(&agent));
+    for (request, body, status, code) in [
+        ("PUT", "{", 400, "InvalidParameterException"),
+        ("PUT", "{}", 400, "InvalidParameterException"),
+        ("PUT", r#"{"ProtectionEnabled":true,"Other":1}"#, 400, "InvalidParameterException"),
+        ("GET", "", 403, "AccessDeniedException"),
+    ] {
+        let (found, refusal) = ask(at, &format!("{request} {state}"), body).await;
+        assert_eq!((found, &refusal["error"]["Code"]), (status, &json!(code)), "{request} {body}");
+    }
+    let unknown = ask(at, "GET /api/nobody/task-protection/v1/state", "").await;
+    assert_eq!((unknown.0, &unknown.1["error"]["Code"]), (404, &json!("ResourceNotFoundException")));
+    let fault = format!("POST {}/fault/v1/network-latency/status", path(&agent));
+    let (status, refusal) = ask(at, &fault, "{}").await;
+    assert_eq!(
+        (status, refusal),
+        (400, json!({"Error": format!("enableFaultInjection is not enabled for task: {}", spec.arn)}))
+    );
+
+    let mut refused = 0;
+    for _ in 0..200 {
+        refused += u32::from(ask(at, &format!("GET {}", path(&v4)), "").await.0 == 429);
+    }
+    assert!(refused > 0, "a task may not ask without end");
+}

@@ -1,0 +1,162 @@
+//! Roles of tasks: which launches are refused, and which credentials an agent is given, when.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use gantry_api::{
+    Caller, TaskSession,
+    agent::{ControlMessage, ObservedStatus, RoleCredentials, RoleGrant, RoleKind},
+    ecs,
+};
+use gantry_control::{Door, EcsService, NoRole, TaskRoles, keys::TaskKey};
+use gantry_domain::arn::{Arn, Resource};
+use support::{World, definition, run};
+
+const ROLE: &str = "arn:aws:iam::000000000000:role/app";
+const SECONDS: u64 = 1000;
+
+/// One role that may be taken on, by its ARN or name.
+struct OneRole {
+    given: AtomicU64,
+    now: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl TaskRoles for OneRole {
+    fn caller(&self, role: &str, task_arn: &str) -> Option<Caller> {
+        let id = task_arn.rsplit('/').next()?;
+        let known = role == ROLE || role == "app";
+        known.then(|| Caller {
+            principal_arn: format!("arn:aws:sts::000000000000:assumed-role/app/{id}"),
+            ..support::caller()
+        })
+    }
+
+    fn credentials(&self, role: &str, task: TaskSession) -> Option<RoleCredentials> {
+        self.caller(role, &task.task_arn)?;
+        Some(RoleCredentials {
+            role_arn: ROLE.into(),
+            access_key_id: format!("ASIA{}", self.given.fetch_add(1, Ordering::Relaxed)),
+            secret_access_key: "secret".into(),
+            session_token: "token".into(),
+            expires_at_ms: (self.now)() + SECONDS * 1000,
+        })
+    }
+}
+
+async fn world() -> World {
+    let mut world = World::with_virtual_time().await;
+    let clock = world.control.clock.clone();
+    let now = Arc::new(move || u64::try_from(clock.now().as_millis()).unwrap());
+    world.control = world.control.clone().with_roles(Arc::new(OneRole { given: AtomicU64::new(0), now }));
+    world.ecs = EcsService::new(world.control.clone());
+    world.door = Door::open(world.control.clone());
+    world
+}
+
+fn with_roles(family: &str, task: Option<&str>, execution: Option<&str>) -> ecs::RegisterTaskDefinitionRequest {
+    ecs::RegisterTaskDefinitionRequest {
+        task_role_arn: task.map(str::to_owned),
+        execution_role_arn: execution.map(str::to_owned),
+        ..definition(family, 64, 64)
+    }
+}
+
+const IAM: &[&str] =
+    &["com.amazonaws.ecs.capability.task-iam-role", "com.amazonaws.ecs.capability.docker-remote-api.1.17"];
+
+fn key(arn: &str) -> TaskKey {
+    let arn: Arn = arn.parse().unwrap();
+    let Resource::Task { cluster, task } = arn.resource else { panic!("a task's ARN") };
+    TaskKey { scope: arn.scope, cluster: cluster.unwrap(), id: task }
+}
+
+async fn grants(agent: &mut support::Agent) -> Vec<RoleGrant> {
+    match agent.session.next().await.unwrap() {
+        ControlMessage::Roles { grants } => grants,
+        other => panic!("unexpected {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_roles_cannot_be_taken_on_is_not_started() {
+    let world = world().await;
+    let _agent = world.machine(1024, 1024, IAM).await;
+    world.register(with_roles("good", Some("app"), Some(ROLE))).await;
+    world.register(with_roles("bad", None, Some("none"))).await;
+    assert_eq!(world.run_some("good", 1).await.len(), 1);
+    let refused = world.run(run("bad", 1)).await.unwrap_err();
+    assert_eq!(refused.code, "ClientException");
+    assert!(refused.message.starts_with(
+        "ECS was unable to assume the role 'arn:aws:iam::000000000000:role/none' that was provided for this task."
+    ));
+    let overrides =
+        |role: &str| Some(ecs::TaskOverride { execution_role_arn: Some(role.to_owned()), ..Default::default() });
+    let request = ecs::RunTaskRequest { overrides: overrides("app"), ..run("bad", 1) };
+    assert!(world.run(request).await.is_ok(), "an override replaces the role");
+    let request = ecs::RunTaskRequest { overrides: overrides("none"), ..run("good", 1) };
+    assert!(world.run(request).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_is_given_credentials_and_new_ones_before_they_end() {
+    let world = world().await;
+    let mut agent = world.machine(1024, 1024, IAM).await;
+    world.register(with_roles("web", Some("app"), Some(ROLE))).await;
+    let arn = world.run_some("web", 1).await.remove(0);
+    agent.told(&arn).await;
+    let first = grants(&mut agent).await;
+    let of = |grants: &[RoleGrant], kind| {
+        let grant = grants.iter().find(|grant| grant.role == kind && grant.task_arn == arn);
+        grant.and_then(|grant| grant.credentials.clone()).map(|given| given.access_key_id)
+    };
+    assert!(of(&first, RoleKind::Task).is_some() && of(&first, RoleKind::Execution).is_some());
+    let before = world.control.now();
+    let second = grants(&mut agent).await;
+    let waited = world.control.now().millis_since(before) / 1000;
+    assert!((490..=510).contains(&waited), "renewed at half of their time, not after {waited} s");
+    assert_ne!(of(&second, RoleKind::Task), of(&first, RoleKind::Task));
+
+    let held = |role| TaskSession { task_arn: arn.clone(), role };
+    assert!(world.control.holds_role(&held(RoleKind::Task)));
+    let caller = world.control.execution_role(&key(&arn)).unwrap();
+    assert!(caller.principal_arn.ends_with(&key(&arn).id.to_string()));
+
+    // Another connection of the agent gets others.
+    let has = agent.lose();
+    let instance = world.ecs_instance().await;
+    let mut agent = support::Agent::connect(&world, &instance, "boot-1", has).await;
+    let third = grants(&mut agent).await;
+    assert_ne!(of(&third, RoleKind::Task), of(&second, RoleKind::Task));
+
+    agent.report(&arn, ObservedStatus::Running).await;
+    agent.report(&arn, ObservedStatus::Stopped).await;
+    assert!(!world.control.holds_role(&held(RoleKind::Task)), "they end with the task");
+    assert!(world.control.holds_role(&held(RoleKind::Execution)), "its last output may be on its way");
+    let unknown = TaskSession { task_arn: arn.replace("default", "other"), role: RoleKind::Execution };
+    assert!(!world.control.holds_role(&unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_role_has_no_execution_role() {
+    let world = world().await;
+    let _agent = world.machine(1024, 1024, IAM).await;
+    world.register(definition("plain", 64, 64)).await;
+    let arn = world.run_some("plain", 1).await.remove(0);
+    assert_eq!(world.control.execution_role(&key(&arn)).unwrap_err(), NoRole::None);
+    let gone = key(&arn.replace("default", "other"));
+    assert_eq!(world.control.execution_role(&gone).unwrap_err(), NoRole::NoTask);
+}
+
+impl World {
+    async fn ecs_instance(&self) -> String {
+        use ecs::Ecs as _;
+        let answer = self.ecs.list_container_instances(&self.caller, Default::default()).await.unwrap();
+        answer.container_instance_arns.unwrap().remove(0)
+    }
+}
