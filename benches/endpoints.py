@@ -54,7 +54,7 @@ def start_tasks(gantry):
     trust = {"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
     role = iam.create_role(RoleName="bench", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
-    container = {"name": "c", "image": gantry.push_busybox(), "memory": 4, "command": ["sleep", "100000"]}
+    container = {"name": "c", "image": gantry.push_busybox(), "memory": 6, "command": ["sleep", "100000"]}
     ecs.register_task_definition(family="bench", taskRoleArn=role, networkMode="bridge",
                                  containerDefinitions=[container])
     before = set(environments())
