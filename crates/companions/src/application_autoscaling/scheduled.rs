@@ -7,7 +7,7 @@ use gantry_api::application_autoscaling::{
 };
 use gantry_api::{Caller, Fault};
 use gantry_domain::Timestamp;
-use gantry_domain::autoscaling::schedule::Schedule;
+use gantry_domain::autoscaling::schedule::{Schedule, Zone};
 
 use super::change::Change;
 use super::rows::{Scheduled, ServiceId};
@@ -27,8 +27,8 @@ impl AutoScaling {
         let id = service_of!(caller, input)?;
         let name = input.scheduled_action_name.clone().unwrap_or_default();
         let (uuid, now) = (uuid::Uuid::new_v4().to_string(), self.now());
-        if let Some(zone) = input.timezone.as_deref().filter(|zone| !matches!(*zone, "UTC" | "Etc/UTC" | "GMT")) {
-            return Err(fault::unsupported(&format!("Timezone {zone}")));
+        if let Some(zone) = input.timezone.as_deref().filter(|zone| Zone::parse(zone).is_none()) {
+            return Err(fault::invalid(format!("Invalid timezone: {zone}")));
         }
         self.change(&id, |_, before| {
             let mut target = before.ok_or_else(|| fault::not_registered(&id))?.clone();
@@ -111,7 +111,7 @@ fn scheduled(
         uuid: known.map_or(uuid, |known| known.uuid.clone()),
         created_ms: known.map_or(now.as_millis(), |known| known.created_ms),
         schedule,
-        timezone: input.timezone.clone(),
+        timezone: input.timezone.clone().or_else(|| known.and_then(|known| known.timezone.clone())),
         start_ms: millis(input.start_time).or(known.and_then(|known| known.start_ms)),
         end_ms: millis(input.end_time).or(known.and_then(|known| known.end_ms)),
         action,
@@ -123,7 +123,11 @@ fn scheduled(
 pub(super) fn due(action: &Scheduled) -> Option<Timestamp> {
     let schedule = Schedule::parse(&action.schedule).ok()?;
     let begin = action.start_ms.map_or(action.looked_ms, |start| (start - 1).max(action.looked_ms));
-    let due = schedule.next(Timestamp::from_millis(begin))?;
+    let begin = Timestamp::from_millis(begin);
+    let due = match action.timezone.as_deref().and_then(Zone::parse) {
+        Some(zone) => schedule.next_in(zone, begin)?,
+        None => schedule.next(begin)?,
+    };
     action.end_ms.is_none_or(|end| due.as_millis() <= end).then_some(due)
 }
 

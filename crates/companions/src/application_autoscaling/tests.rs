@@ -364,9 +364,10 @@ async fn a_scheduled_action_moves_the_bounds_and_the_service_into_them() {
     let cause = world.activities(false).await.remove(0).cause.unwrap();
     assert!(cause.contains("scheduled action name morning was triggered"), "{cause}");
     assert!(cause.contains("minimum capacity was set to 7 and maximum capacity was set to 9"), "{cause}");
-    let zone = PutScheduledActionRequest { timezone: Some("Europe/Berlin".into()), ..put.clone() };
-    let fault = world.scaling.put_scheduled_action(&caller(), zone).await.unwrap_err();
-    assert_eq!(fault.message, "Gantry does not support Timezone Europe/Berlin yet.");
+    let zone = |name: &str| PutScheduledActionRequest { timezone: Some(name.into()), ..put.clone() };
+    world.scaling.put_scheduled_action(&caller(), zone("Europe/Berlin")).await.unwrap();
+    let fault = world.scaling.put_scheduled_action(&caller(), zone("Europe/Atlantis")).await.unwrap_err();
+    assert_eq!(fault.message, "Invalid timezone: Europe/Atlantis");
     let wrong = PutScheduledActionRequest { schedule: Some("rate(0 minutes)".into()), ..put };
     assert_eq!(world.scaling.put_scheduled_action(&caller(), wrong).await.unwrap_err().code, "ValidationException");
 }

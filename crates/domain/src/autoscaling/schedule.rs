@@ -1,5 +1,7 @@
 //! When a scheduled action is due: `at(2026-11-26T08:00:00)`, and the rates and cron expressions of
-//! [`crate::event_schedule`]; all in UTC.
+//! [`crate::event_schedule`]; in UTC, or as clocks of a time zone show it.
+
+use chrono::{DateTime, NaiveDateTime, TimeZone};
 
 use crate::Timestamp;
 use crate::event_schedule;
@@ -17,6 +19,33 @@ pub enum Schedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an at, rate or cron expression")]
 pub struct BadSchedule;
+
+/// A time zone of the IANA database, which is part of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Zone(chrono_tz::Tz);
+
+impl Zone {
+    /// The zone of this name, for example `Europe/Berlin`.
+    pub fn parse(name: &str) -> Option<Self> {
+        name.parse().ok().map(Self)
+    }
+
+    /// What clocks there show at a moment, written as if it were UTC.
+    fn shown(self, at: Timestamp) -> Timestamp {
+        let utc = DateTime::from_timestamp_millis(at.as_millis()).unwrap_or_default();
+        Timestamp::from_millis(utc.with_timezone(&self.0).naive_local().and_utc().timestamp_millis())
+    }
+
+    /// When clocks there show this, the first time if they do twice. What they skip when they are put forward is an hour
+    /// later by them: the action is due then, not a day later.
+    fn moment(self, shown: Timestamp) -> Option<Timestamp> {
+        let naive = |millis| DateTime::from_timestamp_millis(millis).map(|moment| moment.naive_utc());
+        let find = |shown: NaiveDateTime| self.0.from_local_datetime(&shown).earliest();
+        let hour_later = shown.plus_seconds(3600).as_millis();
+        let found = find(naive(shown.as_millis())?).or_else(|| find(naive(hour_later)?))?;
+        Some(Timestamp::from_millis(found.timestamp_millis()))
+    }
+}
 
 impl Schedule {
     /// Reads a schedule.
@@ -40,6 +69,25 @@ impl Schedule {
             Self::Again(schedule) => schedule.next(after),
         }
     }
+
+    /// The same by the clocks of a time zone. An hour that they show twice counts once.
+    pub fn next_in(&self, zone: Zone, after: Timestamp) -> Option<Timestamp> {
+        if let Self::Again(event_schedule::Schedule::Rate { .. }) = self {
+            return self.next(after);
+        }
+        let mut shown = zone.shown(after);
+        // Clocks that were put back show what is over already.
+        if let Self::At(moment) = self {
+            shown = shown.min(moment.plus_millis(-1));
+        }
+        loop {
+            shown = self.next(shown)?;
+            let due = zone.moment(shown)?;
+            if due > after {
+                return Some(due);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +108,31 @@ mod tests {
         let noon = Schedule::parse("cron(0 12 * * ? *)").unwrap();
         assert_eq!(noon.next(begin), Some(begin.plus_seconds(4 * 3600)));
         assert_eq!(noon.next(begin.plus_seconds(4 * 3600)), Some(begin.plus_seconds(28 * 3600)));
+    }
+
+    #[test]
+    fn clocks_of_a_time_zone_are_put_forward_and_back() {
+        let berlin = Zone::parse("Europe/Berlin").unwrap();
+        assert_eq!(Zone::parse("Europe/Atlantis"), None);
+        let at = |text: &str| crate::iso8601::parse(text).unwrap();
+        let check = |schedule: &str, after: &str, due: &str| {
+            assert_eq!(
+                Schedule::parse(schedule).unwrap().next_in(berlin, at(after)),
+                Some(at(due)),
+                "{schedule} {after}"
+            );
+        };
+        check("cron(0 8 * * ? *)", "2026-01-10T00:00:00Z", "2026-01-10T07:00:00Z");
+        check("cron(0 8 * * ? *)", "2026-07-10T00:00:00Z", "2026-07-10T06:00:00Z");
+        check("at(2026-07-10T08:00:00)", "2026-07-10T00:00:00Z", "2026-07-10T06:00:00Z");
+        // 02:30 is skipped on the last Sunday of March, and comes twice on that of October.
+        check("cron(30 2 * * ? *)", "2026-03-29T00:00:00Z", "2026-03-29T01:30:00Z");
+        check("cron(30 2 * * ? *)", "2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z");
+        check("cron(30 2 * * ? *)", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z");
+        check("cron(45 2 * * ? *)", "2026-10-25T01:10:00Z", "2026-10-26T01:45:00Z");
+        check("rate(1 hour)", "2026-10-25T01:10:00Z", "2026-10-25T02:10:00Z");
+        let once = Schedule::parse("at(2026-07-10T08:00:00)").unwrap();
+        assert_eq!(once.next_in(berlin, at("2026-07-10T06:00:00Z")), None);
     }
 
     #[test]
