@@ -1,6 +1,7 @@
 """EventBridge with boto3 and the AWS CLI: from what happens to a task to an endpoint, a log group, another task."""
 
 import http.server
+import datetime
 import json
 import queue
 import signal
@@ -105,6 +106,30 @@ def test_a_task_that_stops_is_told_to_an_endpoint(gantry, name, endpoint, rule):
     assert (event["version"], event["account"], event["region"]) == ("0", ACCOUNT, "us-east-1")
     assert path == "/hook?a=b+c" and headers["x-who"] == "me"
     assert headers["content-type"] == "application/json"
+
+
+def test_events_of_the_log_are_sent_again(gantry, name, endpoint, rule):
+    events = gantry.client("events")
+    entry = {"Source": f"app.{name}", "Resources": []}
+    kinds = ["a", "b", "a"]
+    begin = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=1)
+    put = events.put_events(
+        Entries=[{**entry, "DetailType": kind, "Detail": json.dumps({"n": n})} for n, kind in enumerate(kinds)])
+    # The rule comes later than the events; what it never got it gets now.
+    rule({"source": [f"app.{name}"], "detail-type": ["a"]}, endpoint.url)
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=5)
+    times = ["--from", begin.strftime("%Y-%m-%dT%H:%M:%SZ"), "--to", end.strftime("%Y-%m-%dT%H:%M:%SZ")]
+    said = gantry.run("events", "replay", "--rule", name, "--name", "again", "--output", "json", *times).stdout
+    assert json.loads(said) == {"replayName": "again", "events": 2}
+    got = [endpoint.next(), endpoint.next()]
+    assert [one["detail"]["n"] for one in got] == [0, 2]
+    assert [one["replay-name"] for one in got] == ["again", "again"]
+    assert [one["id"] for one in got] == [put["Entries"][0]["EventId"], put["Entries"][2]["EventId"]]
+    earlier = ["--from", "2020-01-01T00:00:00Z", "--to", "2020-01-02T00:00:00Z"]
+    said = gantry.run("events", "replay", "--rule", name, "--output", "json", *earlier).stdout
+    assert json.loads(said)["events"] == 0
+    missing = gantry.run("events", "replay", "--rule", f"{name}-none", *times, check=False)
+    assert missing.returncode != 0 and "does not exist" in missing.stderr
 
 
 def test_an_event_of_ones_own_takes_every_way(gantry, name, endpoint, rule):

@@ -479,7 +479,10 @@ pub(crate) struct LogsOptions {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct EventsOptions {
+    #[command(subcommand)]
+    pub(crate) command: Option<EventsCommand>,
     /// How many of the newest to print
     #[arg(long, short = 'n', default_value_t = 50, value_name = "COUNT")]
     pub(crate) lines: usize,
@@ -495,6 +498,30 @@ pub(crate) struct EventsOptions {
     /// Only events that match this event pattern, as rules of EventBridge have it
     #[arg(long, value_name = "JSON")]
     pub(crate) pattern: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// Send events of the log to the targets of a rule of the default bus again
+    Replay(ReplayOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReplayOptions {
+    /// The rule whose pattern and targets are used
+    #[arg(long)]
+    pub(crate) rule: String,
+    /// Events from this moment on, for example 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: String,
+    /// Events before this moment
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: String,
+    /// What the events carry as replay-name; without it one is made up
+    #[arg(long)]
+    pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }

@@ -14,7 +14,7 @@
 //! deliveries; the oldest go first.
 //!
 //! Configuration is a picture in memory ([`picture`]); events are never held there. Not here: event buses of other
-//! accounts, partner events, archives, and targets of services that Gantry does not have.
+//! accounts, partner events, archives (the log can be sent again: [`replay`]), and targets of services that Gantry does not have.
 
 mod buses;
 mod change;
@@ -26,6 +26,7 @@ mod names;
 mod picture;
 mod put;
 mod queues;
+mod replay;
 mod rows;
 mod rules;
 mod schedules;
@@ -57,6 +58,7 @@ use picture::Picture;
 use queues::Queues;
 
 pub use log::LoggedEvent;
+pub use replay::{ReplayRequest, ReplayedPage};
 
 /// Events kept per account and region.
 pub const EVENTS_KEPT: u64 = 10_000;
@@ -107,6 +109,15 @@ impl EventBridge {
         limit: usize,
     ) -> Result<Vec<LoggedEvent>, StoreError> {
         log::page(&self.inner.store, account, region, after, limit).await
+    }
+
+    /// Sends events of the log to the targets of a rule again, one page of them.
+    ///
+    /// # Errors
+    /// A fault for a rule that is not there or has no pattern, for a name or time that cannot be, and for a store that
+    /// fails.
+    pub async fn replay(&self, caller: &Caller, asked: &ReplayRequest) -> Result<ReplayedPage, Fault> {
+        replay::page(&self.inner, caller, asked).await
     }
 
     /// The tags of a rule or event bus; none when there is no such.

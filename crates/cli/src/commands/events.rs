@@ -3,11 +3,11 @@
 use std::{collections::VecDeque, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
-use gantry_companions::events::LoggedEvent;
+use gantry_companions::events::{LoggedEvent, ReplayRequest, ReplayedPage};
 use gantry_domain::event_pattern::EventPattern;
 
 use crate::{
-    arguments::{EventsOptions, Output},
+    arguments::{EventsCommand, EventsOptions, Output, ReplayOptions},
     client::Client,
     server::own::{EventsRequest, EventsResponse, GANTRY},
 };
@@ -33,6 +33,9 @@ const ECS_MEMBERS: [&str; 12] = [
 
 /// Prints events to standard output.
 pub(crate) async fn run(options: &EventsOptions) -> Result<ExitCode> {
+    if let Some(EventsCommand::Replay(options)) = &options.command {
+        return replay(options).await;
+    }
     let filter = Filter::new(options)?;
     let client = Client::new(&options.client)?;
     // The newest that the filter lets through may be anywhere in the log.
@@ -68,6 +71,41 @@ pub(crate) async fn run(options: &EventsOptions) -> Result<ExitCode> {
             None => tokio::time::sleep(FOLLOW_INTERVAL).await,
         }
     }
+}
+
+/// Has events sent to a rule's targets again, page by page, as fast as the targets take them.
+async fn replay(options: &ReplayOptions) -> Result<ExitCode> {
+    let millis = |text: &str| {
+        let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+        let moment = time::PrimitiveDateTime::parse(text, format);
+        let moment = moment.with_context(|| format!("{text} is not a moment like 2026-01-31T08:00:00Z"))?;
+        anyhow::Ok(moment.assume_utc().unix_timestamp() * 1000)
+    };
+    let client = Client::new(&options.client)?;
+    let mut asked = ReplayRequest {
+        rule: options.rule.clone(),
+        name: options.name.clone().unwrap_or_else(|| format!("replay-{}", uuid::Uuid::new_v4())),
+        from_ms: millis(&options.from)?,
+        to_ms: millis(&options.to)?,
+        after: 0,
+    };
+    let mut sent = 0;
+    loop {
+        let page: ReplayedPage = client.own("events", "events-replay", &asked).await?;
+        sent += page.sent;
+        match page.after {
+            Some(after) => asked.after = after,
+            None => break,
+        }
+        if page.busy {
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
+        }
+    }
+    super::print(&match options.client.output.output {
+        Output::Json => format!("{}\n", serde_json::json!({"replayName": asked.name, "events": sent})),
+        _ => format!("{sent} events sent again as {}\n", asked.name),
+    });
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Which events are printed.

@@ -6,7 +6,7 @@
 use gantry_api::{Caller, Fault, OperationInfo, ServiceInfo, ecr, ecs};
 use gantry_companions::{
     application_autoscaling::{AutoScaling, NamedDefinition},
-    events::{EventBridge, LoggedEvent},
+    events::{EventBridge, LoggedEvent, ReplayRequest},
     machines::{MachineView, Machines},
 };
 use gantry_control::{Control, alarms, metrics};
@@ -195,6 +195,13 @@ impl Own {
                 let all = |_: &Caller| "*".to_owned();
                 let caller = endpoint.admit(parts, body, &GANTRY, request_id, "gantry:ListEvents", all)?;
                 encode(&self.events(&caller, decode(body)?).await?)
+            }
+            ("POST", "events-replay") => {
+                let input: ReplayRequest = decode(body)?;
+                let rule = |caller: &Caller| caller.arn("events", &format!("rule/{}", input.rule));
+                let action = "events:StartReplay";
+                let caller = endpoint.admit(parts, body, &gantry_api::events::SERVICE, request_id, action, rule)?;
+                encode(&self.events.replay(&caller, &input).await?)
             }
             // The registry decides by itself who may do what there.
             ("POST", "image-history") => {

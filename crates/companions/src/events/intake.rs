@@ -18,6 +18,7 @@ use super::picture::Picture;
 use super::queues::Queues;
 use super::rows::{DEFAULT_BUS, RuleKey, ScheduleRow};
 use writer::Writer;
+pub(super) use writer::delivered;
 
 /// Messages that may wait to be written.
 const QUEUE_MAX: usize = 20_000;
@@ -26,6 +27,9 @@ const QUEUE_MAX: usize = 20_000;
 const TAKEN_MAX: usize = 256;
 /// Events written together: each is a put and, when the log is full, a delete.
 const EVENTS_MAX: usize = 400;
+
+/// Events of the log that are sent again together.
+pub(super) const REPLAYED_AT_ONCE: usize = 100;
 
 pub(super) struct Intake {
     queue: mpsc::Sender<Message>,
@@ -49,6 +53,8 @@ enum To {
     Bus(String),
     /// The rule, and when it is due next.
     Rule(RuleKey, ScheduleRow),
+    /// The rule, and the name of the replay. The events are in the log already.
+    Again(RuleKey, String),
 }
 
 impl Intake {
@@ -80,6 +86,12 @@ impl Intake {
     /// Takes the event of a rule that is due, and notes when it is due next.
     pub(super) async fn take_due(&self, rule: RuleKey, next: ScheduleRow, event: Event) -> Result<(), Untold> {
         self.send(To::Rule(rule, next), vec![event]).await
+    }
+
+    /// Takes events of the log for one rule again: at most [`REPLAYED_AT_ONCE`].
+    pub(super) async fn take_again(&self, rule: RuleKey, replay: String, events: Vec<Event>) -> Result<(), Untold> {
+        let _turn = self.taken.acquire().await.map_err(|error| Untold(error.to_string()))?;
+        if events.is_empty() { Ok(()) } else { self.send(To::Again(rule, replay), events).await }
     }
 
     async fn send(&self, to: To, events: Vec<Event>) -> Result<(), Untold> {

@@ -95,6 +95,11 @@ impl Queues {
         dropped
     }
 
+    /// How many deliveries wait for a target.
+    pub(super) fn waiting(&self, key: &TargetKey) -> usize {
+        self.state.lock().queues.get(key).map_or(0, |queue| queue.entries.len())
+    }
+
     /// The targets that have something and no worker; they have one from now on.
     pub(super) fn take_idle(&self) -> Vec<TargetKey> {
         let mut state = self.state.lock();
