@@ -4,6 +4,7 @@
 //! started once, because its start compares and writes the service's row, and it is found again by who started it.
 //! What an answer means is decided in [`gantry_domain::rollout`].
 
+use futures_util::future::join_all;
 use gantry_api::Fault;
 use gantry_domain::{
     Timestamp,
@@ -68,7 +69,7 @@ impl Reconciler for Hooks {
         for (scope, space) in view.namespaces() {
             for (cluster, cluster_view) in space.clusters() {
                 let open = cluster_view.services().iter().filter(|(_, row)| row.rollout.is_some());
-                let key = |service| ServiceKey { scope: scope.clone(), cluster: cluster.clone(), service };
+                let key = |service| ServiceKey::service(scope.clone(), cluster.clone(), service);
                 keys.extend(open.map(|(service, _)| key(service.clone())));
             }
         }
@@ -85,24 +86,23 @@ impl Reconciler for Hooks {
     async fn reconcile(&self, key: &ServiceKey) -> Result<Wake, Fault> {
         let now = self.control.now();
         let (due, mut wake_at) = look(&self.control.read(), key, now);
-        for hook in due {
-            let answer = match &hook.target {
-                HookTarget::Pause => continue,
-                HookTarget::Url(url) => self.call(key, &hook, url).await,
-                HookTarget::Task(definition) => match self.run_task(key, &hook, definition).await? {
-                    Some(answer) => answer,
-                    // While it runs the other hooks of the stage have their turn: their time-outs run as well.
-                    None => {
-                        let look_again = now.plus_millis(TASK_LOOK_MS);
-                        wake_at = Some(wake_at.map_or(look_again, |at| at.min(look_again)));
-                        continue;
-                    }
-                },
-            };
-            self.write_down(key, &hook, &answer).await?;
-            return Ok(Wake::Again);
+        // All at once: their time-outs run at the same time too.
+        let answers = join_all(due.iter().map(|hook| self.ask(key, hook))).await;
+        let mut answered = false;
+        for (hook, answer) in due.iter().zip(answers) {
+            match answer? {
+                Some(answer) => {
+                    self.write_down(key, hook, &answer).await?;
+                    answered = true;
+                }
+                None if matches!(hook.target, HookTarget::Task(_)) => {
+                    let look_again = now.plus_millis(TASK_LOOK_MS);
+                    wake_at = Some(wake_at.map_or(look_again, |at| at.min(look_again)));
+                }
+                None => {}
+            }
         }
-        Ok(Wake::from(wake_at))
+        Ok(if answered { Wake::Again } else { Wake::from(wake_at) })
     }
 }
 
@@ -123,6 +123,15 @@ fn look(view: &EcsView, key: &ServiceKey, now: Timestamp) -> (Vec<Due>, Option<T
 }
 
 impl Hooks {
+    /// What a hook says; none when it does not say anything yet.
+    async fn ask(&self, key: &ServiceKey, hook: &Due) -> Result<Option<Answer>, Fault> {
+        match &hook.target {
+            HookTarget::Pause => Ok(None),
+            HookTarget::Url(url) => Ok(Some(self.call(key, hook, url).await)),
+            HookTarget::Task(definition) => self.run_task(key, hook, definition).await,
+        }
+    }
+
     async fn call(&self, key: &ServiceKey, due: &Due, url: &str) -> Answer {
         let body = payload(&self.control.read(), key, due).to_string().into_bytes();
         let called = tokio::time::timeout(HOOK_CALL_TIMEOUT, self.control.hooks.call(url, body)).await;
@@ -201,7 +210,7 @@ fn payload(view: &EcsView, key: &ServiceKey, due: &Due) -> serde_json::Value {
     let hook = rollout.configuration.lifecycle_hooks.as_deref().unwrap_or_default().get(run.hook);
     json!({
         "serviceArn": key.arn(),
-        "serviceDeploymentArn": wire::deployment_arn(key, &rollout.service_deployment),
+        "serviceDeploymentArn": key.deployment_arn(&rollout.service_deployment),
         "targetServiceRevisionArn": green,
         "lifecycleStage": rollout.stage.as_str(),
         "hookId": run.run().id(),
