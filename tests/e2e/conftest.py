@@ -201,6 +201,9 @@ def remove_everything(gantry):
         for cluster in ecs.list_clusters()["clusterArns"]:
             for service in ecs.list_services(cluster=cluster, maxResults=100)["serviceArns"]:
                 ecs.delete_service(cluster=cluster, service=service, force=True)
+            for daemon in ecs.list_daemons(clusterArn=cluster)["daemonSummariesList"]:
+                if daemon["status"] == "ACTIVE":
+                    ecs.delete_daemon(daemonArn=daemon["daemonArn"])
             for task in ecs.list_tasks(cluster=cluster)["taskArns"]:
                 ecs.stop_task(cluster=cluster, task=task)
             wait_until(lambda: not ecs.list_tasks(cluster=cluster)["taskArns"], 60, "the end of all tasks")

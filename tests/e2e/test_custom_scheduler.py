@@ -13,12 +13,13 @@ SCHEDULER = ROOT / "examples/custom-scheduler/scheduler.py"
 class Second:
     """A second container instance on this machine: an agent with a data directory of its own."""
 
-    def __init__(self, gantry):
+    def __init__(self, gantry, *options):
         self.folder = gantry.folder / "second"
         self.folder.mkdir()
         self.arguments = [
             GANTRY, "agent", "--data-dir", str(self.folder), "--server", gantry.url,
             "--join-token-file", str(gantry.folder / "join-token"), "--log-level", "info",
+            *options,
         ]
         log = open(self.folder / "agent.log", "ab")
         self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

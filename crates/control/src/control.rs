@@ -13,6 +13,7 @@ use crate::{
     clock::SharedClock,
     fault,
     hook_caller::{HookCaller, NoCaller},
+    image_digests::{ImageDigests, NoDigests},
     keys,
     launch::{self, Launch, LaunchError, Launched, Launcher},
     metrics::Metrics,
@@ -47,6 +48,8 @@ pub struct Control {
     pub hooks: Arc<dyn HookCaller>,
     /// Who takes roles on for tasks.
     pub roles: Arc<dyn TaskRoles>,
+    /// Who knows what a tag of an image stands for.
+    pub images: Arc<dyn ImageDigests>,
     /// Revision numbers on their way into the store.
     pub(crate) revisions: Arc<RevisionNumbers>,
     launcher: Launcher,
@@ -78,6 +81,7 @@ impl Control {
             metrics: Arc::default(),
             hooks: Arc::new(NoCaller),
             roles: Arc::new(NoRoles),
+            images: Arc::new(NoDigests),
             revisions: Arc::default(),
             launcher,
         })
@@ -101,6 +105,13 @@ impl Control {
     #[must_use]
     pub fn with_roles(mut self, roles: Arc<dyn TaskRoles>) -> Self {
         self.roles = roles;
+        self
+    }
+
+    /// The same with somebody who knows what a tag of an image stands for.
+    #[must_use]
+    pub fn with_images(mut self, images: Arc<dyn ImageDigests>) -> Self {
+        self.images = images;
         self
     }
 

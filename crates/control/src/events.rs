@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     Control,
-    keys::{self, InstanceKey, Key, ServiceKey, TaskKey},
+    keys::{self, InstanceKey, Key, ServiceKey, ServiceKind, TaskKey},
     records::{InstanceRecord, ServiceRecord, TaskRecord, decode},
 };
 use known::{Changed, Known};
@@ -213,9 +213,9 @@ impl<'a> Follower<'a> {
                 let record: Option<TaskRecord> = value.and_then(|value| decode(value).ok());
                 self.task(revision, &TaskKey { scope, cluster, id }, record, instances);
             }
-            Key::Service { cluster, name } => {
+            Key::Service { kind, cluster, name } => {
                 let record: Option<ServiceRecord> = value.and_then(|value| decode(value).ok());
-                self.service(revision, &ServiceKey { scope, cluster, service: name }, record);
+                self.service(revision, &ServiceKey { kind, scope, cluster, service: name }, record);
             }
             Key::Instance { cluster, id } => {
                 let record: Option<InstanceRecord> = value.and_then(|value| decode(value).ok());
@@ -260,14 +260,18 @@ impl<'a> Follower<'a> {
         let Some(record) = record else { return self.known.forget_service(key) };
         let news = self.known.service_news(key, &record, self.since);
         let actions = news.events.into_iter().filter_map(|event| detail::service_action(key, event));
-        let deployments = news.deployments.into_iter().map(detail::deployment);
+        let deployments = news.deployments.into_iter().map(|deployment| detail::deployment(key.kind, deployment));
         let actions: Vec<Value> = actions.collect();
         let deployments: Vec<Value> = deployments.collect();
+        let (action, state_change) = match key.kind {
+            ServiceKind::Service => ("ECS Service Action", "ECS Deployment State Change"),
+            ServiceKind::Daemon => ("ECS Daemon Service Action", "ECS Daemon Deployment State Change"),
+        };
         for detail in actions {
-            self.say(revision, &key.scope, "ECS Service Action", key.arn(), detail);
+            self.say(revision, &key.scope, action, key.arn(), detail);
         }
         for detail in deployments {
-            self.say(revision, &key.scope, "ECS Deployment State Change", key.arn(), detail);
+            self.say(revision, &key.scope, state_change, key.arn(), detail);
         }
     }
 

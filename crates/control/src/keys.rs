@@ -28,9 +28,59 @@ pub struct TaskKey {
     pub id: TaskId,
 }
 
-/// Names a service.
+/// A service, or a managed daemon: it is kept as a DAEMON service is, has names of its own, and runs daemon task
+/// definitions, which have names of their own too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "they say what they are")]
+pub enum ServiceKind {
+    #[default]
+    Service,
+    Daemon,
+}
+
+impl ServiceKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Service, Self::Daemon];
+
+    /// What stands before `s`, `-deployments` and so on in keys.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Daemon => "daemon",
+        }
+    }
+}
+
+/// Something of each kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PerKind<T> {
+    of_services: T,
+    of_daemons: T,
+}
+
+impl<T> PerKind<T> {
+    /// The one of a kind.
+    pub fn of(&self, kind: ServiceKind) -> &T {
+        match kind {
+            ServiceKind::Service => &self.of_services,
+            ServiceKind::Daemon => &self.of_daemons,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn of_mut(&mut self, kind: ServiceKind) -> &mut T {
+        match kind {
+            ServiceKind::Service => &mut self.of_services,
+            ServiceKind::Daemon => &mut self.of_daemons,
+        }
+    }
+}
+
+/// Names a service or a managed daemon.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
+    /// Which of the two.
+    pub kind: ServiceKind,
     /// Account and region.
     pub scope: Scope,
     /// The cluster's name.
@@ -63,14 +113,66 @@ impl TaskKey {
 }
 
 impl ServiceKey {
+    /// A service of that name.
+    pub fn service(scope: Scope, cluster: Name, service: Name) -> Self {
+        Self { kind: ServiceKind::Service, scope, cluster, service }
+    }
+
+    /// A managed daemon of that name.
+    pub fn daemon(scope: Scope, cluster: Name, daemon: Name) -> Self {
+        Self { kind: ServiceKind::Daemon, scope, cluster, service: daemon }
+    }
+
     /// The service's ARN.
     pub fn arn(&self) -> String {
-        self.scope.service_arn(self.cluster.as_str(), self.service.as_str())
+        let (cluster, name) = (self.cluster.as_str(), self.service.as_str());
+        match self.kind {
+            ServiceKind::Service => self.scope.service_arn(cluster, name),
+            ServiceKind::Daemon => self.scope.daemon_arn(cluster, name),
+        }
+    }
+
+    /// The ARN of a deployment of it.
+    pub fn deployment_arn(&self, id: &str) -> String {
+        let (cluster, name) = (self.cluster.as_str(), self.service.as_str());
+        match self.kind {
+            ServiceKind::Service => self.scope.service_deployment_arn(cluster, name, id),
+            ServiceKind::Daemon => self.scope.daemon_deployment_arn(cluster, name, id),
+        }
+    }
+
+    /// The ARN of a revision of it.
+    pub fn revision_arn(&self, id: &str) -> String {
+        let (cluster, name) = (self.cluster.as_str(), self.service.as_str());
+        match self.kind {
+            ServiceKind::Service => self.scope.service_revision_arn(cluster, name, id),
+            ServiceKind::Daemon => self.scope.daemon_revision_arn(cluster, name, id),
+        }
+    }
+
+    /// The group of its tasks.
+    pub fn group(&self) -> String {
+        format!("{}:{}", self.kind.word(), self.service)
     }
 
     /// Its place in the store.
     pub fn path(&self) -> String {
-        service(&self.scope, self.cluster.as_str(), self.service.as_str())
+        path(&self.scope, &format!("{}s", self.kind.word()), &[self.cluster.as_str(), self.service.as_str()])
+    }
+
+    /// The place of a deployment of it; of all of them without an id.
+    pub fn deployment_path(&self, id: &str) -> String {
+        self.part_path("deployments", id)
+    }
+
+    /// The place of a revision of it; of all of them without an id.
+    pub fn revision_path(&self, id: &str) -> String {
+        self.part_path("revisions", id)
+    }
+
+    fn part_path(&self, parts: &str, id: &str) -> String {
+        let kind = format!("{}-{parts}", self.kind.word());
+        path(&self.scope, &kind, &[self.cluster.as_str(), self.service.as_str(), &escape(id)])
     }
 }
 
@@ -113,33 +215,26 @@ pub fn capacity_provider(scope: &Scope, name: &str) -> String {
 }
 
 /// Key of the counter of a family's revisions.
-pub fn family(scope: &Scope, family: &str) -> String {
-    path(scope, "families", &[family])
+pub fn family(scope: &Scope, kind: ServiceKind, family: &str) -> String {
+    let families = match kind {
+        ServiceKind::Service => "families",
+        ServiceKind::Daemon => "daemon-families",
+    };
+    path(scope, families, &[family])
 }
 
-/// Key of one revision of a task definition. Padded, so that keys sort as revisions do.
-pub fn task_definition(scope: &Scope, key: &TaskDefinitionKey) -> String {
-    path(scope, "task-definitions", &[key.family.as_str(), &format!("{:010}", key.revision.get())])
+/// Key of one revision of a task definition, or of a daemon task definition. Padded, so that keys sort as revisions do.
+pub fn task_definition(scope: &Scope, kind: ServiceKind, key: &TaskDefinitionKey) -> String {
+    let definitions = match kind {
+        ServiceKind::Service => "task-definitions",
+        ServiceKind::Daemon => "daemon-task-definitions",
+    };
+    path(scope, definitions, &[key.family.as_str(), &format!("{:010}", key.revision.get())])
 }
 
 /// Key of a task.
 pub fn task(scope: &Scope, cluster: &str, id: TaskId) -> String {
     path(scope, "tasks", &[cluster, &id.to_string()])
-}
-
-/// Key of a service.
-pub fn service(scope: &Scope, cluster: &str, name: &str) -> String {
-    path(scope, "services", &[cluster, name])
-}
-
-/// Key of a service deployment.
-pub fn service_deployment(scope: &Scope, cluster: &str, service: &str, id: &str) -> String {
-    path(scope, "service-deployments", &[cluster, service, &escape(id)])
-}
-
-/// Key of a service revision.
-pub fn service_revision(scope: &Scope, cluster: &str, service: &str, id: &str) -> String {
-    path(scope, "service-revisions", &[cluster, service, &escape(id)])
 }
 
 /// Key of a container instance.
@@ -187,12 +282,12 @@ fn unescape(text: &str) -> String {
 pub enum Key {
     Cluster { name: Name },
     CapacityProvider { name: Name },
-    Family { family: Name },
-    TaskDefinition(TaskDefinitionKey),
+    Family { kind: ServiceKind, family: Name },
+    TaskDefinition(ServiceKind, TaskDefinitionKey),
     Task { cluster: Name, id: TaskId },
-    Service { cluster: Name, name: Name },
-    ServiceDeployment { cluster: Name, service: Name, id: String },
-    ServiceRevision { cluster: Name, service: Name, id: String },
+    Service { kind: ServiceKind, cluster: Name, name: Name },
+    ServiceDeployment { kind: ServiceKind, cluster: Name, service: Name, id: String },
+    ServiceRevision { kind: ServiceKind, cluster: Name, service: Name, id: String },
     Instance { cluster: Name, id: ContainerInstanceId },
     Placements { cluster: Name, id: ContainerInstanceId },
     AccountSetting { principal: String, name: String },
@@ -213,23 +308,31 @@ impl Key {
     }
 
     fn parse_parts<'a>(kind: &str, parts: &mut impl Iterator<Item = &'a str>) -> Option<Self> {
+        use ServiceKind::{Daemon, Service};
         let mut text = || parts.next();
         Some(match kind {
             "clusters" => Self::Cluster { name: text()?.parse().ok()? },
             "capacity-providers" => Self::CapacityProvider { name: text()?.parse().ok()? },
-            "families" => Self::Family { family: text()?.parse().ok()? },
-            "task-definitions" => Self::TaskDefinition(TaskDefinitionKey {
-                family: text()?.parse().ok()?,
-                revision: Revision::new(text()?.parse().ok()?)?,
-            }),
+            "families" => Self::Family { kind: Service, family: text()?.parse().ok()? },
+            "daemon-families" => Self::Family { kind: Daemon, family: text()?.parse().ok()? },
+            "task-definitions" | "daemon-task-definitions" => Self::TaskDefinition(
+                if kind == "task-definitions" { Service } else { Daemon },
+                TaskDefinitionKey { family: text()?.parse().ok()?, revision: Revision::new(text()?.parse().ok()?)? },
+            ),
             "tasks" => Self::Task { cluster: text()?.parse().ok()?, id: text()?.parse().ok()? },
-            "services" => Self::Service { cluster: text()?.parse().ok()?, name: text()?.parse().ok()? },
-            "service-deployments" => Self::ServiceDeployment {
+            "services" | "daemons" => Self::Service {
+                kind: if kind == "services" { Service } else { Daemon },
+                cluster: text()?.parse().ok()?,
+                name: text()?.parse().ok()?,
+            },
+            "service-deployments" | "daemon-deployments" => Self::ServiceDeployment {
+                kind: if kind == "service-deployments" { Service } else { Daemon },
                 cluster: text()?.parse().ok()?,
                 service: text()?.parse().ok()?,
                 id: unescape(text()?),
             },
-            "service-revisions" => Self::ServiceRevision {
+            "service-revisions" | "daemon-revisions" => Self::ServiceRevision {
+                kind: if kind == "service-revisions" { Service } else { Daemon },
                 cluster: text()?.parse().ok()?,
                 service: text()?.parse().ok()?,
                 id: unescape(text()?),
@@ -270,22 +373,33 @@ mod tests {
         let instance_key = InstanceKey { scope: scope.clone(), cluster: name("c"), id: host };
         let principal = "arn:aws:iam::1:user/a%2Fb";
         let c = || name("c");
-        let deployment = |id: &str| (c(), name("s"), id.to_owned());
+        let web = ServiceKey::service(scope.clone(), name("c"), name("s"));
+        let agent = ServiceKey::daemon(scope.clone(), name("c"), name("s"));
+        let (kind, daemon) = (ServiceKind::Service, ServiceKind::Daemon);
+        let (service, id_of) = (|| name("s"), |id: &str| id.to_owned());
         let table = [
             (cluster(&scope, "c"), Key::Cluster { name: c() }),
             (capacity_provider(&scope, "p"), Key::CapacityProvider { name: name("p") }),
-            (family(&scope, "f"), Key::Family { family: name("f") }),
-            (task_definition(&scope, &definition(12)), Key::TaskDefinition(definition(12))),
+            (family(&scope, kind, "f"), Key::Family { kind, family: name("f") }),
+            (family(&scope, daemon, "f"), Key::Family { kind: daemon, family: name("f") }),
+            (task_definition(&scope, kind, &definition(12)), Key::TaskDefinition(kind, definition(12))),
+            (task_definition(&scope, daemon, &definition(12)), Key::TaskDefinition(daemon, definition(12))),
             (task(&scope, "c", id), Key::Task { cluster: c(), id }),
-            (service(&scope, "c", "s"), Key::Service { cluster: c(), name: name("s") }),
-            (service_deployment(&scope, "c", "s", "ecs-svc/1"), {
-                let (cluster, service, id) = deployment("ecs-svc/1");
-                Key::ServiceDeployment { cluster, service, id }
-            }),
-            (service_revision(&scope, "c", "s", "12"), {
-                let (cluster, service, id) = deployment("12");
-                Key::ServiceRevision { cluster, service, id }
-            }),
+            (web.path(), Key::Service { kind, cluster: c(), name: service() }),
+            (agent.path(), Key::Service { kind: daemon, cluster: c(), name: service() }),
+            (
+                web.deployment_path("ecs-svc/1"),
+                Key::ServiceDeployment { kind, cluster: c(), service: service(), id: id_of("ecs-svc/1") },
+            ),
+            (
+                agent.deployment_path("1"),
+                Key::ServiceDeployment { kind: daemon, cluster: c(), service: service(), id: id_of("1") },
+            ),
+            (web.revision_path("12"), Key::ServiceRevision { kind, cluster: c(), service: service(), id: id_of("12") }),
+            (
+                agent.revision_path("12"),
+                Key::ServiceRevision { kind: daemon, cluster: c(), service: service(), id: id_of("12") },
+            ),
             (instance(&scope, "c", host), Key::Instance { cluster: c(), id: host }),
             (instance_key.placements_path(), Key::Placements { cluster: c(), id: host }),
             (
@@ -308,7 +422,8 @@ mod tests {
     #[test]
     fn revisions_sort_as_numbers() {
         let scope = Scope::new("0", "r");
-        assert!(task_definition(&scope, &definition(9)) < task_definition(&scope, &definition(10)));
+        let key = |revision| task_definition(&scope, ServiceKind::Service, &definition(revision));
+        assert!(key(9) < key(10));
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Metrics {
             state.tasks.insert(task.id, (now, reading));
             if let Some(service) = task.service.as_deref().and_then(|name| name.parse().ok()) {
                 let (scope, cluster) = (cluster.scope.clone(), cluster.cluster.clone());
-                let window = state.services.entry(ServiceKey { scope, cluster, service }).or_default();
+                let window = state.services.entry(ServiceKey::service(scope, cluster, service)).or_default();
                 window.add(task.id, reading, now);
             }
         }

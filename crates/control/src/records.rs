@@ -32,8 +32,12 @@ pub use client_token::ClientTokenRecord;
 pub use cluster::{ClusterRecord, ClusterStatus, ProviderAttachment};
 pub use instance::{InstanceRecord, InstanceStatus, RegisteredResources, ZONE_ATTRIBUTE};
 pub use rollout::{HookRunRecord, RolloutRecord};
-pub use service::{DeploymentRecord, EventRecord, SERVICE_EVENTS_MAX, Scheduling, ServiceRecord, ServiceStatus};
-pub use service_deployment::{RollbackRecord, ServiceDeploymentRecord, ServiceRevisionRecord, TriggerRecord};
+pub use service::{
+    DaemonRecord, DeploymentRecord, EventRecord, SERVICE_EVENTS_MAX, Scheduling, ServiceRecord, ServiceStatus,
+};
+pub use service_deployment::{
+    DaemonRevisionRecord, RollbackRecord, ServiceDeploymentRecord, ServiceRevisionRecord, TriggerRecord,
+};
 pub use subnet::{SubnetBlockRecord, SubnetRecord};
 pub use task::{
     AttachmentStatus, ContainerRecord, InterfaceRecord, LaunchType, NetworkRecord, PlatformRecord, Reservation,

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use gantry_domain::arn::{Family, Scope};
 use parking_lot::Mutex;
 
-type Place = (Scope, Family);
+use crate::keys::ServiceKind;
+
+type Place = (Scope, ServiceKind, Family);
 
 /// Numbers on their way into the store.
 #[derive(Debug, Default)]
@@ -35,8 +37,13 @@ pub(crate) struct ReservedNumber {
 
 impl RevisionNumbers {
     /// Reserves the number after `last_used` and after every number reserved now.
-    pub(crate) fn reserve(self: &Arc<Self>, scope: &Scope, family: &Family, last_used: u32) -> ReservedNumber {
-        let place = (scope.clone(), family.clone());
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        scope: &Scope,
+        (kind, family): (ServiceKind, &Family),
+        last_used: u32,
+    ) -> ReservedNumber {
+        let place = (scope.clone(), kind, family.clone());
         let mut families = self.families.lock();
         let in_flight = families.entry(place.clone()).or_insert(InFlight { highest: 0, transactions: 0 });
         in_flight.highest = in_flight.highest.max(last_used).saturating_add(1);
@@ -73,13 +80,13 @@ mod tests {
     fn numbers_reserved_at_the_same_time_differ_and_follow_each_other() {
         let numbers = Arc::new(RevisionNumbers::default());
         let (scope, web) = (Scope::new("000000000000", "us-east-1"), "web".parse::<Family>().unwrap());
-        let first = numbers.reserve(&scope, &web, 7);
-        let second = numbers.reserve(&scope, &web, 7);
+        let first = numbers.reserve(&scope, (ServiceKind::Service, &web), 7);
+        let second = numbers.reserve(&scope, (ServiceKind::Service, &web), 7);
         assert_eq!((first.get(), second.get()), (8, 9));
         drop(first);
-        assert_eq!(numbers.reserve(&scope, &web, 8).get(), 10);
+        assert_eq!(numbers.reserve(&scope, (ServiceKind::Service, &web), 8).get(), 10);
         drop(second);
-        assert_eq!(numbers.reserve(&scope, &web, 9).get(), 10);
+        assert_eq!(numbers.reserve(&scope, (ServiceKind::Service, &web), 9).get(), 10);
         assert!(numbers.families.lock().is_empty());
     }
 }

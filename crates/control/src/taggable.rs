@@ -16,7 +16,7 @@ use crate::{
     capacity_providers::BUILT_IN,
     control::active_cluster,
     fault,
-    keys::{self, InstanceKey, ServiceKey, TaskKey},
+    keys::{self, InstanceKey, ServiceKey, ServiceKind, TaskKey},
     records::{ServiceStatus, encode},
 };
 
@@ -28,7 +28,7 @@ pub(crate) enum Taggable {
     Service(ServiceKey),
     Task(TaskKey),
     Instance(InstanceKey),
-    TaskDefinition(TaskDefinitionKey),
+    TaskDefinition(ServiceKind, TaskDefinitionKey),
     TaskSet(ServiceKey, DeploymentId),
 }
 
@@ -40,9 +40,11 @@ impl Taggable {
         let scope = arn.scope;
         match arn.resource {
             Resource::Cluster(name) => Ok(Self::Cluster(name)),
-            Resource::TaskDefinition(key) => Ok(Self::TaskDefinition(key)),
+            Resource::TaskDefinition(key) => Ok(Self::TaskDefinition(ServiceKind::Service, key)),
+            Resource::DaemonTaskDefinition(key) => Ok(Self::TaskDefinition(ServiceKind::Daemon, key)),
+            Resource::Daemon { cluster, daemon } => Ok(Self::Service(ServiceKey::daemon(scope, cluster, daemon))),
             Resource::Service { cluster: Some(cluster), service } => {
-                Ok(Self::Service(ServiceKey { scope, cluster, service }))
+                Ok(Self::Service(ServiceKey::service(scope, cluster, service)))
             }
             Resource::Task { cluster: Some(cluster), task } => Ok(Self::Task(TaskKey { scope, cluster, id: task })),
             Resource::ContainerInstance { cluster: Some(cluster), instance } => {
@@ -50,7 +52,7 @@ impl Taggable {
             }
             Resource::TaskSet { cluster, service, id } => {
                 let id = DeploymentId::parse(&id).ok_or_else(fault::arn_invalid)?;
-                Ok(Self::TaskSet(ServiceKey { scope, cluster, service }, id))
+                Ok(Self::TaskSet(ServiceKey::service(scope, cluster, service), id))
             }
             Resource::Service { cluster: None, .. }
             | Resource::Task { cluster: None, .. }
@@ -71,7 +73,7 @@ impl Taggable {
             Self::Service(key) => look_at_service(view, key),
             Self::Task(key) => look_at_task(view, key),
             Self::Instance(key) => look_at_instance(view, key),
-            Self::TaskDefinition(key) => look_at_task_definition(view, scope, key),
+            Self::TaskDefinition(kind, key) => look_at_task_definition(view, scope, *kind, key),
             Self::TaskSet(key, id) => look_at_task_set(view, key, *id),
         }
     }
@@ -143,9 +145,13 @@ fn look_at_capacity_provider(view: &EcsView, scope: &Scope, name: &Name) -> Resu
 
 fn look_at_service(view: &EcsView, key: &ServiceKey) -> Result<Tagged, Fault> {
     let (cluster, _) = active_cluster(view, &key.scope, &key.cluster)?;
-    let row = cluster.services().get(&key.service).ok_or_else(|| fault::resource_not_found("service"))?;
+    let word = match key.kind {
+        ServiceKind::Service => "service",
+        ServiceKind::Daemon => "daemon",
+    };
+    let row = cluster.kept(key.kind).rows().get(&key.service).ok_or_else(|| fault::resource_not_found(word))?;
     if row.status == ServiceStatus::Inactive {
-        return Err(fault::resource_not_active("service", "inactive", "an active"));
+        return Err(fault::resource_not_active(word, "inactive", "an active"));
     }
     let mut record = row.record.clone();
     Ok(Tagged {
@@ -214,13 +220,18 @@ fn look_at_instance(view: &EcsView, key: &InstanceKey) -> Result<Tagged, Fault> 
     })
 }
 
-fn look_at_task_definition(view: &EcsView, scope: &Scope, key: &TaskDefinitionKey) -> Result<Tagged, Fault> {
-    let row = view.namespace(scope).and_then(|space| space.task_definition(key));
+fn look_at_task_definition(
+    view: &EcsView,
+    scope: &Scope,
+    kind: ServiceKind,
+    key: &TaskDefinitionKey,
+) -> Result<Tagged, Fault> {
+    let row = view.namespace(scope).and_then(|space| space.definition(kind, key));
     let row = row.ok_or_else(|| fault::resource_not_found("task definition"))?;
     let mut record = row.record.clone();
     Ok(Tagged {
         tags: record.tags.clone(),
-        path: keys::task_definition(scope, key),
+        path: keys::task_definition(scope, kind, key),
         revision: row.revision,
         with: Box::new(move |tags| {
             record.tags = tags;

@@ -22,6 +22,7 @@ use gantry_domain::limits::TASK_DEFINITION_BYTES_MAX;
 
 use crate::{
     EcsView,
+    keys::ServiceKind,
     records::{SharedRow, TaskDefinitionRecord},
 };
 
@@ -57,7 +58,17 @@ pub(crate) fn find(
     scope: &Scope,
     reference: &TaskDefinitionReference,
 ) -> Option<(TaskDefinitionKey, SharedRow<TaskDefinitionRecord>)> {
-    let family = view.namespace(scope)?.families().get(&reference.family)?;
+    find_of(view, scope, ServiceKind::Service, reference)
+}
+
+/// The same among task definitions, or daemon task definitions.
+pub(crate) fn find_of(
+    view: &EcsView,
+    scope: &Scope,
+    kind: ServiceKind,
+    reference: &TaskDefinitionReference,
+) -> Option<(TaskDefinitionKey, SharedRow<TaskDefinitionRecord>)> {
+    let family = view.namespace(scope)?.families_of(kind).get(&reference.family)?;
     let (revision, row) = match reference.revision {
         Some(revision) => (revision, family.revisions().get(&revision.get())?),
         None => {

@@ -89,7 +89,8 @@ impl Control {
             let view = self.read();
             let space = view.namespace(&launch.cluster.scope);
             // One that is gone is refused by the launcher.
-            let Some(row) = space.and_then(|space| space.task_definition(&launch.definition)) else { return Ok(()) };
+            let row = space.and_then(|space| space.definition(launch.task.kind(), &launch.definition));
+            let Some(row) = row else { return Ok(()) };
             let role = |kind| of(&row.document, launch.task.overrides.as_ref(), kind).map(str::to_owned);
             [role(RoleKind::Task), role(RoleKind::Execution)]
         };

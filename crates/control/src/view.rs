@@ -19,7 +19,7 @@ use gantry_domain::arn::{Name, Scope, TaskDefinitionKey, TaskId};
 use gantry_store::{Event, Model};
 use serde::de::DeserializeOwned;
 
-pub use cluster::ClusterView;
+pub use cluster::{ClusterView, Kept};
 pub use family::FamilyView;
 pub use feed::{Change, ChangeFeed};
 pub use group::{Counts, Group, Phase};
@@ -27,10 +27,10 @@ pub use host::{Host, PortCounts};
 pub use tasks::{TaskRow, Tasks};
 
 use crate::{
-    keys::{ClusterKey, InstanceKey, Key, TaskKey},
+    keys::{ClusterKey, InstanceKey, Key, PerKind, ServiceKey, ServiceKind, TaskKey},
     records::{
-        AccountSettingRecord, AttributeSets, CapacityProviderRecord, ClientTokenRecord, InstanceRecord, Row, SharedRow,
-        SubnetBlockRecord, SubnetRecord, TaskDefinitionRecord, TaskRecord, decode,
+        AccountSettingRecord, AttributeSets, CapacityProviderRecord, ClientTokenRecord, InstanceRecord, InstanceStatus,
+        Row, SharedRow, SubnetBlockRecord, SubnetRecord, TaskDefinitionRecord, TaskRecord, decode,
     },
 };
 
@@ -40,6 +40,8 @@ pub struct EcsView {
     namespaces: BTreeMap<Scope, Namespace>,
     hosts: BTreeMap<InstanceKey, Host>,
     fleet: BTreeSet<InstanceKey>,
+    /// By account: how many of the fleet's ACTIVE hosts are in each zone.
+    fleet_zones: BTreeMap<String, BTreeMap<String, u32>>,
     subnet_blocks: BTreeMap<u16, SharedRow<SubnetBlockRecord>>,
     attribute_sets: AttributeSets,
     feed: ChangeFeed,
@@ -50,8 +52,8 @@ pub struct EcsView {
 pub struct Namespace {
     clusters: BTreeMap<Name, ClusterView>,
     capacity_providers: BTreeMap<Name, SharedRow<CapacityProviderRecord>>,
-    families: BTreeMap<Name, FamilyView>,
-    deleting: BTreeSet<TaskDefinitionKey>,
+    families: PerKind<BTreeMap<Name, FamilyView>>,
+    deleting: BTreeSet<(ServiceKind, TaskDefinitionKey)>,
     account_settings: BTreeMap<(String, String), SharedRow<AccountSettingRecord>>,
     client_tokens: BTreeMap<(String, Name, String), SharedRow<ClientTokenRecord>>,
     subnets: BTreeMap<String, SubnetView>,
@@ -102,6 +104,11 @@ impl EcsView {
         own.filter_map(|key| self.hosts.get_key_value(key))
     }
 
+    /// The zones that have ACTIVE hosts of an account's Fargate fleet.
+    pub fn fleet_zones(&self, account: &str) -> impl Iterator<Item = &str> {
+        self.fleet_zones.get(account).into_iter().flat_map(|zones| zones.keys()).map(String::as_str)
+    }
+
     /// The hosts of one cluster, in the order of their ids.
     pub fn hosts_of_cluster(
         &self,
@@ -114,6 +121,13 @@ impl EcsView {
             id: gantry_domain::arn::ContainerInstanceId::from_bytes([byte; 16]),
         };
         self.hosts.range(key(0)..=key(u8::MAX))
+    }
+
+    /// The hosts of one account and region.
+    pub fn hosts_of_scope<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = (&'a InstanceKey, &'a Host)> {
+        // Instances are counted in their cluster, so it is there as long as they are.
+        let clusters = self.namespaces.get(scope).into_iter().flat_map(|space| space.clusters.keys());
+        clusters.flat_map(|cluster| self.hosts_of_cluster(scope, cluster))
     }
 
     /// Every host, in the order of account, region, cluster and id.
@@ -156,26 +170,28 @@ impl EcsView {
                 set(&mut space.capacity_providers, name.clone(), row(event));
                 self.feed.send(Change::CapacityProvider(scope, name));
             }
-            Key::Family { family } => space.families.entry(family).or_default().set_counter(row(event)),
-            Key::TaskDefinition(key) => {
-                let family = space.families.entry(key.family.clone()).or_default();
+            Key::Family { kind, family } => {
+                space.families.of_mut(kind).entry(family).or_default().set_counter(row(event));
+            }
+            Key::TaskDefinition(kind, key) => {
+                let family = space.families.of_mut(kind).entry(key.family.clone()).or_default();
                 if family.set_revision(key.revision.get(), row(event)) {
-                    space.deleting.insert(key.clone());
+                    space.deleting.insert((kind, key.clone()));
                 } else {
-                    space.deleting.remove(&key);
+                    space.deleting.remove(&(kind, key.clone()));
                 }
-                self.feed.send(Change::TaskDefinition(scope, key));
+                self.feed.send(Change::TaskDefinition(scope, kind, key));
             }
             Key::Task { cluster, id } => self.apply_task(TaskKey { scope, cluster, id }, event),
-            Key::Service { cluster, name } => {
-                space.clusters.entry(cluster.clone()).or_default().set_service(&name, row(event));
-                self.feed.send(Change::Service(crate::keys::ServiceKey { scope, cluster, service: name }));
+            Key::Service { kind, cluster, name } => {
+                space.clusters.entry(cluster.clone()).or_default().set_service(kind, &name, row(event));
+                self.feed.send(Change::Service(ServiceKey { kind, scope, cluster, service: name }));
             }
-            Key::ServiceDeployment { cluster, service, id } => {
-                space.clusters.entry(cluster).or_default().set_deployment(service, id, row(event));
+            Key::ServiceDeployment { kind, cluster, service, id } => {
+                space.clusters.entry(cluster).or_default().set_deployment(kind, (service, id), row(event));
             }
-            Key::ServiceRevision { cluster, service, id } => {
-                space.clusters.entry(cluster).or_default().set_revision(service, id, row(event));
+            Key::ServiceRevision { kind, cluster, service, id } => {
+                space.clusters.entry(cluster).or_default().set_revision(kind, (service, id), row(event));
             }
             Key::Instance { cluster, id } => self.apply_instance(InstanceKey { scope, cluster, id }, event),
             Key::Placements { cluster, id } => {
@@ -214,6 +230,20 @@ impl EcsView {
         } else {
             self.fleet.remove(&key);
         }
+        let fleet_zone = |row: Option<&Row<InstanceRecord>>| {
+            let row = row.filter(|row| row.fargate && row.status == InstanceStatus::Active)?;
+            row.zone().map(str::to_owned)
+        };
+        let (before, now) = (fleet_zone(was.as_deref()), fleet_zone(host.row.as_deref()));
+        if before != now {
+            let zones = self.fleet_zones.entry(key.scope.account.clone()).or_default();
+            if let Some(before) = before {
+                host::uncount(zones, before.as_str());
+            }
+            if let Some(now) = now {
+                *zones.entry(now).or_default() += 1;
+            }
+        }
         let cluster = space.clusters.entry(key.cluster.clone()).or_default();
         cluster.count_instance(was.as_deref(), host.row.as_deref());
         self.drop_empty_host(&key);
@@ -232,7 +262,7 @@ impl EcsView {
         let space = self.namespaces.entry(key.scope.clone()).or_default();
         let decoded: Option<SharedRow<TaskRecord>> = row(event);
         let new = decoded.map(|row| {
-            let definition = space.task_definition(&row.task_definition).cloned();
+            let definition = space.definition(row.kind(), &row.task_definition).cloned();
             let record = Arc::unwrap_or_clone(row);
             Arc::new(TaskRow { id: key.id, revision: record.revision, definition, record: record.record })
         });
@@ -251,7 +281,7 @@ impl EcsView {
             self.drop_empty_host(&host);
         }
         let host = new.as_ref().or(old.as_ref()).and_then(|task| task.record.host.clone());
-        let service = new.as_ref().or(old.as_ref()).and_then(|task| task.record.service.clone());
+        let service = new.as_ref().or(old.as_ref()).and_then(|task| task.record.keeper_key(&key));
         self.feed.send(Change::Task { key, host, service });
     }
 }
@@ -269,16 +299,26 @@ impl Namespace {
 
     /// The families of task definitions, in the order of their names.
     pub fn families(&self) -> &BTreeMap<Name, FamilyView> {
-        &self.families
+        self.families_of(ServiceKind::Service)
+    }
+
+    /// The families of task definitions, or of daemon task definitions.
+    pub fn families_of(&self, kind: ServiceKind) -> &BTreeMap<Name, FamilyView> {
+        self.families.of(kind)
     }
 
     /// One revision of a task definition.
     pub fn task_definition(&self, key: &TaskDefinitionKey) -> Option<&SharedRow<TaskDefinitionRecord>> {
-        self.families.get(&key.family)?.revisions().get(&key.revision.get())
+        self.definition(ServiceKind::Service, key)
+    }
+
+    /// One revision of a task definition, or of a daemon task definition.
+    pub fn definition(&self, kind: ServiceKind, key: &TaskDefinitionKey) -> Option<&SharedRow<TaskDefinitionRecord>> {
+        self.families.of(kind).get(&key.family)?.revisions().get(&key.revision.get())
     }
 
     /// Task definitions that are DELETE_IN_PROGRESS.
-    pub fn deleting(&self) -> &BTreeSet<TaskDefinitionKey> {
+    pub fn deleting(&self) -> &BTreeSet<(ServiceKind, TaskDefinitionKey)> {
         &self.deleting
     }
 

@@ -70,6 +70,26 @@ impl Scope {
         self.plain("task-definition", &[&key.to_string()])
     }
 
+    /// `…:daemon-task-definition/FAMILY:REVISION`
+    pub fn daemon_task_definition_arn(&self, key: &TaskDefinitionKey) -> String {
+        self.plain("daemon-task-definition", &[&key.to_string()])
+    }
+
+    /// `…:daemon/CLUSTER/NAME`
+    pub fn daemon_arn(&self, cluster: &str, daemon: &str) -> String {
+        self.plain("daemon", &[cluster, daemon])
+    }
+
+    /// `…:daemon-deployment/CLUSTER/DAEMON/ID`
+    pub fn daemon_deployment_arn(&self, cluster: &str, daemon: &str, id: &str) -> String {
+        self.plain("daemon-deployment", &[cluster, daemon, id])
+    }
+
+    /// `…:daemon-revision/CLUSTER/DAEMON/DIGITS`
+    pub fn daemon_revision_arn(&self, cluster: &str, daemon: &str, id: &str) -> String {
+        self.plain("daemon-revision", &[cluster, daemon, id])
+    }
+
     /// `…:capacity-provider/NAME`
     pub fn capacity_provider_arn(&self, name: &str) -> String {
         self.plain("capacity-provider", &[name])

@@ -110,6 +110,13 @@ impl DeploymentLimits {
     }
 }
 
+/// How many of a managed daemon's `desired_count` tasks one step of its deployments replaces: `drainPercent` of them, in
+/// hundredths of a percent, and one at least, for a deployment must come to its end.
+pub fn drained_at_once(desired_count: u32, hundredths: u32) -> u32 {
+    let exact = u64::from(desired_count) * u64::from(hundredths) / 10_000;
+    u32::try_from(exact).unwrap_or(u32::MAX).max(1)
+}
+
 /// How the circuit breaker's `thresholdConfiguration` is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threshold {
@@ -216,6 +223,17 @@ mod tests {
         check(10, 0, 100, 0, 10);
         check(3, 0, 50, 0, 3);
         check(u32::MAX, 100, 200, u32::MAX, u32::MAX);
+    }
+
+    #[test]
+    fn a_step_of_a_managed_daemon_is_one_instance_at_least() {
+        let check = |desired, hundredths, expected| assert_eq!(drained_at_once(desired, hundredths), expected);
+        check(4, 2_500, 1);
+        check(3, 2_500, 1);
+        check(8, 2_500, 2);
+        check(1000, 10, 1);
+        check(7, 10_000, 7);
+        check(0, 0, 1);
     }
 
     #[test]

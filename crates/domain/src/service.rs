@@ -140,7 +140,10 @@ impl<'a> Planner<'a> {
     }
 
     fn floor(&self) -> u32 {
-        self.service.limits.floor(self.service.desired_count)
+        match self.service.missing_max {
+            Some(missing) => self.service.desired_count.saturating_sub(missing),
+            None => self.service.limits.floor(self.service.desired_count),
+        }
     }
 
     /// How many tasks are missing, counting only good ones.

@@ -5,6 +5,7 @@
 //! a restart of the control plane is one more thing that may happen between any two steps.
 
 mod agent;
+mod daemons;
 mod deployments;
 mod monitor;
 mod script;
@@ -15,7 +16,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gantry_api::{Caller, Fault};
 use gantry_control::{
-    Control, Door, EcsService, Random, Settings, TokioClock, reconcile::Reconcilers, records::ServiceStatus,
+    Control, Door, EcsService, Random, Settings, TokioClock, keys::ServiceKind, reconcile::Reconcilers,
+    records::ServiceStatus,
 };
 use gantry_domain::{
     Timestamp,
@@ -209,7 +211,8 @@ impl World {
     fn is_steady(&self) -> bool {
         let view = self.control().read();
         let cluster = view.cluster(&self.scope, &self.cluster);
-        cluster.into_iter().flat_map(|cluster| cluster.services().values()).all(|row| match row.status {
+        let kept = cluster.into_iter().flat_map(|cluster| ServiceKind::ALL.map(|kind| cluster.kept(kind)));
+        kept.flat_map(|kept| kept.rows().values()).all(|row| match row.status {
             ServiceStatus::Active if row.external => row.task_sets.iter().all(|set| set.steady_since.is_some()),
             // A service that is where it should be may still be moving between zones.
             ServiceStatus::Active => row.steady_since.is_some() && !row.rebalancing,

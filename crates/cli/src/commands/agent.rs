@@ -114,7 +114,7 @@ pub(crate) fn join_token_path(data_dir: &Path) -> PathBuf {
 }
 
 /// Under which names an image reference means the control plane's own registry.
-fn registry_hosts(endpoint: &str) -> Vec<String> {
+pub(super) fn registry_hosts(endpoint: &str) -> Vec<String> {
     let authority = endpoint.split_once("://").map_or(endpoint, |(_, authority)| authority);
     let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
     vec![authority.to_string(), format!("localhost:{port}"), format!("127.0.0.1:{port}")]

@@ -20,6 +20,7 @@ use gantry_protocol::{endpoint::Endpoint, inside::Inside, services};
 use gantry_registry::{
     Registry, RegistryConfig,
     blobs::{BlobStore, LocalBlobs, LocalLimits, S3Blobs},
+    metadata::Metadata,
     scanning::ScanConfig,
 };
 use gantry_store::{Embedded, EmbeddedOptions, OpenError, Store};
@@ -36,8 +37,8 @@ use crate::{
     config::{Blobs, DEFAULT_DATA_DIR, Running, ServerConfig},
     observe,
     server::{
-        Door, HttpHooks, Identities, ImagesOfTasks, MachinesOfInstances, Own, RolesOfTasks, ScaledServices, Shutdown,
-        Site, TasksFromInside, UpstreamRoles, UpstreamSecrets, World, tls_acceptor,
+        Door, HttpHooks, Identities, ImagesOfTasks, MachinesOfInstances, Own, OwnImages, RolesOfTasks, ScaledServices,
+        Shutdown, Site, TasksFromInside, UpstreamRoles, UpstreamSecrets, World, tls_acceptor,
     },
 };
 
@@ -147,6 +148,8 @@ impl Parts {
         iam.ensure_instance_role(&config.account).await.context("could not make the instance role")?;
         let roles = RolesOfTasks { iam: iam.clone(), lifetime: config.task_credentials };
         let control = control.with_hooks(Arc::new(HttpHooks::new(config.event_targets))).with_roles(Arc::new(roles));
+        let images = OwnImages::new(Metadata::new(store.clone()), own_hosts(config, bound, endpoint));
+        let control = control.with_images(Arc::new(images));
         gantry_control::events::begin(&control).await?;
         let services = Arc::new(ScaledServices(control.clone()));
         let scaling = AutoScaling::open(store.clone(), services, clock.clone(), config.scaling_periods).await;
@@ -299,6 +302,13 @@ fn public_endpoint(config: &ServerConfig, bound: SocketAddr) -> String {
         Some(host) => format!("{scheme}://{host}"),
         None => format!("{scheme}://localhost:{}", bound.port()),
     }
+}
+
+/// `host[:port]` names under which image references mean our own registry.
+fn own_hosts(config: &ServerConfig, bound: SocketAddr, endpoint: &str) -> Vec<String> {
+    let mut hosts = super::agent::registry_hosts(endpoint);
+    hosts.extend(super::agent::registry_hosts(&public_endpoint(config, bound)));
+    hosts
 }
 
 fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> Result<Site> {

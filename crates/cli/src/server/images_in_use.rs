@@ -17,7 +17,7 @@ impl ImagesInUse for ImagesOfTasks {
         for (_, namespace) in view.namespaces() {
             let tasks = namespace.clusters().values().map(|cluster| cluster.tasks());
             for task in tasks.flat_map(|tasks| tasks.all().alive().filter_map(|id| tasks.get(id))) {
-                let Some(definition) = namespace.task_definition(&task.task_definition) else { continue };
+                let Some(definition) = &task.definition else { continue };
                 for container in definition.document.container_definitions.iter().flatten() {
                     let (Some(name), Some(image)) = (&container.name, &container.image) else { continue };
                     if let Some(reference) = reference_to(image, keys.name().as_str()) {

@@ -58,9 +58,6 @@ impl Services for ScaledServices {
 }
 
 fn key(id: &ServiceId) -> Option<ServiceKey> {
-    Some(ServiceKey {
-        scope: Scope::new(&id.account, &id.region),
-        cluster: id.cluster.parse().ok()?,
-        service: id.service.parse().ok()?,
-    })
+    let scope = Scope::new(&id.account, &id.region);
+    Some(ServiceKey::service(scope, id.cluster.parse().ok()?, id.service.parse().ok()?))
 }

@@ -6,7 +6,8 @@ use gantry_store::Txn;
 
 use super::{Kind, kind};
 use crate::{
-    Random, fault, keys,
+    Random, fault,
+    keys::{self, ServiceKind},
     records::{ClusterRecord, ProviderAttachment, ServiceStatus, encode},
     view::{ClusterView, EcsView},
 };
@@ -82,7 +83,7 @@ pub(crate) fn with_provider(
 ) -> Option<ClusterRecord> {
     let scales = |name: &&String| match name.as_str() == provider {
         true => managed,
-        false => matches!(kind(view, scope, name), Some(Kind::Group(row)) if row.is_managed()),
+        false => kind(view, scope, name).is_some_and(|kind| kind.is_managed()),
     };
     let all: Vec<String> = record.capacity_providers.iter().filter(scales).cloned().collect();
     let mut changed = record.clone();
@@ -98,12 +99,17 @@ pub(crate) fn in_use(cluster: &ClusterView, provider: &str) -> bool {
         return true;
     }
     let named = |item: &CapacityProviderStrategyItem| item.capacity_provider.as_deref() == Some(provider);
-    cluster.service_revisions().iter().any(|((service, number), revision)| {
-        let current = cluster.services().get(service).is_some_and(|record| {
-            let number = number.parse().ok();
-            record.status != ServiceStatus::Inactive
-                && record.deployments.iter().any(|deployment| Some(deployment.revision) == number)
-        });
-        current && revision.capacity_provider_strategy.iter().any(named)
+    ServiceKind::ALL.into_iter().map(|kind| cluster.kept(kind)).any(|kept| {
+        kept.revisions().iter().any(|((service, number), revision)| {
+            let current = kept.rows().get(service).is_some_and(|record| {
+                let number = number.parse().ok();
+                record.status != ServiceStatus::Inactive
+                    && record.deployments.iter().any(|deployment| Some(deployment.revision) == number)
+            });
+            let daemon = revision.daemon.as_ref();
+            current
+                && (revision.capacity_provider_strategy.iter().any(named)
+                    || daemon.is_some_and(|daemon| daemon.capacity_providers.iter().any(|name| name == provider)))
+        })
     })
 }

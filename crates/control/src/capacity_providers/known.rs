@@ -21,6 +21,13 @@ pub(crate) enum Kind<'a> {
     Group(&'a SharedRow<CapacityProviderRecord>),
 }
 
+impl Kind<'_> {
+    /// Whether tasks that find no room wait for an instance.
+    pub(crate) fn is_managed(&self) -> bool {
+        matches!(self, Self::Group(row) if row.is_managed())
+    }
+}
+
 /// The provider of this name that may be used now.
 pub(crate) fn kind<'a>(view: &'a EcsView, scope: &Scope, name: &str) -> Option<Kind<'a>> {
     if BUILT_IN.contains(&name) {

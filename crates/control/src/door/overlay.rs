@@ -4,7 +4,10 @@
 //! different subnets reach each other as on one host, and a host reaches every task. A host that is away still takes
 //! part as long as it has tasks: the control plane may be what is away.
 
-use std::net::Ipv4Addr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use gantry_api::agent::{ControlMessage, OverlayNetwork};
 use gantry_domain::arn::Scope;
@@ -23,12 +26,13 @@ const FIRST_VNI: u32 = 4096;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ScopeOverlay {
     subnets: Vec<(String, u16)>,
-    hosts: Vec<HostPlace>,
+    hosts: BTreeMap<InstanceKey, HostPlace>,
+    /// Of all hosts, each once, in order.
+    addresses: Vec<Ipv4Addr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct HostPlace {
-    instance: InstanceKey,
     address: Ipv4Addr,
     number: Option<u16>,
 }
@@ -37,26 +41,28 @@ struct HostPlace {
 pub(super) fn of_scope(view: &EcsView, scope: &Scope) -> ScopeOverlay {
     let takes_part =
         |record: &InstanceRecord, alive: usize| record.is_registered() && (record.agent_connected || alive > 0);
-    let hosts = view.hosts().filter(|(key, _)| key.scope == *scope).filter_map(|(key, host)| {
-        let row = host.row.as_ref().filter(|row| takes_part(row, host.alive()))?;
-        Some(HostPlace { instance: key.clone(), address: row.underlay_address?, number: row.host_number })
-    });
+    let hosts: BTreeMap<InstanceKey, HostPlace> = view
+        .hosts_of_scope(scope)
+        .filter_map(|(key, host)| {
+            let row = host.row.as_ref().filter(|row| takes_part(row, host.alive()))?;
+            Some((key.clone(), HostPlace { address: row.underlay_address?, number: row.host_number }))
+        })
+        .collect();
+    let addresses: BTreeSet<Ipv4Addr> = hosts.values().map(|host| host.address).collect();
     let subnets = view.namespace(scope).into_iter().flat_map(|space| space.subnets());
     let in_use = subnets.filter(|(_, subnet)| !subnet.taken.is_empty());
     ScopeOverlay {
         subnets: in_use.filter_map(|(name, subnet)| Some((name.clone(), subnet.row.as_ref()?.block))).collect(),
-        hosts: hosts.collect(),
+        hosts,
+        addresses: addresses.into_iter().collect(),
     }
 }
 
 impl ScopeOverlay {
     /// What the agent of an instance is told; none when it did not say where it is. A host that is alone needs nothing.
     pub(super) fn message(&self, instance: &InstanceKey) -> Option<ControlMessage> {
-        let own = self.hosts.iter().find(|host| host.instance == *instance)?;
-        let mut peers: Vec<Ipv4Addr> =
-            self.hosts.iter().map(|host| host.address).filter(|address| *address != own.address).collect();
-        peers.sort_unstable();
-        peers.dedup();
+        let own = self.hosts.get(instance)?;
+        let peers: Vec<Ipv4Addr> = self.addresses.iter().copied().filter(|address| *address != own.address).collect();
         let network = |(name, block): &(String, u16)| OverlayNetwork {
             subnet_id: name.clone(),
             vni: FIRST_VNI + u32::from(*block),
@@ -77,8 +83,7 @@ pub(super) fn is_reachable(address: Ipv4Addr) -> bool {
 /// A number for a host that has none yet: the smallest that no registered host of its account and region has. None when
 /// all are taken: then tasks on it reach others, and the host itself does not.
 pub(super) fn free_number(view: &EcsView, scope: &Scope) -> Option<u16> {
-    let rows = view.hosts().filter(|(key, _)| key.scope == *scope).filter_map(|(_, host)| host.row.as_ref());
-    let taken: std::collections::BTreeSet<u16> =
-        rows.filter(|row| row.is_registered()).filter_map(|row| row.host_number).collect();
+    let rows = view.hosts_of_scope(scope).filter_map(|(_, host)| host.row.as_ref());
+    let taken: BTreeSet<u16> = rows.filter(|row| row.is_registered()).filter_map(|row| row.host_number).collect();
     (0..HOSTS_MAX).find(|number| !taken.contains(number))
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     instances::wire::{self as instance_wire, Include},
-    keys::{InstanceKey, ServiceKey, TaskKey},
+    keys::{InstanceKey, ServiceKey, ServiceKind, TaskKey},
     records::{DeploymentRecord, EventRecord, TaskRecord},
     tasks::wire::Seen,
     view::{EcsView, TaskRow},
@@ -18,7 +18,7 @@ use crate::{
 /// The task as DescribeTasks shows it, in the words of events.
 pub(super) fn task(view: &EcsView, key: &TaskKey, record: TaskRecord, now: Timestamp) -> Value {
     let definition =
-        view.namespace(&key.scope).and_then(|space| space.task_definition(&record.task_definition)).cloned();
+        view.namespace(&key.scope).and_then(|space| space.definition(record.kind(), &record.task_definition)).cloned();
     let row = Arc::new(TaskRow { id: key.id, revision: 0, definition, record });
     let task = Seen::new(view, &row).wire(&key.scope, &key.cluster, false);
     let mut detail = object(serde_json::to_value(task));
@@ -46,6 +46,9 @@ pub(super) fn instance(view: &EcsView, key: &InstanceKey, now: Timestamp) -> Opt
 /// What a service said, if it is of the kinds that are told.
 pub(super) fn service_action(key: &ServiceKey, event: &EventRecord) -> Option<Value> {
     let (kind, name) = event.name.as_deref()?.split_once(' ')?;
+    if key.kind == ServiceKind::Daemon {
+        return daemon_action(key, name, event);
+    }
     Some(json!({
         "eventType": kind,
         "eventName": name,
@@ -55,16 +58,38 @@ pub(super) fn service_action(key: &ServiceKey, event: &EventRecord) -> Option<Va
     }))
 }
 
+/// What a managed daemon says: only that its tasks do not start.
+fn daemon_action(key: &ServiceKey, name: &str, event: &EventRecord) -> Option<Value> {
+    let failure = match name {
+        "SERVICE_TASK_START_IMPAIRED" => "TASK_FAILED_TO_RUN",
+        "SERVICE_TASK_PLACEMENT_FAILURE" => "TASK_CREATION_FAILED",
+        _ => return None,
+    };
+    Some(json!({
+        "eventType": "WARNING",
+        "eventName": "DAEMON_TASK_START_IMPAIRED",
+        "failureType": failure,
+        "clusterArn": key.scope.cluster_arn(key.cluster.as_str()),
+        "daemonArn": key.arn(),
+        "createdAt": iso(event.at),
+        "reason": event.message,
+    }))
+}
+
 /// A deployment that began, is done, or was given up.
-pub(super) fn deployment(deployment: &DeploymentRecord) -> Value {
-    let (kind, name) = match deployment.rollout {
-        RolloutState::InProgress => ("INFO", "SERVICE_DEPLOYMENT_IN_PROGRESS"),
-        RolloutState::Completed => ("INFO", "SERVICE_DEPLOYMENT_COMPLETED"),
-        RolloutState::Failed => ("ERROR", "SERVICE_DEPLOYMENT_FAILED"),
+pub(super) fn deployment(kind: ServiceKind, deployment: &DeploymentRecord) -> Value {
+    let (level, state) = match deployment.rollout {
+        RolloutState::InProgress => ("INFO", "IN_PROGRESS"),
+        RolloutState::Completed => ("INFO", "COMPLETED"),
+        RolloutState::Failed => ("ERROR", "FAILED"),
+    };
+    let of = match kind {
+        ServiceKind::Service => "SERVICE",
+        ServiceKind::Daemon => "DAEMON",
     };
     json!({
-        "eventType": kind,
-        "eventName": name,
+        "eventType": level,
+        "eventName": format!("{of}_DEPLOYMENT_{state}"),
         "deploymentId": deployment.id.to_string(),
         "updatedAt": iso(deployment.updated_at),
         "reason": deployment.rollout_reason,

@@ -9,7 +9,7 @@ use gantry_domain::{
 };
 
 use crate::{
-    keys::{InstanceKey, ServiceKey, TaskKey},
+    keys::{InstanceKey, ServiceKey, ServiceKind, TaskKey},
     records::{
         AttachmentStatus, DeploymentRecord, EventRecord, InstanceRecord, InstanceStatus, ServiceRecord, SharedRow,
         TaskRecord,
@@ -189,9 +189,11 @@ fn each<'a>(view: &'a EcsView, mut look: impl FnMut(Row<'a>)) {
     }
     for (scope, space) in view.namespaces() {
         for (cluster, cluster_view) in space.clusters() {
-            for (service, row) in cluster_view.services() {
-                let key = ServiceKey { scope: scope.clone(), cluster: cluster.clone(), service: service.clone() };
-                look(Row::Service(key, row));
+            for kind in ServiceKind::ALL {
+                for (service, row) in cluster_view.kept(kind).rows() {
+                    let (scope, cluster, service) = (scope.clone(), cluster.clone(), service.clone());
+                    look(Row::Service(ServiceKey { kind, scope, cluster, service }, row));
+                }
             }
             let tasks = cluster_view.tasks();
             for task in tasks.walk(tasks.all(), &[Wanted, Stopping, Stopped], None) {

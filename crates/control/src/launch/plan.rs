@@ -115,7 +115,7 @@ impl Batch {
         if !launched.tasks.is_empty() {
             let scope = &launch.cluster.scope;
             self.compares.insert(keys::cluster(scope, launch.cluster.cluster.as_str()), cluster.revision);
-            self.exists.insert(keys::task_definition(scope, &launch.definition));
+            self.exists.insert(keys::task_definition(scope, launch.task.kind(), &launch.definition));
             self.remember(view, launch, &launched.tasks, now);
             self.join(&launch.with);
         }
@@ -160,7 +160,7 @@ impl Batch {
         let needs = needs(launch);
         let reserved = match launch.target {
             Target::Fleet => Reserved::default(),
-            _ => Reserved::of(view, &launch.cluster, &needs.group),
+            _ => Reserved::of(view, &launch.cluster, &needs.group, launch.task.kind()),
         };
         if let Target::Named(_) = launch.target {
             *table = None;
@@ -182,7 +182,7 @@ impl Batch {
             own.candidates.get(rejection.instance).map(|(key, ..)| refused((*key).clone(), rejection))
         };
         // A service says what came closest and nothing about the others, and it asks again and again.
-        let listed = if launch.task.service.is_some() { &[][..] } else { &placement.rejections };
+        let listed = if launch.task.keeper.is_some() { &[][..] } else { &placement.rejections };
         let launched = Launched {
             tasks: Vec::new(),
             unplaced: placement.unplaced,

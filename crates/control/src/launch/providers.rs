@@ -3,16 +3,13 @@
 //! Each provider's part is placed on that provider's instances and nowhere else. Where the provider scales its group, a
 //! task without room is created all the same and waits for an instance ([`super::waiting`]).
 
+use std::borrow::Cow;
+
 use gantry_api::{Fault, ecs};
 use gantry_domain::{arn::Scope, capacity::strategy, limits::PROVISIONING_TASKS_PER_CLUSTER_MAX};
 
 use super::{Launch, LaunchError, Launched, Target, TaskTemplate};
-use crate::{
-    capacity_providers::{Kind, kind},
-    clusters, fault,
-    records::LaunchType,
-    view::EcsView,
-};
+use crate::{capacity_providers::kind, clusters, fault, records::LaunchType, view::EcsView};
 
 /// The tasks of one provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +44,7 @@ fn shares(view: &EcsView, scope: &Scope, providers: &[String]) -> Vec<ProviderSh
         match shares.iter_mut().find(|share| share.provider == *provider) {
             Some(share) => share.count += 1,
             None => {
-                let waits = matches!(kind(view, scope, provider), Some(Kind::Group(row)) if row.is_managed());
+                let waits = kind(view, scope, provider).is_some_and(|kind| kind.is_managed());
                 shares.push(ProviderShare { provider: provider.clone(), count: 1, waits });
             }
         }
@@ -56,12 +53,12 @@ fn shares(view: &EcsView, scope: &Scope, providers: &[String]) -> Vec<ProviderSh
 }
 
 /// The launch as one per provider, with whether what finds no room waits.
-pub(super) fn parts(launch: &Launch) -> Vec<(Launch, bool)> {
-    let Target::Providers(shares) = &launch.target else { return vec![(launch.clone(), false)] };
+pub(super) fn parts(launch: &Launch) -> Vec<(Cow<'_, Launch>, bool)> {
+    let Target::Providers(shares) = &launch.target else { return vec![(Cow::Borrowed(launch), false)] };
     let part = |share: &ProviderShare| {
         let task = TaskTemplate { capacity_providers: vec![share.provider.clone()], ..launch.task.clone() };
         let target = Target::Provider(share.provider.clone());
-        (Launch { target, count: share.count, task, ..launch.clone() }, share.waits)
+        (Cow::Owned(Launch { target, count: share.count, task, ..launch.clone() }), share.waits)
     };
     shares.iter().map(part).collect()
 }
@@ -76,7 +73,7 @@ pub(super) fn may_wait(
     let cluster = view.cluster(&launch.cluster.scope, &launch.cluster.cluster);
     let waiting = cluster.map_or(0, |cluster| cluster.tasks().waiting().len()) + waiting_in_batch;
     let free = PROVISIONING_TASKS_PER_CLUSTER_MAX.saturating_sub(waiting);
-    if unplaced > free && launch.task.service.is_none() {
+    if unplaced > free && launch.task.keeper.is_none() {
         return Err(provisioning_limit().into());
     }
     Ok(unplaced.min(free))

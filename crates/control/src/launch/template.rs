@@ -1,5 +1,7 @@
 //! What all tasks of a launch have in common, and the record of one of them.
 
+use std::collections::BTreeMap;
+
 use gantry_api::ecs;
 use gantry_domain::{
     Timestamp,
@@ -9,7 +11,7 @@ use gantry_domain::{
 };
 
 use crate::{
-    keys::InstanceKey,
+    keys::{InstanceKey, ServiceKind},
     random::Random,
     records::{ContainerRecord, LaunchType, NetworkRecord, PlatformRecord, TaskRecord, WaitingRecord},
 };
@@ -23,8 +25,8 @@ pub struct TaskTemplate {
     pub group: String,
     /// `ecs-svc/N` for tasks of services, else what the caller said.
     pub started_by: Option<String>,
-    /// The service it is for.
-    pub service: Option<String>,
+    /// The service or the managed daemon it is for, by its name.
+    pub keeper: Option<(ServiceKind, String)>,
     /// How it is launched.
     pub launch_type: LaunchType,
     /// The provider of each task in turn (the last one goes on); empty without a strategy.
@@ -39,6 +41,8 @@ pub struct TaskTemplate {
     pub network: Option<NetworkRequest>,
     /// Key and value, `aws:ecs:` ones included.
     pub tags: Vec<(String, String)>,
+    /// By container: the digests that the images' tags stand for, where all tasks of a revision run the same.
+    pub image_digests: BTreeMap<String, String>,
     /// As asked.
     pub enable_execute_command: bool,
 }
@@ -60,6 +64,15 @@ pub(super) fn zone_of(host: &InstanceKey, zone: Option<&str>) -> String {
 }
 
 impl TaskTemplate {
+    /// Whose task definition it names.
+    pub(crate) fn kind(&self) -> ServiceKind {
+        self.keeper.as_ref().map(|(kind, _)| *kind).unwrap_or_default()
+    }
+
+    fn kept_by(&self, kind: ServiceKind) -> Option<String> {
+        self.keeper.as_ref().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone())
+    }
+
     /// Whether each task gets an address of its own.
     pub(super) fn needs_address(&self) -> bool {
         self.requirements.network_mode == NetworkMode::Awsvpc
@@ -81,7 +94,8 @@ impl TaskTemplate {
             life: TaskLife::new(path, now),
             group: self.group.clone(),
             started_by: self.started_by.clone(),
-            service: self.service.clone(),
+            service: self.kept_by(ServiceKind::Service),
+            daemon: self.kept_by(ServiceKind::Daemon),
             launch_type: self.launch_type,
             capacity_provider: self.capacity_providers.get(index).or(self.capacity_providers.last()).cloned(),
             platform: self.platform.clone(),
@@ -94,7 +108,7 @@ impl TaskTemplate {
             ephemeral_storage_gib: fleet.then(|| self.ephemeral_storage_gib()),
             overrides: self.overrides.clone().map(Box::new),
             network: network.map(Box::new),
-            containers: self.requirements.containers.iter().map(|container| pending(&container.name, random)).collect(),
+            containers: self.requirements.containers.iter().map(|one| self.pending(&one.name, random)).collect(),
             health: HealthStatus::Unknown,
             tags: self.tags.clone(),
             enable_execute_command: self.enable_execute_command,
@@ -104,22 +118,24 @@ impl TaskTemplate {
         }
     }
 
+    fn pending(&self, name: &str, random: &Random) -> ContainerRecord {
+        let digest = self.image_digests.get(name).cloned();
+        ContainerRecord {
+            name: name.to_owned(),
+            id: random.uuid(),
+            last_status: ContainerStatus::Pending,
+            health: HealthStatus::Unknown,
+            exit_code: None,
+            reason: None,
+            runtime_id: None,
+            pinned: digest.is_some(),
+            image_digest: digest,
+            network_bindings: Vec::new(),
+        }
+    }
+
     fn ephemeral_storage_gib(&self) -> i32 {
         let asked = self.requirements.ephemeral_storage_gib.and_then(|gib| i32::try_from(gib).ok());
         asked.unwrap_or(gantry_domain::limits::EPHEMERAL_STORAGE_GIB_DEFAULT)
-    }
-}
-
-fn pending(name: &str, random: &Random) -> ContainerRecord {
-    ContainerRecord {
-        name: name.to_owned(),
-        id: random.uuid(),
-        last_status: ContainerStatus::Pending,
-        health: HealthStatus::Unknown,
-        exit_code: None,
-        reason: None,
-        runtime_id: None,
-        image_digest: None,
-        network_bindings: Vec::new(),
     }
 }

@@ -121,7 +121,7 @@ fn give_instance(
 ) -> Result<bool, Fault> {
     let Some(needs) = needs(row)? else { return Ok(false) };
     let target = target(row);
-    let reserved = Reserved::of(view, cluster, &needs.group);
+    let reserved = Reserved::of(view, cluster, &needs.group, row.kind());
     let Table { candidates, mut instances, .. } = Table::new(view, cluster, &target, batch.taken());
     let mut claims = reserved.claims();
     candidates.iter().zip(&mut instances).for_each(|(candidate, free)| claims.take(*candidate, free));

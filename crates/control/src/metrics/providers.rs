@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     capacity_providers::{Kind, kind},
     records::CapacityProviderRecord,
-    view::{EcsView, Host},
+    view::{EcsView, Host, TaskRow},
 };
 
 /// What a provider has and needs.
@@ -48,11 +48,14 @@ fn need(view: &EcsView, (scope, cluster): (&Scope, &Name), name: &str, configura
     };
     let hosts: Vec<&Host> = view.hosts_of_cluster(scope, cluster).map(|(_, host)| host).filter(own).collect();
     let cluster_view = view.cluster(scope, cluster);
-    let daemons: Vec<String> =
-        cluster_view.into_iter().flat_map(|cluster| cluster.daemons()).map(|(name, _)| name.to_string()).collect();
+    let daemons: Vec<_> = cluster_view.into_iter().flat_map(|cluster| cluster.daemons()).collect();
+    let is_daemons = |task: &TaskRow| {
+        let keeper = task.keeper();
+        keeper.is_some_and(|(kind, name)| daemons.iter().any(|(of, daemon, _)| *of == kind && daemon.as_str() == name))
+    };
     let works = |host: &&&Host| {
         let mut alive = host.tasks().values().filter(|(_, task)| !task.is_stopped());
-        alive.any(|(_, task)| task.service.as_ref().is_none_or(|service| !daemons.contains(service)))
+        alive.any(|(_, task)| !is_daemons(task))
     };
     let mut groups: BTreeMap<Resources, u32> = BTreeMap::new();
     if let Some(tasks) = cluster_view.map(|cluster| cluster.tasks()) {

@@ -29,7 +29,7 @@ fn task_id(number: u8) -> TaskId {
 }
 
 fn service() -> ServiceKey {
-    ServiceKey { scope: scope(), cluster: "default".parse().unwrap(), service: "web".parse().unwrap() }
+    ServiceKey::service(scope(), "default".parse().unwrap(), "web".parse().unwrap())
 }
 
 fn usage(number: u8, cpu_milliunits: u64, memory_mib: u64) -> TaskUsage {

@@ -144,7 +144,7 @@ fn service(
     now: Timestamp,
 ) -> TopService {
     let counts = cluster.tasks().of_service(name.as_str()).map(|group| *group.counts()).unwrap_or_default();
-    let service = ServiceKey { scope: key.scope.clone(), cluster: key.cluster.clone(), service: name.clone() };
+    let service = ServiceKey::service(key.scope.clone(), key.cluster.clone(), name.clone());
     let point = control.metrics.service_now(&service, now);
     let unfinished = row.deployments.len() > 1
         || row.deployments.iter().any(|deployment| deployment.rollout != RolloutState::Completed);

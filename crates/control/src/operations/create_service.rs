@@ -4,11 +4,7 @@ use gantry_api::{
     Caller, Fault,
     ecs::{self, CreateServiceRequest, CreateServiceResponse},
 };
-use gantry_domain::{
-    Timestamp,
-    arn::Name,
-    limits::{CLIENT_TOKEN_LIFETIME_SECONDS, SERVICES_PER_CLUSTER_MAX},
-};
+use gantry_domain::{Timestamp, arn::Name, limits::SERVICES_PER_CLUSTER_MAX};
 use gantry_store::Txn;
 
 use crate::{
@@ -16,11 +12,13 @@ use crate::{
     control::Plan,
     fault,
     keys::{self, ServiceKey},
-    records::{ClientTokenRecord, LaunchType, Scheduling, ServiceRecord, ServiceStatus, encode},
+    records::{LaunchType, Scheduling, ServiceRecord, ServiceStatus, encode},
     services::{
         configuration,
         deploy::{self, NewIds},
-        find, hooks, spec, wire, zones,
+        find, hooks, spec,
+        token::Token,
+        wire, zones,
     },
     tags,
     view::EcsView,
@@ -37,10 +35,13 @@ pub(crate) async fn run(
     let cluster = control::cluster_name(&scope, input.cluster.as_deref())?;
     let service = service_name(input.service_name.as_deref())?;
     let create = Create {
-        key: ServiceKey { scope, cluster, service },
-        // Two requests are the same when everything but the token is.
-        request: spec::digest(&CreateServiceRequest { client_token: None, ..input.clone() }),
-        token: spec::client_token(input.client_token.as_deref())?,
+        key: ServiceKey::service(scope, cluster, service),
+        token: Token {
+            operation: OPERATION,
+            token: spec::client_token(input.client_token.as_deref())?,
+            // Two requests are the same when everything but the token is.
+            request: spec::digest(&CreateServiceRequest { client_token: None, ..input.clone() }),
+        },
         created_by: caller.principal_arn.clone(),
         ids: deploy::new_ids(&control.random),
         now: control.now(),
@@ -55,8 +56,7 @@ pub(crate) async fn run(
 /// What stays the same while planning is repeated.
 struct Create {
     key: ServiceKey,
-    request: String,
-    token: Option<String>,
+    token: Token,
     created_by: String,
     ids: NewIds,
     now: Timestamp,
@@ -66,12 +66,12 @@ impl Create {
     fn plan(&self, view: &EcsView, input: &CreateServiceRequest) -> Result<Plan<ServiceKey>, Fault> {
         let key = &self.key;
         let (cluster_view, cluster) = control::active_cluster(view, &key.scope, &key.cluster)?;
-        if let Some(existing) = self.made_before(view) {
+        if let Some(existing) = self.token.made_before(view, key, self.now) {
             return Ok(Plan::Done(existing));
         }
         let before = cluster_view.services().get(&key.service);
         match before.map(|row| row.status) {
-            Some(ServiceStatus::Active) if before.is_some_and(|row| row.request == self.request) => {
+            Some(ServiceStatus::Active) if before.is_some_and(|row| row.request == self.token.request) => {
                 return Ok(Plan::Done(key.clone()));
             }
             Some(ServiceStatus::Active) => return Err(fault::invalid("Creation of service was not idempotent.")),
@@ -91,7 +91,7 @@ impl Create {
         if is_external(input) {
             check_external(input)?;
             let record = self.record(input, LaunchType::Ec2)?;
-            let txn = self.remember(txn, view);
+            let txn = self.token.remember(txn, view, key, self.now);
             return Ok(Plan::Commit(txn.put(key.path(), encode(&record)), key.clone()));
         }
         let asked = spec::Asked {
@@ -106,9 +106,9 @@ impl Create {
         let constraints = &record.placement_constraints;
         spec::check_constraint_count(view, &key.scope, &revision.task_definition, constraints)?;
         hooks::check_place(&key.scope, &record.deployment_configuration)?;
-        let mut txn = txn.require_exists(keys::task_definition(&key.scope, &revision.task_definition));
+        let mut txn = txn.require_exists(keys::task_definition(&key.scope, key.kind, &revision.task_definition));
         txn = deploy::begin(txn, view, key, &mut record, &revision, &self.ids, self.now);
-        txn = self.remember(txn, view);
+        txn = self.token.remember(txn, view, key, self.now);
         Ok(Plan::Commit(txn.put(key.path(), encode(&record)), key.clone()))
     }
 
@@ -146,7 +146,7 @@ impl Create {
             created_at: self.now,
             created_by: self.created_by.clone(),
             deleted_at: None,
-            request: self.request.clone(),
+            request: self.token.request.clone(),
             scheduling,
             desired_count,
             deployment_configuration: configuration::merged(input.deployment_configuration.clone(), None, scheduling)?,
@@ -161,6 +161,7 @@ impl Create {
             external: is_external(input),
             task_sets: Vec::new(),
             completed_revision: None,
+            daemon: None,
             steady_since: None,
             placement_failed: false,
             rebalancing: false,
@@ -171,29 +172,6 @@ impl Create {
         record.availability_zone_rebalancing =
             zones::rebalancing(&record, input.availability_zone_rebalancing.as_ref())?;
         Ok(record)
-    }
-
-    /// The service an earlier request with the same token made, while it is there.
-    fn made_before(&self, view: &EcsView) -> Option<ServiceKey> {
-        let token = self.token.as_deref()?;
-        let known = view.namespace(&self.key.scope)?.client_token(OPERATION, &self.key.cluster, token)?;
-        let service: Name = known.resources.first().filter(|_| known.expires_at > self.now)?.parse().ok()?;
-        let key = ServiceKey { service, ..self.key.clone() };
-        find::row(view, &key).filter(|row| row.status == ServiceStatus::Active).map(|_| key)
-    }
-
-    fn remember(&self, txn: Txn, view: &EcsView) -> Txn {
-        let Some(token) = self.token.as_deref() else { return txn };
-        let scope = &self.key.scope;
-        let known = view.namespace(scope).and_then(|space| space.client_token(OPERATION, &self.key.cluster, token));
-        let path = keys::client_token(scope, OPERATION, self.key.cluster.as_str(), token);
-        let lifetime = i64::try_from(CLIENT_TOKEN_LIFETIME_SECONDS).unwrap_or(i64::MAX);
-        let record = ClientTokenRecord {
-            request: self.request.clone(),
-            resources: vec![self.key.service.to_string()],
-            expires_at: self.now.plus_seconds(lifetime),
-        };
-        txn.require(path.clone(), known.map_or(0, |row| row.revision)).put(path, encode(&record))
     }
 }
 

@@ -72,7 +72,7 @@ fn plan(
     let revision = spec::revision(view, &key.scope, cluster, &asked, now)?;
     spec::check_placement(revision.launch_type, &row.placement_constraints, &row.placement_strategy)?;
     let tags = tags::parse(input.tags.as_deref())?;
-    let definition = keys::task_definition(&key.scope, &revision.task_definition);
+    let definition = keys::task_definition(&key.scope, key.kind, &revision.task_definition);
     let mut record = row.record.clone();
     record.task_sets.push(TaskSetRecord {
         id,

@@ -11,7 +11,8 @@ use crate::{
     Control, Plan,
     clusters::{Include, wire},
     control::{active_cluster, cluster_name, scope},
-    fault, keys,
+    fault,
+    keys::{self, ServiceKind},
     records::{ClusterRecord, ClusterStatus, encode},
     view::ClusterView,
 };
@@ -74,7 +75,7 @@ fn check_empty(cluster: &ClusterView) -> Result<(), Fault> {
     if cluster.registered_instances() > 0 {
         return Err(fault::cluster_has_instances());
     }
-    if cluster.active_services().next().is_some() {
+    if ServiceKind::ALL.into_iter().any(|kind| cluster.kept(kind).active().next().is_some()) {
         return Err(fault::cluster_has_services());
     }
     if cluster.tasks().all().alive().next().is_some() {

@@ -15,7 +15,8 @@ use gantry_store::Txn;
 use crate::{
     Control, EcsView, Plan,
     control::scope,
-    failures, fault, keys,
+    failures, fault,
+    keys::{self, ServiceKind},
     records::{Row, TaskDefinitionRecord, TaskDefinitionStatus, encode},
     task_definition::wire,
 };
@@ -55,7 +56,7 @@ fn plan(view: &EcsView, scope: &Scope, references: &[String], now: Timestamp) ->
             Err(failure) => answer.failures.push(failure),
             Ok((row, record)) => {
                 if row.record != record {
-                    let path = keys::task_definition(scope, &key);
+                    let path = keys::task_definition(scope, ServiceKind::Service, &key);
                     txn = txn.require(&path, row.revision).put(path, encode(&record));
                 }
                 answer.deleted.push(wire(scope, &key, &record));

@@ -9,7 +9,8 @@ use gantry_store::Txn;
 use crate::{
     Control, Plan,
     control::scope,
-    fault, keys,
+    fault,
+    keys::{self, ServiceKind},
     records::{TaskDefinitionStatus, encode},
     task_definition::wire,
 };
@@ -35,7 +36,7 @@ pub(crate) async fn run(
             let mut record = row.record.clone();
             record.status = TaskDefinitionStatus::Inactive;
             record.deregistered_at = Some(now);
-            let path = keys::task_definition(&scope, &key);
+            let path = keys::task_definition(&scope, ServiceKind::Service, &key);
             Ok(Plan::Commit(Txn::new().require(&path, row.revision).put(path, encode(&record)), record))
         })
         .await?;

@@ -32,7 +32,7 @@ pub(crate) async fn run(
         let Resource::ServiceRevision { cluster, service, id } = parsed.resource else {
             return Err(fault::invalid("The ARN provided is invalid."));
         };
-        let key = ServiceKey { scope: scope.clone(), cluster, service };
+        let key = ServiceKey::service(scope.clone(), cluster, service);
         let found = id.parse().ok().and_then(|number| Some((number, wire::revision(&view, &key, number)?)));
         match found {
             Some((number, record)) => revisions.push(wire::service_revision(&view, &key, number, record)),

@@ -15,7 +15,7 @@ use crate::{
     Control,
     control::{active_cluster, cluster_name, scope},
     fault,
-    keys::{ClusterKey, InstanceKey},
+    keys::{ClusterKey, InstanceKey, ServiceKind},
     paging::Listing,
     records::LaunchType,
     view::{ClusterView, EcsView, Group, Phase, TaskRow},
@@ -27,6 +27,7 @@ struct Filter {
     family: Option<String>,
     started_by: Option<String>,
     service: Option<Name>,
+    daemon: Option<Name>,
     launch_type: Option<LaunchType>,
 }
 
@@ -70,20 +71,21 @@ impl Filter {
                 Some(known.ok_or_else(|| fault::unsupported(&format!("launchType '{}'", asked.as_str())))?)
             }
         };
-        if text(input.daemon_name).is_some() {
-            return Err(fault::unsupported("daemonName"));
-        }
+        let daemon = text(input.daemon_name);
+        let daemon = daemon.map(|name| name.parse().map_err(|_| fault::daemon_name())).transpose()?;
         let filter = Self {
             phases: phases(input.desired_status.as_ref()),
             instance,
             family: text(input.family),
             started_by: text(input.started_by),
             service,
+            daemon,
             launch_type,
         };
         let others = filter.instance.is_some()
             || filter.family.is_some()
             || filter.service.is_some()
+            || filter.daemon.is_some()
             || filter.launch_type.is_some();
         if filter.started_by.is_some() && others {
             return Err(fault::invalid("When startedBy is specified, it must be the only filter."));
@@ -104,6 +106,11 @@ impl Filter {
             && !entry.services().contains_key(service)
         {
             return Err(fault::service_not_found());
+        }
+        if let Some(daemon) = &self.daemon
+            && !entry.kept(ServiceKind::Daemon).rows().contains_key(daemon)
+        {
+            return Err(fault::daemon_not_found());
         }
         if let Some(id) = self.instance {
             let key = InstanceKey { scope: scope.clone(), cluster: cluster.clone(), id };
@@ -129,6 +136,9 @@ impl Filter {
         if let Some(service) = &self.service {
             groups.push(tasks.of_service(service.as_str())?);
         }
+        if let Some(daemon) = &self.daemon {
+            groups.push(tasks.kept_by(ServiceKind::Daemon, daemon.as_str())?);
+        }
         if let Some(started_by) = &self.started_by {
             groups.push(tasks.started_by(started_by)?);
         }
@@ -141,11 +151,17 @@ impl Filter {
 
     fn keeps(&self, task: &TaskRow) -> bool {
         self.phases.contains(&Phase::of(task))
-            && self.family.as_deref().is_none_or(|family| task.task_definition.family.as_str() == family)
+            && self.family.as_deref().is_none_or(|family| is_of_family(task, family))
             && self.service.as_ref().is_none_or(|service| task.service.as_deref() == Some(service.as_str()))
+            && self.daemon.as_ref().is_none_or(|daemon| task.daemon.as_deref() == Some(daemon.as_str()))
             && self.started_by.as_ref().is_none_or(|started_by| task.started_by.as_ref() == Some(started_by))
             && self.launch_type.is_none_or(|launch_type| task.launch_type == launch_type)
     }
+}
+
+/// Families of daemon task definitions are others.
+fn is_of_family(task: &TaskRow, family: &str) -> bool {
+    task.kind() == ServiceKind::Service && task.task_definition.family.as_str() == family
 }
 
 /// There is no desired PENDING: asking for it lists nothing.

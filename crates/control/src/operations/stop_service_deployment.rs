@@ -13,7 +13,7 @@ use crate::{
     fault,
     keys::ServiceKey,
     records::{ServiceRecord, encode},
-    services::{find, history},
+    services::find,
     view::EcsView,
 };
 
@@ -55,7 +55,7 @@ fn plan(
     history.status = if rollback { Status::RollbackRequested } else { Status::StopRequested };
     history.updated_at = now;
     let txn = Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record));
-    Ok(Plan::Commit(txn.put(history::path(key, id), encode(&history)), ()))
+    Ok(Plan::Commit(txn.put(key.deployment_path(id), encode(&history)), ()))
 }
 
 /// It must be the one under way, not be cleaning up after its success, and for a rollback have something to go back to.

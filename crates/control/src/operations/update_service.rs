@@ -68,7 +68,7 @@ fn plan(
     }
     hooks::check_place(&key.scope, &record.deployment_configuration)?;
     if let Some(next) = next {
-        txn = txn.require_exists(keys::task_definition(&key.scope, &next.task_definition));
+        txn = txn.require_exists(keys::task_definition(&key.scope, key.kind, &next.task_definition));
         // Its capacity providers must still be attached.
         txn = txn.require(keys::cluster(&key.scope, key.cluster.as_str()), cluster.revision);
         txn = deploy::begin(txn, view, key, &mut record, &next, ids, now);

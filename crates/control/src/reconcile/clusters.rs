@@ -7,7 +7,7 @@ use gantry_store::{Txn, TxnError};
 use super::{Reconciler, Wake};
 use crate::{
     Control, EcsView,
-    keys::{self, ClusterKey},
+    keys::{self, ClusterKey, ServiceKind},
     records::encode,
     view::Change,
 };
@@ -88,7 +88,7 @@ fn plan(view: &EcsView, key: &ClusterKey, now: Timestamp) -> Plan {
         return Plan::Later(due);
     }
     let occupied = !cluster.tasks().all().is_empty()
-        || !cluster.services().is_empty()
+        || ServiceKind::ALL.into_iter().any(|kind| !cluster.kept(kind).rows().is_empty())
         || view.hosts_of_cluster(&key.scope, &key.cluster).next().is_some();
     if occupied {
         return Plan::Nothing;

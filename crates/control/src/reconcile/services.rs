@@ -18,16 +18,16 @@ use crate::{
     Control,
     control::Plan,
     fault,
-    keys::{self, InstanceKey, ServiceKey},
+    keys::{InstanceKey, ServiceKey, ServiceKind},
     launch::{Launch, LaunchError, Launched},
     records::{ServiceRecord, ServiceStatus, SharedRow, encode},
     services::{
         act::{self, Act, deactivate},
-        alarms, find,
+        alarms, find, images,
         observe::{self, Unit},
         start::{self, Starts},
     },
-    view::{Change, EcsView},
+    view::{Change, ClusterView, EcsView},
 };
 
 /// A service that found no room tries again after this long, or when its instances change.
@@ -59,21 +59,14 @@ impl Reconciler for Services {
         let view = self.control.read();
         let clusters =
             view.namespaces().flat_map(|(scope, space)| space.clusters().iter().map(move |one| (scope, one)));
-        let keys = clusters.flat_map(|(scope, (cluster, cluster_view))| {
-            cluster_view.services().keys().map(|service| service_key(scope, cluster, service))
-        });
+        let keys = clusters.flat_map(|(scope, (cluster, cluster_view))| keys_of_cluster(scope, cluster, cluster_view));
         keys.collect()
     }
 
     fn keys_of(&self, change: &Change) -> Vec<ServiceKey> {
         match change {
             Change::Service(key) => vec![key.clone()],
-            Change::Task { key, service: Some(service), .. } => match service.parse() {
-                Ok(service) => {
-                    vec![ServiceKey { scope: key.scope.clone(), cluster: key.cluster.clone(), service }]
-                }
-                Err(_) => Vec::new(),
-            },
+            Change::Task { service: Some(service), .. } => vec![service.clone()],
             Change::Instance(instance) => concerned(&self.control.read(), instance),
             Change::Alarm(scope, name) => watching(&self.control.read(), scope, name),
             _ => Vec::new(),
@@ -81,6 +74,9 @@ impl Reconciler for Services {
     }
 
     async fn reconcile(&self, key: &ServiceKey) -> Result<Wake, Fault> {
+        if images::resolve(&self.control, key).await? {
+            return Ok(Wake::Again);
+        }
         let now = self.control.now();
         match self.step(key, now) {
             Step::Nothing(wake) => Ok(wake),
@@ -94,22 +90,21 @@ impl Reconciler for Services {
 fn concerned(view: &EcsView, instance: &InstanceKey) -> Vec<ServiceKey> {
     let host = view.host(instance);
     let on_it = host.into_iter().flat_map(|host| host.tasks().values()).filter_map(|(cluster, task)| {
-        let service = task.service.as_deref().filter(|_| !task.is_stopped())?;
-        Some(service_key(&cluster.scope, &cluster.cluster, &service.parse().ok()?))
+        let (kind, service) = task.keeper().filter(|_| !task.is_stopped())?;
+        Some(service_key(kind, &cluster.scope, &cluster.cluster, &service.parse().ok()?))
     });
     let own =
         view.cluster(&instance.scope, &instance.cluster).map(|cluster| (&instance.scope, &instance.cluster, cluster));
     let daemons = own.into_iter().flat_map(|(scope, cluster, view)| {
-        view.daemons().map(move |(service, _)| service_key(scope, cluster, service))
+        view.daemons().map(move |(kind, service, _)| service_key(kind, scope, cluster, service))
     });
     // The Fargate fleet of an account has room for all its clusters.
     let fleet = host.and_then(|host| host.row.as_ref()).is_some_and(|row| row.fargate);
     let spaces = view.namespaces().filter(|(scope, _)| fleet && scope.account == instance.scope.account);
     let others = spaces.flat_map(|(scope, space)| space.clusters().iter().map(move |(name, view)| (scope, name, view)));
-    let waiting = own
-        .into_iter()
-        .chain(others)
-        .flat_map(|(scope, cluster, view)| view.waiting().map(move |service| service_key(scope, cluster, service)));
+    let waiting = own.into_iter().chain(others).flat_map(|(scope, cluster, view)| {
+        view.waiting().map(move |(kind, service)| service_key(kind, scope, cluster, service))
+    });
     on_it.chain(daemons).chain(waiting).collect()
 }
 
@@ -117,14 +112,25 @@ fn concerned(view: &EcsView, instance: &InstanceKey) -> Vec<ServiceKey> {
 fn watching(view: &EcsView, scope: &Scope, alarm: &str) -> Vec<ServiceKey> {
     let clusters = view.namespace(scope).into_iter().flat_map(|space| space.clusters());
     let services = clusters.flat_map(|(cluster, view)| {
-        let watch = view.services().iter().filter(move |(_, row)| watches(row, alarm));
-        watch.map(move |(service, _)| service_key(scope, cluster, service))
+        let watches =
+            |key: &ServiceKey| view.kept(key.kind).rows().get(&key.service).is_some_and(|row| watches(row, alarm));
+        keys_of_cluster(scope, cluster, view).filter(watches).collect::<Vec<_>>()
     });
     services.collect()
 }
 
-fn service_key(scope: &Scope, cluster: &Name, service: &Name) -> ServiceKey {
-    ServiceKey { scope: scope.clone(), cluster: cluster.clone(), service: service.clone() }
+fn service_key(kind: ServiceKind, scope: &Scope, cluster: &Name, service: &Name) -> ServiceKey {
+    ServiceKey { kind, scope: scope.clone(), cluster: cluster.clone(), service: service.clone() }
+}
+
+/// The services and managed daemons of a cluster.
+fn keys_of_cluster<'a>(
+    scope: &'a Scope,
+    cluster: &'a Name,
+    view: &'a ClusterView,
+) -> impl Iterator<Item = ServiceKey> + 'a {
+    let of = move |kind| view.kept(kind).rows().keys().map(move |name| service_key(kind, scope, cluster, name));
+    ServiceKind::ALL.into_iter().flat_map(of)
 }
 
 /// What one run does.
@@ -275,11 +281,10 @@ fn forget(row: &SharedRow<ServiceRecord>, key: &ServiceKey, now: Timestamp) -> S
     if at > now {
         return Step::Nothing(Wake::At(at));
     }
-    let (scope, cluster, service) = (&key.scope, key.cluster.as_str(), key.service.as_str());
     let txn = Txn::new()
         .require(key.path(), row.revision)
         .delete(key.path())
-        .delete_prefix(keys::service_revision(scope, cluster, service, ""))
-        .delete_prefix(keys::service_deployment(scope, cluster, service, ""));
+        .delete_prefix(key.revision_path(""))
+        .delete_prefix(key.deployment_path(""));
     Step::Change(txn)
 }

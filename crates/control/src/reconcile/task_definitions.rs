@@ -8,7 +8,8 @@ use gantry_store::{Txn, TxnError};
 
 use super::{Reconciler, Wake};
 use crate::{
-    Control, EcsView, keys,
+    Control, EcsView,
+    keys::{self, ServiceKind},
     records::{FamilyRecord, ServiceStatus, TaskDefinitionStatus, encode},
     view::{Change, ClusterView},
 };
@@ -27,7 +28,7 @@ impl TaskDefinitions {
 }
 
 impl Reconciler for TaskDefinitions {
-    type Key = (Scope, TaskDefinitionKey);
+    type Key = (Scope, ServiceKind, TaskDefinitionKey);
     type Error = TxnError;
 
     const NAME: &'static str = "task definitions";
@@ -35,19 +36,19 @@ impl Reconciler for TaskDefinitions {
     fn keys(&self) -> Vec<Self::Key> {
         let view = self.control.read();
         let all = view.namespaces().flat_map(|(scope, space)| space.deleting().iter().map(move |key| (scope, key)));
-        all.map(|(scope, key)| (scope.clone(), key.clone())).collect()
+        all.map(|(scope, (kind, key))| (scope.clone(), *kind, key.clone())).collect()
     }
 
     /// The end of a task or a service is left to the sweep: nobody waits for a deletion.
     fn keys_of(&self, change: &Change) -> Vec<Self::Key> {
         match change {
-            Change::TaskDefinition(scope, key) => vec![(scope.clone(), key.clone())],
+            Change::TaskDefinition(scope, kind, key) => vec![(scope.clone(), *kind, key.clone())],
             _ => Vec::new(),
         }
     }
 
-    async fn reconcile(&self, (scope, key): &Self::Key) -> Result<Wake, TxnError> {
-        let planned = plan(&self.control.read(), scope, key);
+    async fn reconcile(&self, (scope, kind, key): &Self::Key) -> Result<Wake, TxnError> {
+        let planned = plan(&self.control.read(), scope, *kind, key);
         if let Some(txn) = planned {
             self.control.commit(txn).await?;
         }
@@ -56,16 +57,16 @@ impl Reconciler for TaskDefinitions {
 }
 
 /// The transaction that removes the revision, when it is time.
-fn plan(view: &EcsView, scope: &Scope, key: &TaskDefinitionKey) -> Option<Txn> {
+fn plan(view: &EcsView, scope: &Scope, kind: ServiceKind, key: &TaskDefinitionKey) -> Option<Txn> {
     let space = view.namespace(scope)?;
-    let row = space.task_definition(key).filter(|row| row.status == TaskDefinitionStatus::DeleteInProgress)?;
-    if space.clusters().values().any(|cluster| uses(cluster, key)) {
+    let row = space.definition(kind, key).filter(|row| row.status == TaskDefinitionStatus::DeleteInProgress)?;
+    if space.clusters().values().any(|cluster| uses(cluster, kind, key)) {
         return None;
     }
-    let counter = space.families().get(&key.family).and_then(|family| family.counter());
+    let counter = space.families_of(kind).get(&key.family).and_then(|family| family.counter());
     let last_revision = counter.map_or(0, |counter| counter.last_revision).max(key.revision.get());
-    let family = keys::family(scope, key.family.as_str());
-    let path = keys::task_definition(scope, key);
+    let family = keys::family(scope, kind, key.family.as_str());
+    let path = keys::task_definition(scope, kind, key);
     let txn = Txn::new()
         .require(&path, row.revision)
         .require(&family, counter.map_or(0, |counter| counter.revision))
@@ -75,15 +76,18 @@ fn plan(view: &EcsView, scope: &Scope, key: &TaskDefinitionKey) -> Option<Txn> {
 }
 
 /// Whether a task that is not STOPPED, or a deployment of a service that is not gone, runs this revision.
-fn uses(cluster: &ClusterView, key: &TaskDefinitionKey) -> bool {
-    let tasks = cluster.tasks();
-    let of_family = tasks.of_family(key.family.as_str());
-    let mut alive = of_family.into_iter().flat_map(|group| group.alive()).filter_map(|id| tasks.get(id));
+fn uses(cluster: &ClusterView, kind: ServiceKind, key: &TaskDefinitionKey) -> bool {
+    let (tasks, kept) = (cluster.tasks(), cluster.kept(kind));
+    let groups: Vec<_> = match kind {
+        ServiceKind::Service => tasks.of_family(key.family.as_str()).into_iter().collect(),
+        ServiceKind::Daemon => kept.rows().keys().filter_map(|name| tasks.kept_by(kind, name.as_str())).collect(),
+    };
+    let mut alive = groups.into_iter().flat_map(|group| group.alive()).filter_map(|id| tasks.get(id));
     if alive.any(|task| task.task_definition == *key) {
         return true;
     }
-    cluster.service_revisions().iter().any(|((service, number), revision)| {
-        let Some(record) = cluster.services().get(service) else { return false };
+    kept.revisions().iter().any(|((service, number), revision)| {
+        let Some(record) = kept.rows().get(service) else { return false };
         let kept = record.status != ServiceStatus::Inactive;
         let deployed = |number: u64| {
             record.deployments.iter().any(|deployment| deployment.revision == number)

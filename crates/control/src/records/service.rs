@@ -102,6 +102,9 @@ pub struct ServiceRecord {
     /// Number of the service revision that was last brought to a steady state: where a rollback goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_revision: Option<u64>,
+    /// It is a managed daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daemon: Option<DaemonRecord>,
     /// Since when it is steady, and has said so.
     #[serde(default, with = "text::optional_millis", skip_serializing_if = "Option::is_none")]
     pub steady_since: Option<Timestamp>,
@@ -153,6 +156,19 @@ impl ServiceRecord {
         self.events.push_front(event);
         self.events.truncate(SERVICE_EVENTS_MAX);
     }
+}
+
+/// What a managed daemon has besides what a DAEMON service has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DaemonRecord {
+    /// Percent of its instances whose task one step of a deployment replaces.
+    pub drain_percent: f64,
+    /// When it was last changed by a request.
+    #[serde(with = "text::millis")]
+    pub updated_at: Timestamp,
+    /// The deployment that takes it away, once it was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<String>,
 }
 
 /// One entry of `deployments`.

@@ -1,5 +1,7 @@
 //! Deployments and revisions of a service, as their own describable resources.
 
+use std::collections::BTreeMap;
+
 use gantry_api::ecs;
 use gantry_domain::{Timestamp, arn::TaskDefinitionKey};
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{LaunchType, task::definition_text, text};
 
 /// What a deployment brings about: a snapshot of everything that makes new tasks different from old ones. Cluster,
-/// service and number are in the key. It never changes.
+/// service and number are in the key. Nothing in it changes; digests of images may come to be known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceRevisionRecord {
     /// When it was created.
@@ -27,6 +29,25 @@ pub struct ServiceRevisionRecord {
     /// As given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<ecs::NetworkConfiguration>,
+    /// By container: what the tags of its images stood for when it began, as far as that is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub image_digests: BTreeMap<String, String>,
+    /// It is of a managed daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daemon: Option<DaemonRevisionRecord>,
+}
+
+/// What a revision of a managed daemon says besides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DaemonRevisionRecord {
+    /// Whose instances it runs on.
+    pub capacity_providers: Vec<String>,
+    /// Other tasks are placed only where its task runs.
+    pub critical: bool,
+    /// Its tasks get the daemon's tags.
+    pub propagate_tags: bool,
+    /// Its tasks get `aws:ecs:` tags.
+    pub enable_ecs_managed_tags: bool,
 }
 
 /// How a service deployment went. Cluster, service and id are in the key.
@@ -52,8 +73,11 @@ pub struct ServiceDeploymentRecord {
     /// Numbers of the revisions it found.
     #[serde(default)]
     pub source_revisions: Vec<u64>,
-    /// Number of the revision it brings about.
-    pub target_revision: u64,
+    /// Number of the revision it brings about; none for the deployment that takes a managed daemon away.
+    pub target_revision: Option<u64>,
+    /// Of a managed daemon, at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_percent: Option<f64>,
     /// The service's at that time.
     pub deployment_configuration: ecs::DeploymentConfiguration,
     /// Failed tasks when it ended; while it goes on the service's deployment knows.

@@ -17,7 +17,7 @@ use gantry_domain::{
 use serde::{Deserialize, Serialize};
 
 use super::text;
-use crate::keys::InstanceKey;
+use crate::keys::{InstanceKey, ServiceKey, ServiceKind, TaskKey};
 
 /// How a task is launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -71,6 +71,9 @@ pub struct TaskRecord {
     /// Name of the service it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
+    /// Name of the managed daemon it belongs to: what it runs is a daemon task definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daemon: Option<String>,
     /// How it was launched.
     pub launch_type: LaunchType,
     /// The provider a strategy chose.
@@ -128,6 +131,31 @@ pub struct TaskRecord {
 }
 
 impl TaskRecord {
+    /// Whose task definitions it runs one of.
+    pub fn kind(&self) -> ServiceKind {
+        if self.daemon.is_some() { ServiceKind::Daemon } else { ServiceKind::Service }
+    }
+
+    /// The ARN of what it runs.
+    pub fn definition_arn(&self, scope: &Scope) -> String {
+        match self.kind() {
+            ServiceKind::Service => scope.task_definition_arn(&self.task_definition),
+            ServiceKind::Daemon => scope.daemon_task_definition_arn(&self.task_definition),
+        }
+    }
+
+    /// The service or the managed daemon it belongs to.
+    pub fn keeper(&self) -> Option<(ServiceKind, &str)> {
+        let name = self.daemon.as_deref().or(self.service.as_deref())?;
+        Some((self.kind(), name))
+    }
+
+    /// The same as a key; `key` is the task's own.
+    pub fn keeper_key(&self, key: &TaskKey) -> Option<ServiceKey> {
+        let (kind, name) = self.keeper()?;
+        Some(ServiceKey { kind, scope: key.scope.clone(), cluster: key.cluster.clone(), service: name.parse().ok()? })
+    }
+
     /// When its protection from scale-in ends, if it is protected at `now`.
     pub fn protection_at(&self, now: Timestamp) -> Option<Timestamp> {
         self.protected_until.filter(|until| *until > now)
@@ -226,6 +254,9 @@ pub struct ContainerRecord {
     /// `sha256:…`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
+    /// The digest was known before the image was pulled, and is what is to be pulled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
     /// Published ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network_bindings: Vec<ecs::NetworkBinding>,

@@ -14,7 +14,10 @@ use gantry_domain::{
 };
 use gantry_store::Txn;
 
-use super::observe::{Observed, Unit};
+use super::{
+    history,
+    observe::{Observed, Unit},
+};
 use crate::{
     Random,
     keys::{ServiceKey, TaskKey},
@@ -114,7 +117,13 @@ impl<'a> Act<'a> {
             Action::SetSteady { since } => self.set_steady(*since),
             Action::Announce(event) => self.announce(event),
             Action::Deactivate => match self.observed.unit {
-                Unit::Service => deactivate(&mut self.record, self.now),
+                Unit::Service => {
+                    deactivate(&mut self.record, self.now);
+                    if let Some(id) = self.record.daemon.as_ref().and_then(|daemon| daemon.deletion.clone()) {
+                        let txn = std::mem::take(&mut self.txn);
+                        self.txn = history::end_deletion(txn, self.view, self.key, &id, self.now);
+                    }
+                }
                 Unit::TaskSet(id) => self.record.task_sets.retain(|set| set.id != id),
             },
         }

@@ -1,18 +1,19 @@
 //! The instances of a DAEMON service, and what they must keep free for it.
 
 use gantry_domain::{
-    deployment::RolloutState,
+    deployment::{RolloutState, drained_at_once},
     placement::{Conditions, Constraint, Instance, Needs},
     service::DaemonInstance,
+    task::{DesiredStatus, LastStatus},
 };
 
-use super::{start, wire};
+use super::{find, start, wire};
 use crate::{
-    keys::{ClusterKey, ServiceKey},
+    keys::{ClusterKey, ServiceKey, ServiceKind},
     launch::{Candidate, TakenByHost, instance},
-    records::{InstanceStatus, LaunchType, ServiceRecord, ServiceStatus},
+    records::{DaemonRecord, InstanceRecord, InstanceStatus, LaunchType, ServiceRecord, ServiceStatus},
     task_definition,
-    view::{EcsView, Host},
+    view::{EcsView, Host, TaskRow},
 };
 
 /// The instances that satisfy the constraints of the service and of its primary deployment's task definition, ACTIVE
@@ -22,7 +23,7 @@ pub(crate) fn instances(view: &EcsView, key: &ServiceKey, record: &ServiceRecord
     let (mut found, mut conditions) = (Vec::new(), Conditions::of(&wanted.needs));
     for (instance_key, host) in view.hosts_of_cluster(&key.scope, &key.cluster) {
         let Some(row) = host.row.as_deref().filter(|row| row.status != InstanceStatus::Inactive) else { continue };
-        if row.external != (wanted.launch_type == LaunchType::External) {
+        if !wanted.is_for(row) {
             continue;
         }
         if conditions.eligible(&instance((instance_key, host, row), &TakenByHost::new())) {
@@ -48,23 +49,49 @@ pub(crate) struct Reserved(Vec<Wanted>);
 struct Wanted {
     needs: Needs,
     launch_type: LaunchType,
+    /// Of a managed daemon: whose instances it is for.
+    capacity_providers: Option<Vec<String>>,
+    /// Of a managed daemon: other tasks are placed only where its task runs.
+    critical: bool,
+}
+
+impl Wanted {
+    /// Whether it is for instances of this kind, whatever its constraints say.
+    fn is_for(&self, row: &InstanceRecord) -> bool {
+        let of_provider = |providers: &Vec<String>| {
+            row.capacity_provider.as_ref().is_some_and(|provider| providers.contains(provider))
+        };
+        match &self.capacity_providers {
+            Some(providers) => of_provider(providers),
+            None => row.external == (self.launch_type == LaunchType::External),
+        }
+    }
+}
+
+/// How many of the tasks of a managed daemon on `instances` may be missing at once.
+pub(super) fn missing_max(daemon: &DaemonRecord, instances: u32) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 10,000")]
+    let hundredths = (daemon.drain_percent.clamp(0.0, 100.0) * 100.0).round() as u32;
+    drained_at_once(instances, hundredths)
 }
 
 impl Reserved {
     /// Of the cluster of `cluster`; `for_group` are the tasks that are being placed, which need no protection from
-    /// themselves.
-    pub(crate) fn of(view: &EcsView, cluster: &ClusterKey, for_group: &str) -> Self {
+    /// themselves. A managed daemon waits for no other one.
+    pub(crate) fn of(view: &EcsView, cluster: &ClusterKey, for_group: &str, kind: ServiceKind) -> Self {
         let Some(cluster_view) = view.cluster(&cluster.scope, &cluster.cluster) else { return Self::default() };
-        let daemons = cluster_view.daemons().filter(|(_, row)| {
+        let daemons = cluster_view.daemons().filter(|(.., row)| {
             // A deployment that was given up starts nothing more.
             let starts = row.primary().is_some_and(|primary| primary.rollout != RolloutState::Failed);
             row.status == ServiceStatus::Active && starts
         });
-        let wanted = daemons.filter_map(|(name, row)| {
+        let wanted = daemons.filter_map(|(kind, name, row)| {
             let (scope, cluster) = (cluster.scope.clone(), cluster.cluster.clone());
-            wanted(view, &ServiceKey { scope, cluster, service: name.clone() }, row)
+            wanted(view, &ServiceKey { kind, scope, cluster, service: name.clone() }, row)
         });
-        Self(wanted.filter(|wanted| wanted.needs.group != for_group).collect())
+        let others = wanted.filter(|wanted| wanted.needs.group != for_group);
+        let blocking = |wanted: Wanted| Wanted { critical: wanted.critical && kind == ServiceKind::Service, ..wanted };
+        Self(others.map(blocking).collect())
     }
 
     /// Whether no daemon needs anything.
@@ -83,11 +110,15 @@ impl Reserved {
 pub(crate) struct Claims<'a>(Vec<(&'a Wanted, Conditions<'a>)>);
 
 impl Claims<'_> {
-    /// Takes from `free` what daemons that have no task there yet will take.
+    /// Takes from `free` what daemons that have no task there yet will take, and all of it while a critical managed
+    /// daemon does not run there.
     pub(crate) fn take(&mut self, (_, host, row): Candidate<'_>, free: &mut Instance<'_>) {
         for (wanted, conditions) in &mut self.0 {
             let (resources, group) = (&wanted.needs.resources, &wanted.needs.group);
-            let claims = row.external == (wanted.launch_type == LaunchType::External)
+            if wanted.critical && wanted.is_for(row) && !runs_there(host, group) && conditions.eligible(free) {
+                free.agent_connected = false;
+            }
+            let claims = wanted.is_for(row)
                 // What could never fit there holds nothing back.
                 && resources.cpu_units <= row.resources.cpu
                 && resources.memory_mib <= row.resources.memory
@@ -106,18 +137,32 @@ fn is_there(host: &Host, group: &str) -> bool {
         || host.tasks().values().any(|(_, task)| !task.is_stopped() && task.group == group)
 }
 
+/// Whether a task of the group is RUNNING there, and shall be.
+fn runs_there(host: &Host, group: &str) -> bool {
+    let runs = |task: &TaskRow| {
+        task.life.last_status == LastStatus::Running && task.life.desired_status == DesiredStatus::Running
+    };
+    host.tasks().values().any(|(_, task)| task.group == group && runs(task))
+}
+
 fn wanted(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<Wanted> {
     let revision = wire::revision(view, key, record.primary()?.revision)?;
-    let definition = view.namespace(&key.scope)?.task_definition(&revision.task_definition)?;
+    let definition = find::definition(view, key, revision)?;
     let requirements = task_definition::requirements(&definition.document);
     let mut constraints = start::constraints(record, &requirements.placement_expressions);
     constraints.retain(|constraint| !matches!(constraint, Constraint::DistinctInstance));
     let needs = Needs {
         resources: requirements.resources(),
         attributes: requirements.attributes.clone(),
-        group: format!("service:{}", key.service),
+        group: key.group(),
         constraints,
         strategies: Vec::new(),
     };
-    Some(Wanted { needs, launch_type: revision.launch_type })
+    let daemon = revision.daemon.as_ref();
+    Some(Wanted {
+        needs,
+        launch_type: revision.launch_type,
+        capacity_providers: daemon.map(|daemon| daemon.capacity_providers.clone()),
+        critical: daemon.is_some_and(|daemon| daemon.critical),
+    })
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Random,
-    keys::{self, ServiceKey},
+    keys::ServiceKey,
     records::{DeploymentRecord, ServiceRecord, ServiceRevisionRecord, encode},
     view::EcsView,
 };
@@ -44,8 +44,7 @@ pub(crate) fn begin(
 ) -> Txn {
     let number = ids.deployment.number();
     record.launch_type = revision.launch_type;
-    let path =
-        keys::service_revision(&key.scope, key.cluster.as_str(), key.service.as_str(), &wire::revision_id(number));
+    let path = key.revision_path(&wire::revision_id(number));
     let txn = txn.put(path, encode(revision));
     let txn = history::end_all(txn, view, key, record, &End::Superseded, now);
     let txn = history::begin(txn, view, key, record, (number, ids), now);

@@ -5,7 +5,7 @@ use gantry_api::ecs::{self, ServiceDeploymentRollbackMonitorsStatus as Monitor, 
 
 use super::{
     alarms, configuration, find, rollout,
-    wire::{count, deployment_arn, revision_arn, share, task_counts, timestamp},
+    wire::{count, revision_arn, share, task_counts, timestamp},
 };
 use crate::{
     keys::ServiceKey,
@@ -26,7 +26,7 @@ pub(crate) fn service_deployment(
     let under_way = service.and_then(|service| service.rollout.as_ref().filter(|row| row.service_deployment == id));
     let summary = |number: u64| revision_summary(view, key, (id, record), number);
     ecs::ServiceDeployment {
-        service_deployment_arn: Some(deployment_arn(key, id)),
+        service_deployment_arn: Some(key.deployment_arn(id)),
         service_arn: Some(key.arn()),
         cluster_arn: Some(key.scope.cluster_arn(key.cluster.as_str())),
         created_at: Some(timestamp(record.created_at)),
@@ -39,7 +39,7 @@ pub(crate) fn service_deployment(
         lifecycle_stage: under_way.map(rollout::stage),
         lifecycle_hook_details: under_way.map(rollout::hook_details).filter(|details| !details.is_empty()),
         source_service_revisions: Some(record.source_revisions.iter().map(|&number| summary(number)).collect()),
-        target_service_revision: Some(summary(record.target_revision)),
+        target_service_revision: record.target_revision.map(summary),
         deployment_configuration: Some(record.deployment_configuration.clone()),
         deployment_circuit_breaker: Some(circuit_breaker(service, running, record)),
         alarms: Some(alarm_monitor(running, record)),
@@ -100,7 +100,7 @@ fn weights(
         [one] => Some(one),
         _ => None,
     });
-    let serving = if record.status == Status::Successful { Some(record.target_revision) } else { back };
+    let serving = if record.status == Status::Successful { record.target_revision } else { back };
     let serves = serving == Some(number);
     Some(if serves { (100.0, 100.0) } else { (0.0, 0.0) })
 }

@@ -6,7 +6,9 @@ use gantry_domain::arn::{Arn, Name, Resource, Scope};
 use crate::{
     control, fault,
     keys::ServiceKey,
-    records::{ServiceDeploymentRecord, ServiceRecord, ServiceStatus, SharedRow},
+    records::{
+        ServiceDeploymentRecord, ServiceRecord, ServiceRevisionRecord, ServiceStatus, SharedRow, TaskDefinitionRecord,
+    },
     view::EcsView,
 };
 
@@ -17,12 +19,12 @@ pub(crate) fn service_key(scope: &Scope, cluster: &Name, reference: Option<&str>
         return Err(fault::invalid("Service cannot be blank."));
     }
     let service = scope.service(cluster.as_str(), reference).map_err(|error| fault::elsewhere(&error))?;
-    Ok(ServiceKey { scope: scope.clone(), cluster: cluster.clone(), service })
+    Ok(ServiceKey::service(scope.clone(), cluster.clone(), service))
 }
 
 /// The row of a service, deleted ones included.
 pub(crate) fn row<'a>(view: &'a EcsView, key: &ServiceKey) -> Option<&'a SharedRow<ServiceRecord>> {
-    view.cluster(&key.scope, &key.cluster)?.services().get(&key.service)
+    view.cluster(&key.scope, &key.cluster)?.kept(key.kind).rows().get(&key.service)
 }
 
 /// Reads the ARN of a service deployment: its service and its id.
@@ -31,7 +33,7 @@ pub(crate) fn service_deployment(scope: &Scope, text: &str) -> Result<(ServiceKe
     scope.same_place(&arn.scope).map_err(|error| fault::elsewhere(&error))?;
     match arn.resource {
         Resource::ServiceDeployment { cluster, service, id } => {
-            Ok((ServiceKey { scope: scope.clone(), cluster, service }, id))
+            Ok((ServiceKey::service(scope.clone(), cluster, service), id))
         }
         _ => Err(fault::invalid("The ARN provided is invalid.")),
     }
@@ -43,9 +45,18 @@ pub(crate) fn history<'a>(
     key: &ServiceKey,
     id: &str,
 ) -> Result<&'a SharedRow<ServiceDeploymentRecord>, Fault> {
-    let deployments = view.cluster(&key.scope, &key.cluster).map(|cluster| cluster.service_deployments());
+    let deployments = view.cluster(&key.scope, &key.cluster).map(|cluster| cluster.kept(key.kind).deployments());
     let row = deployments.and_then(|rows| rows.get(&(key.service.clone(), id.to_owned())));
     row.ok_or_else(fault::service_deployment_not_found)
+}
+
+/// What the tasks of a revision run.
+pub(crate) fn definition<'a>(
+    view: &'a EcsView,
+    key: &ServiceKey,
+    revision: &ServiceRevisionRecord,
+) -> Option<&'a SharedRow<TaskDefinitionRecord>> {
+    view.namespace(&key.scope)?.definition(key.kind, &revision.task_definition)
 }
 
 /// The service a change is for: it must be ACTIVE.

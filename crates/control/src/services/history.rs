@@ -6,9 +6,12 @@ use gantry_store::Txn;
 
 use super::{configuration, deploy::NewIds, wire};
 use crate::{
-    keys::{self, ServiceKey},
-    records::{DeploymentRecord, RollbackRecord, ServiceDeploymentRecord, ServiceRecord, TriggerRecord, encode},
-    view::EcsView,
+    keys::{ServiceKey, ServiceKind},
+    paging::Listing,
+    records::{
+        DeploymentRecord, RollbackRecord, ServiceDeploymentRecord, ServiceRecord, SharedRow, TriggerRecord, encode,
+    },
+    view::{ClusterView, EcsView},
 };
 
 /// Finished service deployments (and their revisions) that a service keeps for its history.
@@ -37,30 +40,15 @@ pub(crate) fn begin(
     now: Timestamp,
 ) -> Txn {
     let txn = prune(txn, view, key, record);
-    let history = ServiceDeploymentRecord {
-        created_at: now,
-        updated_at: now,
-        finished_at: None,
-        stopped_at: None,
-        status: ecs::ServiceDeploymentStatus::InProgress,
-        status_reason: None,
-        source_revisions: record.deployments.iter().map(|deployment| deployment.revision).collect(),
-        target_revision: revision,
-        deployment_configuration: record.deployment_configuration.clone(),
-        failure_count: 0,
-        threshold: None,
-        trigger: None,
-        alarms_ignored: false,
-        rollback: None,
-    };
-    txn.put(path(key, &ids.service_deployment), encode(&history))
+    let history = ServiceDeploymentRecord { target_revision: Some(revision), ..beginning(record, now) };
+    txn.put(key.deployment_path(&ids.service_deployment), encode(&history))
 }
 
 /// A service deployment that has not ended.
 pub(crate) fn open(view: &EcsView, key: &ServiceKey, id: &str) -> Option<ServiceDeploymentRecord> {
     use ecs::ServiceDeploymentStatus as Status;
     let cluster = view.cluster(&key.scope, &key.cluster)?;
-    let row = cluster.service_deployments().get(&(key.service.clone(), id.to_owned()))?;
+    let row = cluster.kept(key.kind).deployments().get(&(key.service.clone(), id.to_owned()))?;
     let open = matches!(
         row.status,
         Status::Pending
@@ -70,6 +58,41 @@ pub(crate) fn open(view: &EcsView, key: &ServiceKey, id: &str) -> Option<Service
             | Status::RollbackInProgress
     );
     open.then(|| row.record.clone())
+}
+
+/// Writes that a managed daemon is being taken away by the deployment `id`.
+pub(crate) fn begin_deletion(txn: Txn, key: &ServiceKey, record: &ServiceRecord, id: &str, now: Timestamp) -> Txn {
+    let history = beginning(record, now);
+    txn.put(key.deployment_path(id), encode(&history))
+}
+
+/// Writes that a managed daemon is gone.
+pub(crate) fn end_deletion(txn: Txn, view: &EcsView, key: &ServiceKey, id: &str, now: Timestamp) -> Txn {
+    let Some(mut record) = open(view, key, id) else { return txn };
+    record.status = ecs::ServiceDeploymentStatus::Successful;
+    record.finished_at = Some(now);
+    record.updated_at = now;
+    txn.put(key.deployment_path(id), encode(&record))
+}
+
+fn beginning(record: &ServiceRecord, now: Timestamp) -> ServiceDeploymentRecord {
+    ServiceDeploymentRecord {
+        created_at: now,
+        updated_at: now,
+        finished_at: None,
+        stopped_at: None,
+        status: ecs::ServiceDeploymentStatus::InProgress,
+        status_reason: None,
+        source_revisions: record.deployments.iter().map(|deployment| deployment.revision).collect(),
+        target_revision: None,
+        drain_percent: record.daemon.as_ref().map(|daemon| daemon.drain_percent),
+        deployment_configuration: record.deployment_configuration.clone(),
+        failure_count: 0,
+        threshold: None,
+        trigger: None,
+        alarms_ignored: false,
+        rollback: None,
+    }
 }
 
 /// Writes how a deployment ended; one that ended before keeps its end.
@@ -92,6 +115,10 @@ pub(crate) fn end(
         record.threshold = Some(threshold.tasks(service.desired_count));
         record.alarms_ignored = deployment.alarms_ignored;
     }
+    let what = match key.kind {
+        ServiceKind::Service => "Service",
+        ServiceKind::Daemon => "Daemon",
+    };
     let given_up = |record: &mut ServiceDeploymentRecord, why: &str| {
         record.status = if returning { Status::RollbackFailed } else { Status::Stopped };
         record.status_reason = Some(why.to_owned());
@@ -107,8 +134,8 @@ pub(crate) fn end(
             };
             record.finished_at = Some(now);
         }
-        End::Superseded => given_up(&mut record, "Service deployment superseded by a new deployment."),
-        End::Deleted => given_up(&mut record, "Service deleted."),
+        End::Superseded => given_up(&mut record, &format!("{what} deployment superseded by a new deployment.")),
+        End::Deleted => given_up(&mut record, &format!("{what} deleted.")),
         End::Failed { reason, cause, rollback_to } => {
             record.status = match (&record.status, rollback_to) {
                 // Somebody wanted it to end: it has when its tasks have.
@@ -124,7 +151,7 @@ pub(crate) fn end(
             record.rollback = rollback_to.filter(|_| rolls_back).map(rollback);
         }
     }
-    txn.put(path(key, id), encode(&record))
+    txn.put(key.deployment_path(id), encode(&record))
 }
 
 /// The same for everything of a service that is under way: the primary deployment, and one that is on its way back.
@@ -159,7 +186,7 @@ pub(crate) fn end_rollback(txn: Txn, view: &EcsView, key: &ServiceKey, id: &str,
     };
     record.finished_at = Some(now);
     record.updated_at = now;
-    txn.put(path(key, id), encode(&record))
+    txn.put(key.deployment_path(id), encode(&record))
 }
 
 fn trigger(cause: &Cause) -> Option<TriggerRecord> {
@@ -173,7 +200,7 @@ fn trigger(cause: &Cause) -> Option<TriggerRecord> {
 /// Drops the oldest of a long history, but nothing that the service still refers to.
 fn prune(mut txn: Txn, view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Txn {
     let Some(cluster) = view.cluster(&key.scope, &key.cluster) else { return txn };
-    let mut history: Vec<_> = of_service(cluster.service_deployments(), &key.service).collect();
+    let mut history: Vec<_> = of_service(cluster.kept(key.kind).deployments(), &key.service).collect();
     if history.len() < HISTORY_MAX {
         return txn;
     }
@@ -184,9 +211,9 @@ fn prune(mut txn: Txn, view: &EcsView, key: &ServiceKey, record: &ServiceRecord)
     };
     let excess = history.len() + 1 - HISTORY_MAX;
     for (id, _) in history.into_iter().filter(|(id, _)| !used(id)).take(excess) {
-        txn = txn.delete(path(key, id));
+        txn = txn.delete(key.deployment_path(id));
     }
-    let mut revisions: Vec<_> = of_service(cluster.service_revisions(), &key.service).collect();
+    let mut revisions: Vec<_> = of_service(cluster.kept(key.kind).revisions(), &key.service).collect();
     revisions.sort_by_key(|(_, row)| row.created_at);
     let used = |id: &str| {
         let numbers = record.deployments.iter().map(|deployment| deployment.revision).chain(record.completed_revision);
@@ -194,9 +221,31 @@ fn prune(mut txn: Txn, view: &EcsView, key: &ServiceKey, record: &ServiceRecord)
     };
     let excess = (revisions.len() + 1).saturating_sub(HISTORY_MAX);
     for (id, _) in revisions.into_iter().filter(|(id, _)| !used(id)).take(excess) {
-        txn = txn.delete(keys::service_revision(&key.scope, key.cluster.as_str(), key.service.as_str(), id));
+        txn = txn.delete(key.revision_path(id));
     }
     txn
+}
+
+/// A page of the deployments of a service that match, newest first.
+pub(crate) fn newest_first<'a>(
+    cluster: &'a ClusterView,
+    key: &'a ServiceKey,
+    matches: impl Fn(&ServiceDeploymentRecord) -> bool,
+    listing: &Listing,
+) -> (Vec<(&'a String, &'a SharedRow<ServiceDeploymentRecord>)>, Option<String>) {
+    let order = |id: &str, row: &ServiceDeploymentRecord| format!("{:019} {id}", i64::MAX - row.created_at.as_millis());
+    let rows = of_service(cluster.kept(key.kind).deployments(), &key.service);
+    let mut matching: Vec<_> = rows.filter(|(_, row)| matches(row)).collect();
+    matching.sort_by_key(|(id, row)| order(id, row));
+    let rest = matching.into_iter().filter(|(id, row)| listing.after().is_none_or(|after| *order(id, row) > *after));
+    listing.page(rest, |(id, row)| order(id, row))
+}
+
+/// Whether a deployment was created in that time.
+pub(crate) fn was_created(row: &ServiceDeploymentRecord, range: Option<&ecs::CreatedAt>) -> bool {
+    let created = row.created_at.as_epoch_seconds();
+    let (after, before) = range.map_or((None, None), |range| (range.after, range.before));
+    after.is_none_or(|after| created >= after.0) && before.is_none_or(|before| created <= before.0)
 }
 
 /// The rows of one service out of a map by service and id.
@@ -207,9 +256,4 @@ pub(crate) fn of_service<'a, T>(
     rows.range((service.clone(), String::new())..)
         .take_while(move |((name, _), _)| name == service)
         .map(|((_, id), row)| (id, row))
-}
-
-/// Where a service deployment is kept.
-pub(crate) fn path(key: &ServiceKey, id: &str) -> String {
-    keys::service_deployment(&key.scope, key.cluster.as_str(), key.service.as_str(), id)
 }

@@ -6,7 +6,7 @@ use gantry_domain::{
     Timestamp,
     deployment::{DeploymentId, RolloutState, StopKind, Watch},
     reason::StoppedReason,
-    service::{DaemonInstance, DeploymentView, End, ScaleInRule, ServiceView, TaskView},
+    service::{DeploymentView, End, ScaleInRule, ServiceView, TaskView},
     task::StopCode,
 };
 
@@ -66,8 +66,10 @@ pub(crate) fn observe(
     let cluster = view.cluster(&key.scope, &key.cluster)?;
     let name = key.service.as_str();
     let tasks = cluster.tasks();
-    let alive =
-        tasks.of_service(name).into_iter().flat_map(|group| tasks.walk(group, &[Phase::Wanted, Phase::Stopping], None));
+    let alive = tasks
+        .kept_by(key.kind, name)
+        .into_iter()
+        .flat_map(|group| tasks.walk(group, &[Phase::Wanted, Phase::Stopping], None));
     let deployments = deployments(view, key, &row, unit);
     if deployments.is_empty() {
         return None;
@@ -81,8 +83,8 @@ pub(crate) fn observe(
         })
     };
     // Counted and marked as counted by one transaction, which has a bound; the next run sees the rest.
-    let strays = tasks.uncounted_of_service(name).filter(stray).take(ENDED_AT_ONCE).cloned().collect();
-    let ended = tasks.uncounted_of_service(name).filter(|task| own(task)).take(ENDED_AT_ONCE).cloned();
+    let strays = tasks.uncounted_of(key.kind, name).filter(stray).take(ENDED_AT_ONCE).cloned().collect();
+    let ended = tasks.uncounted_of(key.kind, name).filter(|task| own(task)).take(ENDED_AT_ONCE).cloned();
     let tasks: Vec<Arc<TaskRow>> = alive.filter(|task| own(task)).cloned().chain(ended).collect();
     let set = match unit {
         Unit::Service => None,
@@ -96,16 +98,19 @@ pub(crate) fn observe(
     let draining =
         row.status == ServiceStatus::Draining || set.is_some_and(|set| set.status == TaskSetStatus::Draining);
     let daemon = (row.scheduling == Scheduling::Daemon).then(|| daemon::instances(view, key, &row));
-    let active = |instances: &Vec<DaemonInstance>| instances.iter().filter(|instance| instance.active).count();
+    let active = daemon.iter().flatten().filter(|instance| instance.active).count();
+    let instances = u32::try_from(active).unwrap_or(u32::MAX);
     let service = ServiceView {
         desired_count: match (&daemon, set) {
-            (Some(daemon), _) => u32::try_from(active(daemon)).unwrap_or(u32::MAX),
+            (Some(_), _) => instances,
             (None, Some(set)) => set.computed_desired_count(row.desired_count),
             (None, None) => row.desired_count,
         },
         daemon,
         draining,
         limits: configuration::limits(&row.deployment_configuration),
+        missing_max: row.daemon.as_ref().map(|daemon| daemon::missing_max(daemon, instances)),
+        bakes_each_step: row.daemon.is_some(),
         room_max: None,
         circuit_breaker: configuration::circuit_breaker(&row.deployment_configuration).filter(|_| set.is_none()),
         watch: watch(view, key, &row),
@@ -170,8 +175,7 @@ fn deployment_of(task: &TaskRecord) -> Option<DeploymentId> {
 }
 
 fn has_health_check(view: &EcsView, key: &ServiceKey, revision: Option<&ServiceRevisionRecord>) -> bool {
-    let definition =
-        revision.and_then(|revision| view.namespace(&key.scope)?.task_definition(&revision.task_definition));
+    let definition = revision.and_then(|revision| find::definition(view, key, revision));
     let containers = definition.and_then(|row| row.document.container_definitions.as_deref()).unwrap_or_default();
     containers.iter().any(|container| container.essential != Some(false) && container.health_check.is_some())
 }

@@ -76,6 +76,8 @@ fn build(
         capacity_provider_strategy: strategy,
         platform_version: platform_version(launch_type, asked.platform_version.as_deref())?,
         network_configuration: network(row, asked.network_configuration.as_ref())?,
+        image_digests: Default::default(),
+        daemon: None,
     })
 }
 
@@ -132,7 +134,7 @@ fn find_task_definition<'a>(
     Ok((TaskDefinitionKey { family: named.family, revision }, row))
 }
 
-fn check_task_definition(row: &TaskDefinitionRecord, launch_type: LaunchType) -> Result<(), Fault> {
+pub(crate) fn check_task_definition(row: &TaskDefinitionRecord, launch_type: LaunchType) -> Result<(), Fault> {
     let wanted = ecs::Compatibility::from(launch_type.as_str());
     let can = row.document.compatibilities.as_deref().unwrap_or_default();
     if !can.contains(&wanted) {

@@ -2,25 +2,27 @@
 
 mod hook;
 
+use std::collections::BTreeMap;
+
 use gantry_api::ecs;
 use gantry_domain::{
     Timestamp,
     arn::ContainerInstanceId,
     deployment::DeploymentId,
-    placement::{self, Constraint, Field, Strategy},
+    placement::{self, Constraint, Strategy},
     query::Expression,
     reason::{Lack, PlacementTrouble, ServiceEvent},
 };
 use gantry_store::Txn;
 
 use super::{
-    act,
+    act, find,
     observe::{Observed, Unit},
     wire,
 };
 use crate::{
     Random,
-    keys::{ClusterKey, ServiceKey},
+    keys::{ClusterKey, InstanceKey, ServiceKey},
     launch::{self, Launch, Launched, NetworkRequest, Refusal, Refused, Target, TaskTemplate},
     records::{
         LaunchType, PlatformRecord, ServiceRecord, ServiceRevisionRecord, TaskDefinitionRecord, WaitingRecord,
@@ -60,7 +62,7 @@ pub(crate) fn launch(
             wire::revision(view, key, number)?
         }
     };
-    let definition = view.namespace(&key.scope)?.task_definition(&revision.task_definition)?;
+    let definition = find::definition(view, key, revision)?;
     let requirements = task_definition::requirements(&definition.document);
     let (mut target, count, capacity_providers) = match &starts {
         Starts::Anywhere(count) | Starts::InZone(_, count) => {
@@ -71,7 +73,10 @@ pub(crate) fn launch(
         Starts::On(instances) => {
             let ids: Vec<ContainerInstanceId> = instances.iter().filter_map(|id| id.parse().ok()).collect();
             let count = ids.len();
-            (Target::Named(ids), count, Vec::new())
+            let of_each = ids.iter().map(|id| provider_of(view, key, *id)).collect::<Option<Vec<String>>>();
+            // Shown for the tasks of managed daemons; a DAEMON service has a launch type.
+            let of_each = of_each.filter(|_| revision.daemon.is_some()).unwrap_or_default();
+            (Target::Named(ids), count, of_each)
         }
     };
     // A task that waits has no zone any more: one that is started for balance is placed now or not at all.
@@ -90,16 +95,17 @@ pub(crate) fn launch(
         constraints,
         strategies: strategies(record),
         task: TaskTemplate {
-            group: format!("service:{}", key.service),
+            group: key.group(),
             started_by: Some(deployment.to_string()),
-            service: Some(key.service.to_string()),
+            keeper: Some((key.kind, key.service.to_string())),
             launch_type: revision.launch_type,
             capacity_providers,
             waiting: waiting(record, revision),
             platform: platform(revision),
             overrides: None,
             network: network(revision),
-            tags: tags(key, record, definition),
+            tags: tags(key, record, revision, definition),
+            image_digests: revision.image_digests.clone(),
             enable_execute_command: false,
             requirements,
         },
@@ -119,13 +125,21 @@ pub(super) fn constraints(record: &ServiceRecord, of_definition: &[String]) -> V
     own.chain(of_definition.iter().filter_map(|text| member_of(text))).collect()
 }
 
-/// The service's strategy; without one, spread over zones and then over instances.
-fn strategies(record: &ServiceRecord) -> Vec<Strategy> {
-    if record.placement_strategy.is_empty() {
-        let zone = Field::Attribute(ZONE_ATTRIBUTE.to_owned());
-        return vec![Strategy::Spread(zone), Strategy::Spread(Field::Instance)];
+/// The service's strategy as the wire has it; without one, spread over zones and then over instances.
+fn placement_strategy(record: &ServiceRecord) -> Vec<ecs::PlacementStrategy> {
+    let spread = |field: &str| ecs::PlacementStrategy {
+        r#type: Some(ecs::PlacementStrategyType::Spread),
+        field: Some(field.to_owned()),
+    };
+    match record.placement_strategy.as_slice() {
+        [] => vec![spread(&format!("attribute:{ZONE_ATTRIBUTE}")), spread("instanceId")],
+        own => own.to_vec(),
     }
-    request::strategies(&record.placement_strategy)
+}
+
+/// The same, as placement reads it.
+fn strategies(record: &ServiceRecord) -> Vec<Strategy> {
+    request::strategies(&placement_strategy(record))
 }
 
 fn platform(revision: &ServiceRevisionRecord) -> Option<PlatformRecord> {
@@ -135,16 +149,31 @@ fn platform(revision: &ServiceRevisionRecord) -> Option<PlatformRecord> {
     })
 }
 
+/// What its tasks ask of the network.
 fn network(revision: &ServiceRevisionRecord) -> Option<NetworkRequest> {
-    let configuration = revision.network_configuration.as_ref()?.awsvpc_configuration.as_ref()?;
-    Some(NetworkRequest {
-        subnets: configuration.subnets.clone().unwrap_or_default(),
-        security_groups: configuration.security_groups.clone().unwrap_or_default(),
-        assign_public_ip: configuration.assign_public_ip == Some(ecs::AssignPublicIp::Enabled),
-    })
+    request::network_request(revision.network_configuration.as_ref())
 }
 
-fn tags(key: &ServiceKey, record: &ServiceRecord, definition: &TaskDefinitionRecord) -> Vec<(String, String)> {
+/// The provider of an instance.
+fn provider_of(view: &EcsView, key: &ServiceKey, id: ContainerInstanceId) -> Option<String> {
+    let instance = InstanceKey { scope: key.scope.clone(), cluster: key.cluster.clone(), id };
+    view.host(&instance)?.row.as_ref()?.capacity_provider.clone()
+}
+
+fn tags(
+    key: &ServiceKey,
+    record: &ServiceRecord,
+    revision: &ServiceRevisionRecord,
+    definition: &TaskDefinitionRecord,
+) -> Vec<(String, String)> {
+    if let Some(daemon) = &revision.daemon {
+        let mut tags = if daemon.propagate_tags { record.tags.clone() } else { BTreeMap::new() };
+        if daemon.enable_ecs_managed_tags {
+            tags.insert("aws:ecs:clusterName".to_owned(), key.cluster.to_string());
+            tags.insert("aws:ecs:daemonName".to_owned(), key.service.to_string());
+        }
+        return tags.into_iter().collect();
+    }
     let mut tags = match record.propagate_tags {
         ecs::PropagateTags::Service => record.tags.clone(),
         ecs::PropagateTags::TaskDefinition => definition.tags.clone(),
@@ -181,15 +210,9 @@ fn providers(
 
 /// What a task remembers while it waits for an instance of its provider.
 fn waiting(record: &ServiceRecord, revision: &ServiceRevisionRecord) -> WaitingRecord {
-    let spread = |field: &str| ecs::PlacementStrategy {
-        r#type: Some(ecs::PlacementStrategyType::Spread),
-        field: Some(field.to_owned()),
-    };
-    let default = || vec![spread("attribute:ecs.availability-zone"), spread("instanceId")];
-    let own = &record.placement_strategy;
     WaitingRecord {
         placement_constraints: record.placement_constraints.clone(),
-        placement_strategy: if own.is_empty() { default() } else { own.clone() },
+        placement_strategy: placement_strategy(record),
         network_configuration: revision.network_configuration.clone(),
     }
 }

@@ -3,6 +3,7 @@
 use gantry_api::{Timestamp, ecs};
 use gantry_domain::{arn::Scope, deployment::DeploymentId};
 
+use super::find;
 use crate::{
     keys::ServiceKey,
     records::{DeploymentRecord, LaunchType, Scheduling, ServiceRecord, ServiceRevisionRecord, ServiceStatus},
@@ -29,17 +30,13 @@ pub(crate) fn revision_id(number: u64) -> String {
 }
 
 pub(crate) fn revision_arn(key: &ServiceKey, number: u64) -> String {
-    key.scope.service_revision_arn(key.cluster.as_str(), key.service.as_str(), &revision_id(number))
-}
-
-pub(crate) fn deployment_arn(key: &ServiceKey, id: &str) -> String {
-    key.scope.service_deployment_arn(key.cluster.as_str(), key.service.as_str(), id)
+    key.revision_arn(&revision_id(number))
 }
 
 /// The revision a deployment brings about.
 pub(crate) fn revision<'a>(view: &'a EcsView, key: &ServiceKey, number: u64) -> Option<&'a ServiceRevisionRecord> {
     let cluster = view.cluster(&key.scope, &key.cluster)?;
-    cluster.service_revisions().get(&(key.service.clone(), revision_id(number))).map(|row| &row.record)
+    cluster.kept(key.kind).revisions().get(&(key.service.clone(), revision_id(number))).map(|row| &row.record)
 }
 
 /// A service as DescribeServices answers it.
@@ -62,7 +59,7 @@ pub(crate) fn service(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, 
         cluster_arn: Some(key.scope.cluster_arn(key.cluster.as_str())),
         created_at: Some(timestamp(record.created_at)),
         created_by: Some(record.created_by.clone()),
-        current_service_deployment: primary.map(|primary| deployment_arn(key, &primary.service_deployment)),
+        current_service_deployment: primary.map(|primary| key.deployment_arn(&primary.service_deployment)),
         current_service_revisions: Some(current_revisions(cluster, key, record, deployments)),
         deployment_configuration: Some(record.deployment_configuration.clone()),
         deployment_controller: Some(ecs::DeploymentController { r#type: Some(controller) }),
@@ -233,13 +230,17 @@ pub(crate) fn service_revision(
     }
 }
 
-fn container_images(view: &EcsView, key: &ServiceKey, record: &ServiceRevisionRecord) -> Vec<ecs::ContainerImage> {
-    let definition = view.namespace(&key.scope).and_then(|space| space.task_definition(&record.task_definition));
+pub(crate) fn container_images(
+    view: &EcsView,
+    key: &ServiceKey,
+    record: &ServiceRevisionRecord,
+) -> Vec<ecs::ContainerImage> {
+    let definition = find::definition(view, key, record);
     let containers = definition.and_then(|row| row.document.container_definitions.as_deref()).unwrap_or_default();
     let image = |container: &ecs::ContainerDefinition| ecs::ContainerImage {
         container_name: container.name.clone(),
         image: container.image.clone(),
-        image_digest: None,
+        image_digest: container.name.as_ref().and_then(|name| record.image_digests.get(name)).cloned(),
     };
     containers.iter().map(image).collect()
 }

@@ -14,7 +14,7 @@ use gantry_domain::{
     service::Rebalance,
 };
 
-use super::{start, wire};
+use super::{find, start, wire};
 use crate::{
     fault,
     keys::{ClusterKey, ServiceKey},
@@ -80,10 +80,8 @@ pub(crate) fn rebalance(
 
 fn looks_balanced(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, tasks: &[Arc<TaskRow>]) -> bool {
     let Some(cluster) = view.cluster(&key.scope, &key.cluster) else { return true };
-    // The fleet has no list of its zones.
     let fleet = record.launch_type == LaunchType::Fargate;
-    let fleet = fleet.then(|| view.fleet(&key.scope.account)).into_iter().flatten();
-    let fleet_zones = fleet.filter_map(|(_, host)| host.row.as_ref()?.zone());
+    let fleet_zones = fleet.then(|| view.fleet_zones(&key.scope.account)).into_iter().flatten();
     let mut counts: BTreeMap<&str, u32> = cluster.zones().chain(fleet_zones).map(|zone| (zone, 0)).collect();
     for task in tasks.iter().filter(|task| !task.is_stopped()) {
         *counts.entry(task.availability_zone.as_deref().unwrap_or_default()).or_default() += 1;
@@ -95,7 +93,7 @@ fn looks_balanced(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, task
 /// The zones of the instances that satisfy the service's constraints.
 fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<Vec<String>> {
     let revision = wire::revision(view, key, record.primary()?.revision)?;
-    let definition = view.namespace(&key.scope)?.task_definition(&revision.task_definition)?;
+    let definition = find::definition(view, key, revision)?;
     let requirements = task_definition::requirements(&definition.document);
     let targets = match revision.launch_type {
         LaunchType::External => vec![Target::External],
@@ -110,7 +108,7 @@ fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<Vec
     let needs = Needs {
         attributes: if fleet { Vec::new() } else { requirements.attributes.clone() },
         constraints: start::constraints(record, &requirements.placement_expressions),
-        group: format!("service:{}", key.service),
+        group: key.group(),
         ..Needs::default()
     };
     let cluster = ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() };

@@ -1,22 +1,29 @@
 //! A task as its agent is told to run it.
 
-use gantry_api::agent::{DesiredStatus, DesiredTask, NetworkInterface};
+use gantry_api::{
+    agent::{DesiredStatus, DesiredTask, NetworkInterface},
+    ecs,
+};
 use gantry_domain::{
     arn::{Name, Scope},
     task,
 };
 
-use crate::{launch, records::NetworkRecord, view::TaskRow};
+use crate::{
+    launch,
+    records::{ContainerRecord, NetworkRecord},
+    view::TaskRow,
+};
 
 /// What the agent is told. None when the task definition is gone, which cannot be while a task uses it.
 pub(crate) fn desired(scope: &Scope, cluster: &Name, row: &TaskRow) -> Option<DesiredTask> {
     let definition = row.definition.as_ref()?;
     let mut document = definition.document.to_wire();
-    document.task_definition_arn = Some(scope.task_definition_arn(&row.task_definition));
+    pin(&mut document, &row.containers);
+    document.task_definition_arn = Some(row.definition_arn(scope));
     document.family = Some(row.task_definition.family.to_string());
     document.revision = i32::try_from(row.task_definition.revision.get()).ok();
-    let container_arn =
-        |container: &crate::records::ContainerRecord| scope.container_arn(cluster.as_str(), row.id, &container.id);
+    let container_arn = |container: &ContainerRecord| scope.container_arn(cluster.as_str(), row.id, &container.id);
     Some(DesiredTask {
         task_arn: scope.task_arn(cluster.as_str(), row.id),
         cluster_arn: scope.cluster_arn(cluster.as_str()),
@@ -36,6 +43,19 @@ pub(crate) fn desired(scope: &Scope, cluster: &Name, row: &TaskRow) -> Option<De
         network_interface: row.network.as_deref().map(interface),
         tags: row.tags.clone(),
     })
+}
+
+/// What has a digest already is pulled by it, and keeps its tag as a name.
+fn pin(document: &mut ecs::TaskDefinition, containers: &[ContainerRecord]) {
+    for own in containers.iter().filter(|own| own.pinned) {
+        let mut definitions = document.container_definitions.iter_mut().flatten();
+        let definition = definitions.find(|definition| definition.name.as_deref() == Some(own.name.as_str()));
+        let image = definition.and_then(|definition| definition.image.as_mut());
+        if let (Some(image), Some(digest)) = (image, &own.image_digest) {
+            image.push('@');
+            image.push_str(digest);
+        }
+    }
 }
 
 /// On the wire to agents.

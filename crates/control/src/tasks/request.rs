@@ -33,7 +33,8 @@ pub(crate) fn template(
     Ok(TaskTemplate {
         group: format!("family:{}", revision.task_definition.family),
         started_by: None,
-        service: None,
+        keeper: None,
+        image_digests: Default::default(),
         launch_type,
         capacity_providers: Vec::new(),
         waiting: WaitingRecord {

@@ -67,7 +67,7 @@ impl Seen {
             stopped_reason: stop.map(|stop| gantry_domain::reason::trimmed(&stop.reason.to_string()).into_owned()),
             stopping_at: life.times.stopping_at.map(time),
             tags: Some(if tags { wire_tags(record) } else { Vec::new() }),
-            task_definition_arn: Some(scope.task_definition_arn(&record.task_definition)),
+            task_definition_arn: Some(record.definition_arn(scope)),
             version: Some(life.version),
             inference_accelerators: None,
             trusted_execution_summary: None,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gantry_domain::arn::Name;
 
 use super::Tasks;
+use crate::keys::{PerKind, ServiceKind};
 use crate::records::{
     ClusterRecord, InstanceRecord, InstanceStatus, Row, Scheduling, ServiceDeploymentRecord, ServiceRecord,
     ServiceRevisionRecord, ServiceStatus, SharedRow,
@@ -15,13 +16,45 @@ use crate::records::{
 pub struct ClusterView {
     row: Option<SharedRow<ClusterRecord>>,
     tasks: Tasks,
-    services: BTreeMap<Name, SharedRow<ServiceRecord>>,
+    kept: PerKind<Kept>,
+    registered_instances: u32,
+    zones: BTreeMap<String, u32>,
+}
+
+/// The services, or the managed daemons, of a cluster.
+#[derive(Debug, Default)]
+pub struct Kept {
+    rows: BTreeMap<Name, SharedRow<ServiceRecord>>,
     daemons: BTreeSet<Name>,
     waiting: BTreeSet<Name>,
     deployments: BTreeMap<(Name, String), SharedRow<ServiceDeploymentRecord>>,
     revisions: BTreeMap<(Name, String), SharedRow<ServiceRevisionRecord>>,
-    registered_instances: u32,
-    zones: BTreeMap<String, u32>,
+}
+
+impl Kept {
+    /// Deleted ones included, in the order of their names.
+    pub fn rows(&self) -> &BTreeMap<Name, SharedRow<ServiceRecord>> {
+        &self.rows
+    }
+
+    /// Those that are ACTIVE.
+    pub fn active(&self) -> impl Iterator<Item = (&Name, &SharedRow<ServiceRecord>)> {
+        self.rows.iter().filter(|(_, row)| row.status == ServiceStatus::Active)
+    }
+
+    /// Deployments by name and id.
+    pub fn deployments(&self) -> &BTreeMap<(Name, String), SharedRow<ServiceDeploymentRecord>> {
+        &self.deployments
+    }
+
+    /// Revisions by name and id.
+    pub fn revisions(&self) -> &BTreeMap<(Name, String), SharedRow<ServiceRevisionRecord>> {
+        &self.revisions
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.deployments.is_empty() && self.revisions.is_empty()
+    }
 }
 
 impl ClusterView {
@@ -40,34 +73,44 @@ impl ClusterView {
         &self.tasks
     }
 
+    /// Its services or its managed daemons.
+    pub fn kept(&self, kind: ServiceKind) -> &Kept {
+        self.kept.of(kind)
+    }
+
     /// Its services, deleted ones included, in the order of their names.
     pub fn services(&self) -> &BTreeMap<Name, SharedRow<ServiceRecord>> {
-        &self.services
+        &self.kept(ServiceKind::Service).rows
     }
 
-    /// Its DAEMON services, deleted ones included: every placement asks what they need.
-    pub fn daemons(&self) -> impl Iterator<Item = (&Name, &SharedRow<ServiceRecord>)> {
-        self.daemons.iter().filter_map(|name| self.services.get_key_value(name))
+    /// Its DAEMON services and managed daemons, deleted ones included: every placement asks what they need.
+    pub fn daemons(&self) -> impl Iterator<Item = (ServiceKind, &Name, &SharedRow<ServiceRecord>)> {
+        let of = |kind| {
+            let kept = self.kept(kind);
+            let rows = kept.daemons.iter().filter_map(|name| kept.rows.get_key_value(name));
+            rows.map(move |(name, row)| (kind, name, row))
+        };
+        ServiceKind::ALL.into_iter().flat_map(of)
     }
 
-    /// Services whose last attempt to start found no room for all tasks.
-    pub fn waiting(&self) -> impl Iterator<Item = &Name> {
-        self.waiting.iter()
+    /// Services and daemons whose last attempt to start found no room for all tasks.
+    pub fn waiting(&self) -> impl Iterator<Item = (ServiceKind, &Name)> {
+        ServiceKind::ALL.into_iter().flat_map(|kind| self.kept(kind).waiting.iter().map(move |name| (kind, name)))
     }
 
     /// Deployments by service and id.
     pub fn service_deployments(&self) -> &BTreeMap<(Name, String), SharedRow<ServiceDeploymentRecord>> {
-        &self.deployments
+        &self.kept(ServiceKind::Service).deployments
     }
 
     /// Service revisions by service and id.
     pub fn service_revisions(&self) -> &BTreeMap<(Name, String), SharedRow<ServiceRevisionRecord>> {
-        &self.revisions
+        &self.kept(ServiceKind::Service).revisions
     }
 
     /// Services that are ACTIVE.
     pub fn active_services(&self) -> impl Iterator<Item = (&Name, &SharedRow<ServiceRecord>)> {
-        self.services.iter().filter(|(_, row)| row.status == ServiceStatus::Active)
+        self.kept(ServiceKind::Service).active()
     }
 
     /// Instances that are ACTIVE or DRAINING.
@@ -82,8 +125,8 @@ impl ClusterView {
 
     /// Whether there is neither a cluster nor anything that once was in one.
     pub(super) fn is_forgotten(&self) -> bool {
-        let empty = self.tasks.all().is_empty() && self.services.is_empty() && self.registered_instances == 0;
-        self.row.is_none() && empty && self.deployments.is_empty() && self.revisions.is_empty()
+        let empty = self.tasks.all().is_empty() && self.registered_instances == 0;
+        self.row.is_none() && empty && ServiceKind::ALL.into_iter().all(|kind| self.kept(kind).is_empty())
     }
 
     pub(super) fn set_row(&mut self, row: Option<SharedRow<ClusterRecord>>) {
@@ -94,23 +137,29 @@ impl ClusterView {
         &mut self.tasks
     }
 
-    pub(super) fn set_service(&mut self, name: &Name, row: Option<SharedRow<ServiceRecord>>) {
-        set_member(&mut self.daemons, name, row.as_ref().is_some_and(|row| row.scheduling == Scheduling::Daemon));
-        set_member(&mut self.waiting, name, row.as_ref().is_some_and(|row| row.waits_for_room()));
-        super::set(&mut self.services, name.clone(), row);
+    pub(super) fn set_service(&mut self, kind: ServiceKind, name: &Name, row: Option<SharedRow<ServiceRecord>>) {
+        let kept = self.kept.of_mut(kind);
+        set_member(&mut kept.daemons, name, row.as_ref().is_some_and(|row| row.scheduling == Scheduling::Daemon));
+        set_member(&mut kept.waiting, name, row.as_ref().is_some_and(|row| row.waits_for_room()));
+        super::set(&mut kept.rows, name.clone(), row);
     }
 
     pub(super) fn set_deployment(
         &mut self,
-        service: Name,
-        id: String,
+        kind: ServiceKind,
+        (service, id): (Name, String),
         row: Option<SharedRow<ServiceDeploymentRecord>>,
     ) {
-        super::set(&mut self.deployments, (service, id), row);
+        super::set(&mut self.kept.of_mut(kind).deployments, (service, id), row);
     }
 
-    pub(super) fn set_revision(&mut self, service: Name, id: String, row: Option<SharedRow<ServiceRevisionRecord>>) {
-        super::set(&mut self.revisions, (service, id), row);
+    pub(super) fn set_revision(
+        &mut self,
+        kind: ServiceKind,
+        (service, id): (Name, String),
+        row: Option<SharedRow<ServiceRevisionRecord>>,
+    ) {
+        super::set(&mut self.kept.of_mut(kind).revisions, (service, id), row);
     }
 
     pub(super) fn count_instance(&mut self, was: Option<&Row<InstanceRecord>>, is: Option<&Row<InstanceRecord>>) {

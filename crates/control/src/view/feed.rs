@@ -3,7 +3,7 @@
 use gantry_domain::arn::{Name, Scope, TaskDefinitionKey};
 use tokio::sync::broadcast;
 
-use crate::keys::{ClusterKey, InstanceKey, ServiceKey, TaskKey};
+use crate::keys::{ClusterKey, InstanceKey, ServiceKey, ServiceKind, TaskKey};
 
 /// Subscribers that fall so many changes behind are told that they lagged, and look at everything instead.
 const CAPACITY: usize = 4096;
@@ -14,12 +14,12 @@ const CAPACITY: usize = 4096;
 pub enum Change {
     Cluster(ClusterKey),
     CapacityProvider(Scope, Name),
-    TaskDefinition(Scope, TaskDefinitionKey),
+    TaskDefinition(Scope, ServiceKind, TaskDefinitionKey),
     /// With the host and the service it belongs to, so that nobody has to look the task up.
     Task {
         key: TaskKey,
         host: Option<InstanceKey>,
-        service: Option<String>,
+        service: Option<ServiceKey>,
     },
     Service(ServiceKey),
     Instance(InstanceKey),

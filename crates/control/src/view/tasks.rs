@@ -10,6 +10,7 @@ use gantry_domain::{Timestamp, arn::TaskId};
 use gantry_store::Revision;
 
 use super::{Counts, Group, Phase};
+use crate::keys::{PerKind, ServiceKind};
 use crate::records::{LaunchType, SharedRow, TaskDefinitionRecord, TaskRecord};
 
 /// A task with the task definition it runs.
@@ -39,10 +40,10 @@ pub struct Tasks {
     all: Group,
     by_launch_type: BTreeMap<LaunchType, Group>,
     by_family: BTreeMap<String, Group>,
-    by_service: BTreeMap<String, Group>,
+    by_service: PerKind<BTreeMap<String, Group>>,
     by_started_by: BTreeMap<String, Group>,
     /// Ended tasks of services that the service has not taken into account yet.
-    uncounted: BTreeMap<String, BTreeSet<TaskId>>,
+    uncounted: PerKind<BTreeMap<String, BTreeSet<TaskId>>>,
     /// Tasks that wait for an instance, the oldest first.
     waiting: BTreeSet<(Timestamp, TaskId)>,
 }
@@ -68,19 +69,24 @@ impl Tasks {
         self.by_launch_type.get(&launch_type)
     }
 
-    /// Tasks of a family.
+    /// Tasks of a family of task definitions; families of daemon task definitions are others.
     pub fn of_family(&self, family: &str) -> Option<&Group> {
         self.by_family.get(family)
     }
 
     /// Tasks of a service.
     pub fn of_service(&self, service: &str) -> Option<&Group> {
-        self.by_service.get(service)
+        self.kept_by(ServiceKind::Service, service)
     }
 
-    /// Ended tasks of a service that it has not taken into account yet.
-    pub fn uncounted_of_service(&self, service: &str) -> impl Iterator<Item = &Arc<TaskRow>> {
-        self.uncounted.get(service).into_iter().flatten().filter_map(|id| self.rows.get(id))
+    /// Tasks of a service or of a managed daemon.
+    pub fn kept_by(&self, kind: ServiceKind, name: &str) -> Option<&Group> {
+        self.by_service.of(kind).get(name)
+    }
+
+    /// Ended tasks of a service or of a managed daemon that it has not taken into account yet.
+    pub fn uncounted_of(&self, kind: ServiceKind, name: &str) -> impl Iterator<Item = &Arc<TaskRow>> {
+        self.uncounted.of(kind).get(name).into_iter().flatten().filter_map(|id| self.rows.get(id))
     }
 
     /// Tasks that wait for an instance of their capacity provider, the oldest first.
@@ -136,9 +142,11 @@ impl Tasks {
     fn each_group(&mut self, task: &TaskRecord, mut act: impl FnMut(&mut Group)) {
         act(&mut self.all);
         act(self.by_launch_type.entry(task.launch_type).or_default());
-        act(entry(&mut self.by_family, task.task_definition.family.as_str()));
-        if let Some(service) = &task.service {
-            act(entry(&mut self.by_service, service));
+        if task.kind() == ServiceKind::Service {
+            act(entry(&mut self.by_family, task.task_definition.family.as_str()));
+        }
+        if let Some((kind, name)) = task.keeper() {
+            act(entry(self.by_service.of_mut(kind), name));
         }
         if let Some(started_by) = &task.started_by {
             act(entry(&mut self.by_started_by, started_by));
@@ -146,13 +154,14 @@ impl Tasks {
     }
 
     fn set_uncounted(&mut self, id: TaskId, task: &TaskRecord, uncounted: bool) {
-        let Some(service) = &task.service else { return };
+        let Some((kind, name)) = task.keeper() else { return };
+        let all = self.uncounted.of_mut(kind);
         if uncounted {
-            self.uncounted.entry(service.clone()).or_default().insert(id);
-        } else if let Some(ids) = self.uncounted.get_mut(service) {
+            all.entry(name.to_owned()).or_default().insert(id);
+        } else if let Some(ids) = all.get_mut(name) {
             ids.remove(&id);
             if ids.is_empty() {
-                self.uncounted.remove(service);
+                all.remove(name);
             }
         }
     }
@@ -161,7 +170,9 @@ impl Tasks {
     fn drop_empty_groups(&mut self, task: &TaskRecord) {
         self.by_launch_type.retain(|_, group| !group.is_empty());
         drop_if_empty(&mut self.by_family, task.task_definition.family.as_str());
-        task.service.as_deref().inspect(|service| drop_if_empty(&mut self.by_service, service));
+        if let Some((kind, name)) = task.keeper() {
+            drop_if_empty(self.by_service.of_mut(kind), name);
+        }
         task.started_by.as_deref().inspect(|started_by| drop_if_empty(&mut self.by_started_by, started_by));
     }
 }

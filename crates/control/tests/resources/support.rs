@@ -113,9 +113,9 @@ impl Server {
             "desired_count": 1, "deployment_configuration": {}, "health_check_grace_period_seconds": 0,
             "propagate_tags": "NONE", "enable_ecs_managed_tags": false, "availability_zone_rebalancing": "DISABLED",
             "deployments": []});
-        self.put(keys::service(&scope(), "default", name), row).await;
-        let name: Name = name.parse().unwrap();
-        scope().service_arn("default", name.as_str())
+        let key = keys::ServiceKey::service(scope(), "default".parse().unwrap(), name.parse().unwrap());
+        self.put(key.path(), row).await;
+        key.arn()
     }
 
     /// Registers a minimal task definition.

@@ -123,6 +123,18 @@ impl Scope {
     /// # Errors
     /// As for [`Scope::cluster`], and for a revision that is not a positive number.
     pub fn task_definition(&self, reference: &str) -> Result<TaskDefinitionReference, ReferenceError> {
+        self.definition("task-definition/", reference)
+    }
+
+    /// The same of a daemon task definition.
+    ///
+    /// # Errors
+    /// As for [`Scope::task_definition`].
+    pub fn daemon_task_definition(&self, reference: &str) -> Result<TaskDefinitionReference, ReferenceError> {
+        self.definition("daemon-task-definition/", reference)
+    }
+
+    fn definition(&self, kind: &str, reference: &str) -> Result<TaskDefinitionReference, ReferenceError> {
         if !reference.starts_with("arn:") {
             return short_task_definition(reference);
         }
@@ -131,7 +143,7 @@ impl Scope {
         let head: Vec<&str> = parts.by_ref().take(5).collect();
         let ["arn", _, "ecs", region, account] = head[..] else { return Err(ReferenceError::Malformed) };
         self.same_place(&Scope::new(account, region))?;
-        let short = parts.next().and_then(|resource| resource.strip_prefix("task-definition/"));
+        let short = parts.next().and_then(|resource| resource.strip_prefix(kind));
         short_task_definition(short.ok_or(ReferenceError::Malformed)?)
     }
 

@@ -61,6 +61,10 @@ pub enum Resource {
     ServiceDeployment { cluster: Name, service: Name, id: String },
     ServiceRevision { cluster: Name, service: Name, id: String },
     Attachment(String),
+    Daemon { cluster: Name, daemon: Name },
+    DaemonDeployment { cluster: Name, daemon: Name, id: String },
+    DaemonRevision { cluster: Name, daemon: Name, id: String },
+    DaemonTaskDefinition(TaskDefinitionKey),
 }
 
 impl FromStr for Resource {
@@ -94,6 +98,14 @@ impl FromStr for Resource {
                 Self::ServiceRevision { cluster: part(cluster)?, service: part(service)?, id: opaque(id)? }
             }
             ["attachment", id] => Self::Attachment(opaque(id)?),
+            ["daemon", cluster, daemon] => Self::Daemon { cluster: part(cluster)?, daemon: part(daemon)? },
+            ["daemon-deployment", cluster, daemon, id] => {
+                Self::DaemonDeployment { cluster: part(cluster)?, daemon: part(daemon)?, id: opaque(id)? }
+            }
+            ["daemon-revision", cluster, daemon, id] => {
+                Self::DaemonRevision { cluster: part(cluster)?, daemon: part(daemon)?, id: opaque(id)? }
+            }
+            ["daemon-task-definition", key] => Self::DaemonTaskDefinition(task_definition_key(key)?),
             _ => return Err(ArnError::Resource),
         };
         Ok(resource)
@@ -136,6 +148,14 @@ impl fmt::Display for Resource {
                 write!(formatter, "service-revision/{cluster}/{service}/{id}")
             }
             Self::Attachment(id) => write!(formatter, "attachment/{id}"),
+            Self::Daemon { cluster, daemon } => write!(formatter, "daemon/{cluster}/{daemon}"),
+            Self::DaemonDeployment { cluster, daemon, id } => {
+                write!(formatter, "daemon-deployment/{cluster}/{daemon}/{id}")
+            }
+            Self::DaemonRevision { cluster, daemon, id } => {
+                write!(formatter, "daemon-revision/{cluster}/{daemon}/{id}")
+            }
+            Self::DaemonTaskDefinition(key) => write!(formatter, "daemon-task-definition/{key}"),
         }
     }
 }

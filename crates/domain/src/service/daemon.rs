@@ -56,7 +56,8 @@ impl<'a> Planner<'a> {
             return;
         }
         if !self.is_primary(task) {
-            let may_go = self.fitness(task) != Fitness::Healthy || self.healthy > self.floor();
+            let step = self.healthy > self.floor() && self.last_step_is_baked();
+            let may_go = self.fitness(task) != Fitness::Healthy || step;
             if may_go && !task.protected {
                 self.stop(task, self.scaling_activity(task));
             }
@@ -64,6 +65,19 @@ impl<'a> Planner<'a> {
             self.announce(ServiceEvent::FailedContainerHealthChecks { task: task.id.clone() });
             self.stop(task, StoppedReason::FailedContainerHealthChecks);
         }
+    }
+
+    /// Whether the tasks that the primary deployment has already have run for its bake time, where it bakes each step.
+    fn last_step_is_baked(&mut self) -> bool {
+        if !self.service.bakes_each_step {
+            return true;
+        }
+        let own = self.wanted().filter(|task| self.is_primary(task));
+        let youngest = own.filter_map(|task| task.started_at).max();
+        let baked_at = youngest.map(|at| at.plus_millis(self.service.watch.bake_ms));
+        let Some(at) = baked_at.filter(|at| *at > self.now) else { return true };
+        self.wake_at(at);
+        false
     }
 
     /// Returns how many tasks are to be started.
@@ -157,6 +171,25 @@ mod tests {
         tasks.remove(0);
         tasks.push(TaskView { instance: "i1".to_owned(), ..pending("n", 2) });
         assert_eq!(plan(&ServiceView { limits: half, ..newer(daemon(instances(), tasks)) }), "-b");
+    }
+
+    #[test]
+    fn a_managed_daemon_goes_step_by_step_and_bakes_each() {
+        let instances: Vec<_> = ["i1", "i2", "i3"].map(instance).into();
+        let old = vec![on("a", "i1", 1), on("b", "i2", 1), on("c", "i3", 1)];
+        let mut rolling = daemon(instances, old.clone());
+        rolling.deployments = vec![deployment(2), deployment(1)];
+        rolling.missing_max = Some(1);
+        rolling.bakes_each_step = true;
+        rolling.watch.bake_ms = 60_000;
+        assert_eq!(plan(&rolling), "-a");
+        rolling.tasks = vec![on("n", "i1", 2), old[1].clone(), old[2].clone()];
+        rolling.tasks[0].started_at = Some(NOW.plus_seconds(-40));
+        let waits = plan_service(NOW, &rolling);
+        assert_eq!(moves(&waits), "");
+        assert_eq!(waits.wake_at, Some(NOW.plus_seconds(20)));
+        rolling.tasks[0].started_at = Some(NOW.plus_seconds(-60));
+        assert_eq!(plan(&rolling), "-b");
     }
 
     proptest! {

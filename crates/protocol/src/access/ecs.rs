@@ -142,10 +142,8 @@ pub(super) fn checks(call: &Call<'_>) -> Option<Vec<Check>> {
             let check = Check::new(action(), call.given("resourceArn"));
             vec![fields.texts("tagKeys").into_iter().fold(check, |check, key| check.key("aws:TagKeys", key))]
         }
-        "CreateDaemon" => {
-            vec![Check::new(action(), call.named("daemon", fields.text("daemonName"))).with_request_tags()]
-        }
-        "DeleteDaemon" | "DescribeDaemon" | "ListDaemonDeployments" | "UpdateDaemon" => {
+        "CreateDaemon" | "UpdateDaemon" => daemon(call),
+        "DeleteDaemon" | "DescribeDaemon" | "ListDaemonDeployments" => {
             vec![Check::new(action(), call.given("daemonArn"))]
         }
         "DescribeDaemonDeployments" => call.of_services(&fields.texts("daemonDeploymentArns")),
@@ -261,6 +259,22 @@ fn service(call: &Call<'_>, cluster: &str) -> Vec<Check> {
     checks.extend(roles.iter().map(|role| call.pass_to_tasks(role)));
     checks.extend(infrastructure_roles(call));
     checks.extend(fields.text("role").map(|role| pass_role(&call.role_arn(role), "ecs.amazonaws.com")));
+    checks
+}
+
+fn daemon(call: &Call<'_>) -> Vec<Check> {
+    let fields = call.fields;
+    let definition = call.named("daemon-task-definition", fields.text("daemonTaskDefinitionArn"));
+    let (_, roles) = call.task_definition(&definition);
+    let mut checks = if call.operation == "CreateDaemon" {
+        let cluster = call.cluster(fields.text("clusterArn"));
+        let resource = call.below("daemon", &cluster, fields.text("daemonName").unwrap_or("*"));
+        let check = Check::new("ecs:CreateDaemon", &*resource).key("ecs:cluster", cluster);
+        call.tagged_on_create(check, &resource)
+    } else {
+        vec![Check::new("ecs:UpdateDaemon", call.given("daemonArn"))]
+    };
+    checks.extend(roles.iter().map(|role| call.pass_to_tasks(role)));
     checks
 }
 

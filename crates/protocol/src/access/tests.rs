@@ -19,7 +19,8 @@ impl Facts for World {
     fn task_definition(&self, caller: &Caller, reference: &str) -> Option<TaskDefinition> {
         let arn = caller.arn("ecs", "task-definition/web:3");
         let roles = vec!["arn:aws:iam::111122223333:role/app".to_owned()];
-        matches!(reference, "web" | "web:3").then_some(TaskDefinition { arn, roles })
+        let daemon = reference.ends_with(":daemon-task-definition/agent:1");
+        (daemon || matches!(reference, "web" | "web:3")).then_some(TaskDefinition { arn, roles })
     }
     fn iam_arn(&self, account: &str, kind: &str, name: &str) -> Option<String> {
         (name == "deployer").then(|| format!("arn:aws:iam::{account}:{kind}/teams/{name}"))
@@ -154,6 +155,18 @@ fn calls_are_authorized_against_what_they_name() {
                 "ecs:DescribeServiceRevisions ecs:service-revision/c/s/9",
                 "ecs:DescribeServiceRevisions ecs:service/c/s",
             ],
+        ),
+        (
+            "ecs",
+            "CreateDaemon",
+            r#"{"daemonName":"agent","clusterArn":"c","daemonTaskDefinitionArn":"agent:1","tags":[{"key":"k"}]}"#,
+            &["ecs:CreateDaemon ecs:daemon/c/agent", "ecs:TagResource ecs:daemon/c/agent", "iam:PassRole role/app"],
+        ),
+        (
+            "ecs",
+            "UpdateDaemon",
+            r#"{"daemonArn":"arn:aws:ecs:us-east-1:111122223333:daemon/c/agent","daemonTaskDefinitionArn":"agent:1"}"#,
+            &["ecs:UpdateDaemon ecs:daemon/c/agent", "iam:PassRole role/app"],
         ),
         // Without what it should name, a call needs its action on everything.
         ("ecs", "DescribeServices", r#"{"services":[]}"#, &["ecs:DescribeServices *"]),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_control::{
-    keys::{InstanceKey, Key},
+    keys::{InstanceKey, Key, ServiceKind},
     records::{InstanceRecord, InstanceStatus, Scheduling, ServiceRecord, TaskRecord, decode},
 };
 use gantry_domain::{
@@ -13,16 +13,19 @@ use gantry_domain::{
 };
 use gantry_store::{Event, Store, Watch};
 
+/// A service or a managed daemon.
+type Keeper = (ServiceKind, Name);
+
 /// The monitor's own picture, one transaction at a time.
 pub(super) struct Monitor {
     watch: Watch,
     store: Store,
     seen: u64,
-    services: BTreeMap<Name, ServiceRecord>,
+    services: BTreeMap<Keeper, ServiceRecord>,
     tasks: BTreeMap<TaskId, TaskRecord>,
     instances: BTreeMap<InstanceKey, InstanceRecord>,
     /// Tasks of each service that are not STOPPED, as of the last transaction.
-    live: BTreeMap<Name, u32>,
+    live: BTreeMap<Keeper, u32>,
 }
 
 impl Monitor {
@@ -65,11 +68,11 @@ impl Monitor {
             Event::Delete { .. } => None,
         };
         match (key, value) {
-            (Key::Service { name, .. }, Some(value)) => {
-                self.services.insert(name, decode(value).map_err(|error| error.to_string())?);
+            (Key::Service { kind, name, .. }, Some(value)) => {
+                self.services.insert((kind, name), decode(value).map_err(|error| error.to_string())?);
             }
-            (Key::Service { name, .. }, None) => {
-                self.services.remove(&name);
+            (Key::Service { kind, name, .. }, None) => {
+                self.services.remove(&(kind, name));
             }
             (Key::Instance { cluster, id }, Some(value)) => {
                 let record = decode(value).map_err(|error| error.to_string())?;
@@ -135,15 +138,16 @@ impl Monitor {
             && new.life.desired_status == DesiredStatus::Stopped;
         let Some((name, service)) = self.service_of(new).filter(|_| ours && asked) else { return Ok(()) };
         let floor = limits(service).floor(service.desired_count);
-        let left = self.tasks.values().filter(|task| task.service.as_deref() == Some(name.as_str()) && serves(task));
+        let own = |task: &&TaskRecord| task.keeper() == Some((name.0, name.1.as_str()));
+        let left = self.tasks.values().filter(|task| own(task) && serves(task));
         let left = u32::try_from(left.count()).unwrap_or(u32::MAX);
         if left < floor {
-            return Err(format!("stopping task {id} left service {name} with {left} tasks, the floor is {floor}"));
+            return Err(format!("stopping task {id} left {name:?} with {left} tasks, the floor is {floor}"));
         }
         Ok(())
     }
 
-    fn check_ceiling(&self, now: &BTreeMap<Name, u32>) -> Result<(), String> {
+    fn check_ceiling(&self, now: &BTreeMap<Keeper, u32>) -> Result<(), String> {
         for (name, &live) in now {
             let Some(service) = self.services.get(name) else { continue };
             if service.scheduling == Scheduling::Daemon {
@@ -158,25 +162,25 @@ impl Monitor {
             let had = self.live.get(name).copied().unwrap_or(0);
             // Lowering the desired count lowers the ceiling under what exists already.
             if live > ceiling && live > had {
-                return Err(format!("service {name} went from {had} to {live} tasks, the ceiling is {ceiling}"));
+                return Err(format!("{name:?} went from {had} to {live} tasks, the ceiling is {ceiling}"));
             }
         }
         Ok(())
     }
 
     /// No instance holds two tasks of a daemon.
-    fn check_one_each(&self, name: &Name) -> Result<(), String> {
+    fn check_one_each(&self, name: &Keeper) -> Result<(), String> {
         let mut taken = BTreeSet::new();
         for task in self.tasks.values().filter(|task| !task.is_stopped()) {
             let ours = self.service_of(task).is_some_and(|(service, _)| service == name);
             if ours && !taken.insert(&task.host) {
-                return Err(format!("daemon {name} has two tasks on {:?}", task.host));
+                return Err(format!("{name:?} has two tasks on {:?}", task.host));
             }
         }
         Ok(())
     }
 
-    fn live_by_service(&self) -> BTreeMap<Name, u32> {
+    fn live_by_service(&self) -> BTreeMap<Keeper, u32> {
         let mut live = BTreeMap::new();
         for task in self.tasks.values().filter(|task| !task.is_stopped()) {
             if let Some((name, _)) = self.service_of(task) {
@@ -187,9 +191,9 @@ impl Monitor {
     }
 
     /// The service whose deployment started the task: not a later one of the same name.
-    fn service_of(&self, task: &TaskRecord) -> Option<(&Name, &ServiceRecord)> {
-        let name: Name = task.service.as_deref()?.parse().ok()?;
-        let (name, service) = self.services.get_key_value(&name)?;
+    fn service_of(&self, task: &TaskRecord) -> Option<(&Keeper, &ServiceRecord)> {
+        let (kind, name) = task.keeper()?;
+        let (name, service) = self.services.get_key_value(&(kind, name.parse().ok()?))?;
         let started_by = task.started_by.as_deref()?;
         service.deployments.iter().any(|deployment| deployment.id.to_string() == started_by).then_some((name, service))
     }

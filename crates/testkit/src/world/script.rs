@@ -110,6 +110,11 @@ impl World {
             "primary-set" => self.promote_task_set(argument(1), argument(2)).await,
             "delete-set" => self.delete_task_set(argument(1), argument(2), &words).await,
             "delete-sets" => self.delete_task_sets(argument(1)).await,
+            "provider" => self.create_provider(argument(1)).await,
+            "daemon-definition" => self.register_daemon_definition(argument(1), &words).await,
+            "managed-daemon" => self.create_managed_daemon(argument(1), &words).await,
+            "update-daemon" => self.update_managed_daemon(argument(1), &words).await,
+            "delete-daemon" => self.delete_managed_daemon(argument(1)).await,
             "alarm" => self.set_alarm(argument(1), argument(2)).await,
             "hook" => self.set_hook(argument(1), argument(2)),
             "hook-calls" => self.hook_calls(),
@@ -182,6 +187,9 @@ impl World {
             capabilities::OF_EVERY_HOST.iter().map(|name| attribute(name, None)).collect();
         attributes.push(attribute("ecs.availability-zone", Some(zone)));
         attributes.push(attribute("gantry.fargate", Some("true")));
+        if let Some(provider) = words.named.get("provider") {
+            attributes.push(attribute("gantry.capacity-provider", Some(provider)));
+        }
         let input = ecs::RegisterContainerInstanceRequest {
             cluster: Some(self.cluster.to_string()),
             attributes: Some(attributes),

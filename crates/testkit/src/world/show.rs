@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use gantry_control::{records::ServiceRecord, view::TaskRow};
+use gantry_control::{keys::ServiceKind, records::ServiceRecord, view::TaskRow};
 use gantry_domain::{Timestamp, arn::Name};
 
 use super::{BEGINNING, World};
@@ -11,14 +11,21 @@ impl World {
     /// Everything, for a failure.
     pub fn show_all(&self) -> String {
         let view = self.control().read();
-        let services: Vec<Name> = match view.cluster(&self.scope, &self.cluster) {
-            Some(cluster) => cluster.services().keys().cloned().collect(),
-            None => Vec::new(),
+        let (services, daemons): (Vec<Name>, Vec<Name>) = match view.cluster(&self.scope, &self.cluster) {
+            Some(cluster) => {
+                let names = |kind| cluster.kept(kind).rows().keys().cloned().collect();
+                (names(ServiceKind::Service), names(ServiceKind::Daemon))
+            }
+            None => Default::default(),
         };
         drop(view);
         let mut shown = self.show_tasks();
         for service in services {
-            shown += &format!("service {service}\n{}{}", self.show_service(&service), self.show_events(&service));
+            let row = self.show_service(ServiceKind::Service, &service);
+            shown += &format!("service {service}\n{row}{}", self.show_events(&service));
+        }
+        for daemon in daemons {
+            shown += &format!("managed daemon {daemon}\n{}", self.show_service(ServiceKind::Daemon, &daemon));
         }
         shown
     }
@@ -27,10 +34,11 @@ impl World {
         let service = || -> Name { what.get(1).and_then(|name| name.parse().ok()).expect("the name of a service") };
         match what.first().copied() {
             Some("tasks") => self.show_tasks(),
-            Some("service") => self.show_service(&service()),
+            Some("service") => self.show_service(ServiceKind::Service, &service()),
+            Some("managed-daemon") => self.show_service(ServiceKind::Daemon, &service()),
             Some("events") => self.show_events(&service()),
             Some("all") => self.show_all(),
-            _ => panic!("show tasks, service NAME or events NAME"),
+            _ => panic!("show tasks, service NAME, managed-daemon NAME or events NAME"),
         }
     }
 
@@ -88,15 +96,19 @@ impl World {
     }
 
     pub(super) fn record(&self, service: &Name) -> Option<ServiceRecord> {
-        let view = self.control().read();
-        view.cluster(&self.scope, &self.cluster)?.services().get(service).map(|row| row.record.clone())
+        self.record_of(ServiceKind::Service, service)
     }
 
-    fn show_service(&self, service: &Name) -> String {
-        let Some(record) = self.record(service) else { return "no such service\n".to_owned() };
+    pub(super) fn record_of(&self, kind: ServiceKind, name: &Name) -> Option<ServiceRecord> {
+        let view = self.control().read();
+        view.cluster(&self.scope, &self.cluster)?.kept(kind).rows().get(name).map(|row| row.record.clone())
+    }
+
+    fn show_service(&self, kind: ServiceKind, service: &Name) -> String {
+        let Some(record) = self.record_of(kind, service) else { return "no such service\n".to_owned() };
         let view = self.control().read();
         let Some(cluster) = view.cluster(&self.scope, &self.cluster) else { return String::new() };
-        let group = cluster.tasks().of_service(service.as_str());
+        let group = cluster.tasks().kept_by(kind, service.as_str());
         let counts = group.map(|group| *group.counts()).unwrap_or_default();
         let mut shown = format!(
             "{} desired {} running {} pending {}\n",
@@ -106,7 +118,8 @@ impl World {
             counts.pending()
         );
         for (index, deployment) in record.deployments.iter().enumerate() {
-            let revision = cluster.service_revisions().get(&(service.clone(), format!("{:019}", deployment.revision)));
+            let revision =
+                cluster.kept(kind).revisions().get(&(service.clone(), format!("{:019}", deployment.revision)));
             let definition = revision.map(|row| row.task_definition.to_string()).unwrap_or_default();
             let group = cluster.tasks().started_by(&deployment.id.to_string());
             let counts = group.map(|group| *group.counts()).unwrap_or_default();

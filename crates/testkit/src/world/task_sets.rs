@@ -106,6 +106,6 @@ fn scale(words: &Words<'_>) -> Option<ecs::Scale> {
     words.number("scale").map(|value| ecs::Scale { value: Some(value), unit: Some(ecs::ScaleUnit::Percent) })
 }
 
-fn told<T>(answer: Result<T, gantry_api::Fault>) -> String {
+pub(super) fn told<T>(answer: Result<T, gantry_api::Fault>) -> String {
     answer.map_or_else(|fault| refusal(&fault), |_| String::new())
 }

@@ -42,7 +42,7 @@ pub(crate) fn launch(
         task: TaskTemplate {
             group: format!("family:{}", definition.family),
             started_by: Some(started_by.to_owned()),
-            service: None,
+            keeper: None,
             launch_type: revision.launch_type,
             capacity_providers: providers,
             waiting: waiting(row, revision),
@@ -50,6 +50,7 @@ pub(crate) fn launch(
             overrides: None,
             network: network(revision).filter(|_| awsvpc),
             tags: Vec::new(),
+            image_digests: Default::default(),
             enable_execute_command: false,
             requirements,
         },
