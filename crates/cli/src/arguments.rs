@@ -532,9 +532,19 @@ pub(crate) enum RegistryCommand {
     Verify(VerifyOptions),
     /// Remove blobs that no image needs, as the server does every hour.
     Gc(GcOptions),
+    /// Print the certificate with which the signatures of a signing profile are verified.
+    SigningCertificate(SigningCertificateOptions),
     /// Lifecycle policies.
     #[command(subcommand)]
     Lifecycle(LifecycleCommand),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SigningCertificateOptions {
+    /// ARN of the signing profile: `arn:aws:signer:REGION:ACCOUNT:/signing-profiles/NAME`
+    pub(crate) profile: String,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -271,6 +271,7 @@ impl Registry {
             Err(error) => return Err(error),
         }
         let txn = self.forgetting_prepared(txn, keys, &image.digest).await?;
+        let txn = txn.delete_prefix(keys.signings(&image.digest));
         let kind = ChangeKind::Deleted { image: image.row.changed(&image.digest), tags, gone: true };
         Ok(self.record(txn, keys, actor, kind))
     }

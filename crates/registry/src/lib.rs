@@ -6,6 +6,7 @@
 //! ([`metadata`]).
 
 mod access;
+pub mod attempts;
 pub mod blobs;
 pub mod changes;
 pub mod collect;
@@ -33,6 +34,7 @@ mod repositories;
 pub mod scanning;
 mod sendfile;
 pub mod settings;
+pub mod signing;
 mod storage_class;
 pub mod templates;
 pub mod token;

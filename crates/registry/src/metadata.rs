@@ -21,6 +21,9 @@
 //! /ecr/ACCOUNT/REGION/registry-policy                PolicyRow: of the registry
 //! /ecr/ACCOUNT/REGION/history/NAME:TAG/NUMBER        HistoryRow: where the tag pointed, see `history`
 //! /ecr/changes/ACCOUNT/REGION/NAME:ID                what the handlers of changes have not all seen, see `changes`
+//! /ecr/ACCOUNT/REGION/signing                        which images are signed (see `signing`)
+//! /ecr/ACCOUNT/REGION/signings/NAME:DIGEST/PROFILE   how far the signing of an image is
+//! /ecr/sign/ACCOUNT/REGION/NAME:DIGEST               an image that waits to be signed
 //! /ecr/ACCOUNT/REGION/settings/NAME                 what was configured for the registry, by what it is about
 //! /ecr/scans/ACCOUNT/REGION/NAME:DIGEST              ScanRow: how the scan of an image went
 //! /ecr/scan-queue/ACCOUNT/REGION/NAME:DIGEST         a scan that has not ended
@@ -49,10 +52,10 @@ use serde::de::DeserializeOwned;
 pub use keys::RepositoryKeys;
 pub(crate) use keys::{
     BACKFILLS, CHANGES_PREFIX, LIFECYCLE_PREFIX, PREVIEWS_PREFIX, REPLICATION_WORK, SCAN_QUEUE_PREFIX, SCANS_PREFIX,
-    TO_PREPARE_PREFIX, backfill_key, backfill_results, backfills_prefix, backfills_running_key, change_lane,
+    TO_PREPARE_PREFIX, TO_SIGN_PREFIX, backfill_key, backfill_results, backfills_prefix, backfills_running_key, change_lane,
     holders_prefix, parse_backfill, parse_change, parse_holder, parse_replication_work, parse_scanned,
-    parse_to_prepare, planned_at, registry_policy_key, replication_key, repositories_prefix, rule_key, rules_prefix,
-    setting_key, template_key, templates_prefix,
+    parse_to_prepare, parse_to_sign, planned_at, registry_policy_key, replication_key, repositories_prefix, rule_key, rules_prefix,
+    setting_key, signing_configuration_key, template_key, templates_prefix,
 };
 pub(crate) use keys::{ParsedKey, RowKind, parse_row_key, rows_prefix};
 pub use rows::{ImageRow, LinkRow, ReferrerRow, RepositoryRow, TagRow};

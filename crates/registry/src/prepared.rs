@@ -10,15 +10,15 @@
 //!   that deletes the image, and the collector takes the blobs. It is written only while the image is there;
 //! * clients see nothing of it: no tag, no image, no referrer.
 
-mod attempts;
 pub mod worker;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use gantry_layers::prepared::{PreparedImage, PreparedLayer};
 use gantry_store::{Txn, TxnError};
+use serde::{Deserialize, Serialize};
 
-pub use self::attempts::{Attempts, PreparationState};
+use crate::attempts::Attempts;
 use crate::changes::{ChangeHandler, ChangeKind, ImageChange};
 use crate::digest::Digest;
 use crate::fault::RegistryError;
@@ -28,6 +28,20 @@ use crate::registry::Registry;
 /// A row, and the answer to agents, is no longer than this: a layer with very many undescribed directories is not
 /// worth it.
 const ROW_BYTES_MAX: usize = 256 << 10;
+
+/// How far the preparation of an image is, for whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PreparationState {
+    /// Agents can have it.
+    Prepared,
+    /// Its turn comes, perhaps after failures.
+    Waiting(Attempts),
+    /// It was given up: agents pull its layers.
+    Failed(Attempts),
+    /// There is nothing to prepare: small layers only, or preparation is (or was) turned off.
+    None,
+}
 
 /// Writes down that an image is to be prepared.
 pub(crate) struct Preparation;

@@ -19,6 +19,7 @@ use crate::metadata::{
 };
 use crate::name::Tag;
 use crate::registry::Registry;
+use crate::signing::{self, NewJob, SIGNATURE_TYPE, SigningOrder};
 use crate::storage_class::with_status;
 
 /// Most tags one image may have, as the real service has it. What handles all of them does so in several transactions.
@@ -41,6 +42,8 @@ pub struct ImagePush {
     pub repeated: Repeated,
     /// On whose behalf.
     pub actor: Actor,
+    /// With what it is to be signed.
+    pub sign: Vec<SigningOrder>,
 }
 
 /// What a push that would change nothing is.
@@ -74,6 +77,8 @@ struct Seen {
     former: BTreeMap<Digest, Read<ImageRow>>,
     links: BTreeMap<Digest, Read<LinkRow>>,
     children: BTreeMap<Digest, Read<ImageRow>>,
+    /// What of the signing that was ordered is to begin.
+    signings: Vec<NewJob>,
 }
 
 impl Registry {
@@ -90,12 +95,12 @@ impl Registry {
         let _committing = self.commits.committing(&digest).await;
         let mut stored = false;
         for _ in 0..ATTEMPTS_MAX {
-            let seen = self.look(keys, &manifest, &digest, &push.tags).await?;
+            let seen = self.look(keys, &manifest, &digest, push).await?;
             if seen.is_there_already(&digest) {
                 if push.repeated == Repeated::Refuse {
                     return Err(already_exists(keys, &digest, push.tags.first()));
                 }
-                if self.is_readable(&digest, &seen).await? {
+                if seen.signings.is_empty() && self.is_readable(&digest, &seen).await? {
                     return Ok(pushed);
                 }
             }
@@ -129,7 +134,7 @@ impl Registry {
         keys: &RepositoryKeys,
         manifest: &Manifest,
         digest: &Digest,
-        tags: &[Tag],
+        push: &ImagePush,
     ) -> Result<Seen, RegistryError> {
         let repository = self.repository_for_push(keys).await?;
         let (links, children) = self.look_at_references(keys, manifest).await?;
@@ -141,8 +146,12 @@ impl Registry {
             former: BTreeMap::new(),
             links,
             children,
+            signings: match manifest.effective_artifact_type() {
+                Some(SIGNATURE_TYPE) => Vec::new(),
+                _ => self.jobs_to_begin(keys, digest, &push.sign).await?,
+            },
         };
-        for tag in tags {
+        for tag in &push.tags {
             let pointer = self.metadata.tag(keys, tag).await?;
             if let Some(Read { row, .. }) = &pointer
                 && row.digest != *digest
@@ -229,6 +238,7 @@ impl Registry {
         let mut moved = Vec::new();
         txn = self.plan_tags(txn, keys, digest, push, seen, &mut moved)?;
         txn = plan_references(txn, keys, digest, seen, self.now().as_millis());
+        txn = signing::beginning(txn, keys, digest, &seen.signings);
         if seen.image.is_none() {
             txn = txn.put(keys.holder(digest), Bytes::from_static(b"{}"));
             if let Some(subject) = &manifest.subject {
@@ -237,7 +247,7 @@ impl Registry {
             }
         }
         if seen.image.is_some() && moved.is_empty() {
-            // Its bytes were lost and are back, or it was archived; its tags are what they were.
+            // Its bytes were lost and are back, or it was archived, or is to be signed; its tags are what they were.
             return Ok(txn);
         }
         let kind = ChangeKind::Pushed { image: row.changed(digest), tags: moved, new: seen.image.is_none() };

@@ -23,6 +23,7 @@ use crate::pull_through::secrets::{NoSecrets, Secrets};
 use crate::pull_through::upstreams::{UpstreamConfigs, trusted_hosts};
 use crate::pull_through::{Failures, Flights, ImportResult, RuleCache, UpstreamClient};
 use crate::scanning::{ScanConfig, Scans};
+use crate::signing::keys::SigningKeys;
 use crate::token::TokenKey;
 use crate::verified::VerifiedTokens;
 
@@ -108,6 +109,7 @@ pub struct Registry {
     pub(crate) scans: Scans,
     pub(crate) images_in_use: Arc<dyn ImagesInUse>,
     pub(crate) preview_wake: Notify,
+    pub(crate) signing_keys: Arc<SigningKeys>,
     clock: Clock,
 }
 
@@ -118,7 +120,7 @@ impl Registry {
         Self::open_with(Arc::new(blobs), directory, store, clock, config)
     }
 
-    /// Opens a registry whose blobs are elsewhere; only its key lies under `directory`. Blocking; called at start.
+    /// Opens a registry whose blobs are elsewhere; only its keys lie under `directory`. Blocking; called at start.
     pub fn open_with(
         blobs: Arc<dyn BlobStore>,
         directory: &Path,
@@ -127,10 +129,11 @@ impl Registry {
         config: RegistryConfig,
     ) -> Result<Self, OpenError> {
         let key = TokenKey::load_or_create(&directory.join("token.key")).map_err(OpenError::TokenKey)?;
-        Ok(Self::new(blobs, store, key, clock, config))
+        let signing_keys = Arc::new(SigningKeys::in_folder(directory.join("signing-keys")));
+        Ok(Self { signing_keys, ..Self::new(blobs, store, key, clock, config) })
     }
 
-    /// A registry of these parts.
+    /// A registry of these parts, which signs no images.
     pub fn new(blobs: Arc<dyn BlobStore>, store: Store, key: TokenKey, clock: Clock, config: RegistryConfig) -> Self {
         Self {
             metadata: Metadata::new(store),
@@ -152,6 +155,7 @@ impl Registry {
             scans: Scans::default(),
             images_in_use: Arc::new(NothingInUse),
             preview_wake: Notify::new(),
+            signing_keys: Arc::new(SigningKeys::nowhere()),
             clock,
         }
     }

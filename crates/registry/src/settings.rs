@@ -1,19 +1,16 @@
-//! What an account decides about its registry in a region: account settings, whose pulls do not count, and which images
-//! are to be signed.
+//! What an account decides about its registry in a region: account settings, and whose pulls do not count.
 //!
 //! ```text
 //! /ecr/ACCOUNT/REGION/settings/NAME        SettingRow
 //! /ecr/ACCOUNT/REGION/exclusions/ARN       ExclusionRow: pulls of this principal leave no trace
-//! /ecr/ACCOUNT/REGION/signing              SigningRow
 //! ```
 
 use gantry_domain::arn::Scope;
-use gantry_domain::wildcard;
 use gantry_store::{Txn, TxnError};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::RegistryError;
-use crate::metadata::{ATTEMPTS_MAX, Metadata, Read, RepositoryKeys, encode, setting_key};
+use crate::metadata::{Metadata, Read, encode, setting_key};
 use crate::registry::Registry;
 
 /// Principals whose pulls do not count, in one registry.
@@ -76,39 +73,8 @@ pub struct ExclusionRow {
     pub created_at_ms: i64,
 }
 
-/// Which images are to be signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SigningRow {
-    /// The rules.
-    pub rules: Vec<SigningRuleRow>,
-    /// Since when, in milliseconds since the epoch: images pushed before are not signed.
-    pub put_at_ms: i64,
-}
-
-/// One rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SigningRuleRow {
-    /// The profile to sign with.
-    pub profile_arn: String,
-    /// Names of repositories, with wildcards; none stands for all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub filters: Option<Vec<String>>,
-}
-
-impl SigningRuleRow {
-    /// Whether images of a repository are to be signed.
-    pub fn covers(&self, repository: &str) -> bool {
-        let Some(filters) = &self.filters else { return true };
-        filters.iter().any(|filter| wildcard::matches(filter, repository))
-    }
-}
-
 fn exclusions_prefix(scope: &Scope) -> String {
     format!("/ecr/{}/{}/exclusions/", scope.account, scope.region)
-}
-
-fn signing_key(scope: &Scope) -> String {
-    format!("/ecr/{}/{}/signing", scope.account, scope.region)
 }
 
 impl Registry {
@@ -165,51 +131,6 @@ impl Registry {
     ) -> Result<(Vec<(String, ExclusionRow)>, bool), RegistryError> {
         self.metadata.page(&exclusions_prefix(scope), after, limit, |arn| Some(arn.to_owned())).await
     }
-
-    /// Decides which images are signed from now on.
-    pub async fn signing_put(&self, scope: &Scope, rules: Vec<SigningRuleRow>) -> Result<SigningRow, RegistryError> {
-        let row = SigningRow { rules, put_at_ms: self.now().as_millis() };
-        self.metadata.store.txn(Txn::new().put(signing_key(scope), encode(&row))).await?;
-        Ok(row)
-    }
-
-    /// Which images are to be signed.
-    pub async fn signing(&self, scope: &Scope) -> Result<SigningRow, RegistryError> {
-        Ok(self.signing_read(scope).await?.row)
-    }
-
-    async fn signing_read(&self, scope: &Scope) -> Result<Read<SigningRow>, RegistryError> {
-        let found = self.metadata.get(&signing_key(scope)).await?;
-        found.ok_or_else(|| RegistryError::SigningConfigurationNotFound(scope.account.clone()))
-    }
-
-    /// Stops signing, and returns what was to be signed.
-    pub async fn signing_delete(&self, scope: &Scope) -> Result<SigningRow, RegistryError> {
-        let key = signing_key(scope);
-        for _ in 0..ATTEMPTS_MAX {
-            let Read { row, revision } = self.signing_read(scope).await?;
-            match self.metadata.store.txn(Txn::new().require(&key, revision).delete(&key)).await {
-                Ok(_) => return Ok(row),
-                Err(TxnError::Conflict { .. }) => {}
-                Err(TxnError::Store(error)) => return Err(error.into()),
-            }
-        }
-        Err(RegistryError::Contention)
-    }
-
-    /// The profiles with which an image was to be signed.
-    pub async fn signing_profiles(
-        &self,
-        keys: &RepositoryKeys,
-        pushed_at_ms: i64,
-    ) -> Result<Vec<String>, RegistryError> {
-        let found: Option<Read<SigningRow>> = self.metadata.get(&signing_key(keys.scope())).await?;
-        let Some(Read { row, .. }) = found.filter(|found| found.row.put_at_ms <= pushed_at_ms) else {
-            return Ok(Vec::new());
-        };
-        let covering = row.rules.into_iter().filter(|rule| rule.covers(keys.name().as_str()));
-        Ok(covering.map(|rule| rule.profile_arn).collect())
-    }
 }
 
 /// Whether pulls of a principal do not count. A session of a role is its role.
@@ -251,16 +172,5 @@ mod tests {
         for (excluded, principal, expected) in cases {
             assert_eq!(is_principal(excluded, principal), expected, "{excluded} {principal}");
         }
-    }
-
-    #[test]
-    fn filters_of_rules_name_whole_repositories() {
-        let rule = |filters: Option<&[&str]>| SigningRuleRow {
-            profile_arn: String::new(),
-            filters: filters.map(|filters| filters.iter().map(|filter| (*filter).to_owned()).collect()),
-        };
-        assert!(rule(None).covers("app"));
-        assert!(rule(Some(&["team/*"])).covers("team/app"));
-        assert!(!rule(Some(&["team"])).covers("team/app"));
     }
 }

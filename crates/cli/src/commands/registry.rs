@@ -10,9 +10,11 @@ use gantry_registry::{
 use serde_json::json;
 
 use crate::{
-    arguments::{GcOptions, Output, RegistryCommand, VerifyOptions},
+    arguments::{GcOptions, Output, RegistryCommand, SigningCertificateOptions, VerifyOptions},
     client::Client,
-    server::own::{CollectRequest, CollectResponse, GANTRY, VerifyRequest},
+    server::own::{
+        CollectRequest, CollectResponse, GANTRY, SigningCertificateRequest, SigningCertificateResponse, VerifyRequest,
+    },
 };
 
 /// Runs `gantry registry …`.
@@ -20,6 +22,7 @@ pub(crate) async fn run(command: &RegistryCommand) -> Result<ExitCode> {
     match command {
         RegistryCommand::Verify(options) => verify(options).await,
         RegistryCommand::Gc(options) => gc(options).await,
+        RegistryCommand::SigningCertificate(options) => signing_certificate(options).await,
         RegistryCommand::Lifecycle(command) => super::lifecycle::run(command).await,
     }
 }
@@ -89,6 +92,17 @@ async fn gc(options: &GcOptions) -> Result<ExitCode> {
     super::print(&match options.client.output.output {
         Output::Json => json!({"links": sum.links, "blobs": sum.blobs, "bytes": sum.bytes}).to_string() + "\n",
         Output::Text => format!("{verb}: {} blobs ({} bytes), {} links\n", sum.blobs, sum.bytes, sum.links),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn signing_certificate(options: &SigningCertificateOptions) -> Result<ExitCode> {
+    let client = Client::new(&options.client)?;
+    let input = SigningCertificateRequest { profile: options.profile.clone() };
+    let found: SigningCertificateResponse = client.own("ecr", "signing-certificate", &input).await?;
+    super::print(&match options.client.output.output {
+        Output::Json => serde_json::to_string(&found)? + "\n",
+        Output::Text => found.certificate,
     });
     Ok(ExitCode::SUCCESS)
 }

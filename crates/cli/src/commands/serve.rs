@@ -284,6 +284,7 @@ impl Background {
         tasks.spawn(Arc::clone(&parts.registry).deliver_changes());
         tasks.spawn(Arc::clone(&parts.registry).scan_images());
         tasks.spawn(Arc::clone(&parts.registry).prepare_images());
+        tasks.spawn(Arc::clone(&parts.registry).sign_images());
         tasks.spawn(Arc::clone(&parts.registry).replicate());
         let registry = Arc::clone(&parts.registry);
         tasks.spawn(async move { registry.lifecycle_work().await });

@@ -16,6 +16,7 @@ use gantry_registry::{
     collect::{Collected, CollectedPage, Doing},
     digest::Digest,
     history::HistoryEntry,
+    signing::{ProfileArn, SigningKeyError},
     verify::Depth,
 };
 use http::request::Parts;
@@ -120,6 +121,19 @@ pub(crate) struct CollectRequest {
 pub(crate) struct CollectResponse {
     pub(crate) collected: Collected,
     pub(crate) next: Option<Digest>,
+}
+
+/// `signing-certificate`: what the signatures of a signing profile are verified with.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SigningCertificateRequest {
+    pub(crate) profile: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SigningCertificateResponse {
+    /// PEM.
+    pub(crate) certificate: String,
 }
 
 /// `set-alarm-state`: says how an alarm stands; one that is not there is made.
@@ -236,6 +250,14 @@ impl Own {
                 let CollectedPage { collected, next } = self.registry.collect_page(input.after.as_ref(), doing).await?;
                 encode(&CollectResponse { collected, next })
             }
+            // There is no Signer; what may be done with its profiles is still said with its actions.
+            ("POST", "signing-certificate") => {
+                let SigningCertificateRequest { profile } = decode(body)?;
+                let resource = |_: &Caller| profile.clone();
+                let action = "signer:GetSigningProfile";
+                let caller = endpoint.admit(parts, body, &ecr::SERVICE, request_id, action, resource)?;
+                encode(&self.signing_certificate(&caller, &profile).await?)
+            }
             // There is no CloudWatch; what may be done to its alarms is still said with its actions.
             ("POST", "set-alarm-state") => {
                 let input: SetAlarmRequest = decode(body)?;
@@ -331,6 +353,15 @@ impl Own {
         let limit = input.limit.unwrap_or(PAGE_SIZE_MAX).min(PAGE_SIZE_MAX);
         let page = self.events.page(&caller.account, &caller.region, input.after, limit).await;
         Ok(EventsResponse { events: page.map_err(|error| internal().caused_by(error))? })
+    }
+
+    async fn signing_certificate(&self, caller: &Caller, profile: &str) -> Result<SigningCertificateResponse, Fault> {
+        let arn: ProfileArn = profile.parse().map_err(|error: SigningKeyError| validation(error.to_string()))?;
+        if arn.account() != caller.account {
+            return Err(validation(format!("The signing profile {profile} belongs to another account")));
+        }
+        let certificate = self.registry.signing_certificate(&arn).await;
+        Ok(SigningCertificateResponse { certificate: certificate.map_err(|error| internal().caused_by(error))? })
     }
 
     async fn history(&self, caller: &Caller, input: HistoryRequest) -> Result<HistoryResponse, Fault> {

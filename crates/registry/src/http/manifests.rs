@@ -104,6 +104,7 @@ pub(super) async fn put(
         tags,
         repeated: Repeated::Accept,
         actor: call.actor(),
+        sign: call.registry.signing_orders(&call.caller, &keys).await?,
     };
     let pushed = call.registry.image_push(&keys, &push).await?;
     let mut response = answer::empty(StatusCode::CREATED);

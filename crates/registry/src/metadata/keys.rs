@@ -139,6 +139,22 @@ impl RepositoryKeys {
         format!("{TO_PREPARE_PREFIX}{account}/{region}/{}:{image}", self.name)
     }
 
+    /// How far the signing of an image is, by signing profile.
+    pub(crate) fn signings(&self, image: &Digest) -> String {
+        format!("{}{image}/", self.prefix("signings"))
+    }
+
+    /// The same for one profile.
+    pub(crate) fn signing(&self, image: &Digest, profile: &str) -> String {
+        format!("{}{profile}", self.signings(image))
+    }
+
+    /// That an image is to be signed.
+    pub(crate) fn to_sign(&self, image: &Digest) -> String {
+        let Scope { account, region, .. } = &self.scope;
+        format!("{TO_SIGN_PREFIX}{account}/{region}/{}:{image}", self.name)
+    }
+
     /// How far the replication of an image is, by destination.
     pub(crate) fn replicated(&self, digest: &Digest) -> String {
         format!("{}{digest}/", self.prefix("replicated"))
@@ -219,6 +235,7 @@ impl RepositoryKeys {
             "prepared",
             "prepared-layers",
             "unprepared",
+            "signings",
         ]
         .map(|kind| self.prefix(kind));
         let scans = ["scans", "scan-queue", "findings", "inventories"].map(|kind| self.scan_rows(kind));
@@ -403,6 +420,19 @@ pub(crate) const TO_PREPARE_PREFIX: &str = "/ecr/prepare/";
 pub(crate) fn parse_to_prepare(key: &str) -> Option<(RepositoryKeys, Digest)> {
     let (repository, image) = key.strip_prefix(TO_PREPARE_PREFIX)?.split_once(':')?;
     Some((parse_holder(repository)?, image.parse().ok()?))
+}
+
+/// Where the images of all repositories are that wait to be signed.
+pub(crate) const TO_SIGN_PREFIX: &str = "/ecr/sign/";
+
+/// The image that a row below [`TO_SIGN_PREFIX`] names.
+pub(crate) fn parse_to_sign(key: &str) -> Option<(RepositoryKeys, Digest)> {
+    parse_scanned(key.strip_prefix(TO_SIGN_PREFIX)?)
+}
+
+/// Which images of a registry are to be signed.
+pub(crate) fn signing_configuration_key(scope: &Scope) -> String {
+    format!("/ecr/{}/{}/signing", scope.account, scope.region)
 }
 
 /// Where the lifecycle policies of all repositories are.

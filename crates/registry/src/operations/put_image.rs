@@ -25,6 +25,7 @@ pub(super) async fn run(
         tags: tag.into_iter().collect(),
         repeated: Repeated::Refuse,
         actor: request.actor(),
+        sign: registry.signing_orders(request.caller, &keys).await?,
     };
     let pushed = registry.image_push(&keys, &push).await?;
     Ok(PutImageResponse {

@@ -1,7 +1,7 @@
 //! What the operations on the signing configuration share.
 
 use super::*;
-use crate::settings::{SigningRow, SigningRuleRow};
+use crate::signing::{SigningRow, SigningRuleRow};
 
 /// The rules of a request.
 pub(super) fn rules_in(configuration: Option<SigningConfiguration>) -> Vec<SigningRuleRow> {

@@ -18,7 +18,7 @@ use gantry_store::{KeyRange, StoreError, Txn, TxnError, WatchError};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Attempts;
+use crate::attempts::Attempts;
 use crate::blobs::WriteMode;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::fault::RegistryError;

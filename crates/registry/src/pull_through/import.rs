@@ -181,6 +181,7 @@ impl Registry {
             tags: tag.cloned().into_iter().collect(),
             repeated: Repeated::Accept,
             actor: Actor::registry(Origin::PullThrough),
+            sign: Vec::new(),
         };
         match self.image_push(keys, &push).await {
             // The tag does not move: the image it has stays, and this one is not kept.

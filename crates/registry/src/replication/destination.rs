@@ -92,6 +92,7 @@ impl Destination for Local<'_> {
             tags: Vec::new(),
             repeated: Repeated::Accept,
             actor: Actor::registry(Origin::Replication),
+            sign: Vec::new(),
         };
         let mut left = manifest.tags.clone();
         loop {

@@ -1,4 +1,4 @@
-//! Account settings, pulls that leave no trace, the signing configuration, and referrers by the ECR operation.
+//! Account settings, pulls that leave no trace, and referrers by the ECR operation.
 
 use gantry_api::PrincipalKind;
 use gantry_api::ecr::*;
@@ -69,49 +69,6 @@ async fn pulls_of_an_excluded_principal_leave_no_trace() {
     while pulled().await.is_none() {
         watch.next().await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn signing_is_configured_and_says_that_there_is_no_signer() {
-    let world = World::new().await;
-    let root = caller(PrincipalKind::Root);
-    let get = async || world.registry.get_signing_configuration(&root, Default::default()).await;
-    assert_eq!(get().await.unwrap_err().code, "SigningConfigurationNotFoundException");
-    let before = world.push_image("app", "v1", "1").await;
-    world.advance_hours(1);
-    let profile = "arn:aws:signer:us-east-1:000000000000:/signing-profiles/release";
-    let rule = |filter: Option<&str>| SigningRule {
-        signing_profile_arn: Some(profile.to_owned()),
-        repository_filters: filter.map(|filter| {
-            vec![SigningRepositoryFilter {
-                filter: Some(filter.to_owned()),
-                filter_type: Some(SigningRepositoryFilterType::WildcardMatch),
-            }]
-        }),
-    };
-    let configuration = SigningConfiguration { rules: Some(vec![rule(Some("ap*")), rule(Some("web"))]) };
-    let input = PutSigningConfigurationRequest { signing_configuration: Some(configuration.clone()) };
-    let put = world.registry.put_signing_configuration(&root, input).await.unwrap();
-    assert_eq!(put.signing_configuration, Some(configuration.clone()));
-    assert_eq!(get().await.unwrap().signing_configuration, Some(configuration));
-    let after = world.push_image("app", "v2", "2").await;
-    let statuses = async |digest: &gantry_registry::digest::Digest| {
-        let input = DescribeImageSigningStatusRequest {
-            repository_name: Some("app".to_owned()),
-            image_id: Some(ImageIdentifier { image_digest: Some(digest.to_string()), image_tag: None }),
-            ..Default::default()
-        };
-        world.registry.describe_image_signing_status(&root, input).await.unwrap().signing_statuses.unwrap()
-    };
-    assert!(statuses(&before).await.is_empty());
-    let told = statuses(&after).await;
-    assert_eq!(told.len(), 1);
-    assert_eq!(
-        (told[0].status.clone(), told[0].signing_profile_arn.as_deref()),
-        (Some(SigningStatus::Failed), Some(profile))
-    );
-    world.registry.delete_signing_configuration(&root, Default::default()).await.unwrap();
-    assert!(get().await.is_err());
 }
 
 #[tokio::test]

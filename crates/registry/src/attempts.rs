@@ -1,4 +1,4 @@
-//! How often preparing an image is tried, and what is known of it meanwhile. Pure.
+//! How often background work on an image (preparing, signing) is tried, and what is known of it meanwhile. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ const MINUTE_MS: i64 = 60_000;
 const PAUSES_MS: [i64; 4] = [MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 120 * MINUTE_MS];
 const ERROR_CHARS_MAX: usize = 400;
 
-/// An image that waits to be prepared, or that was given up.
+/// Work that waits for its next try, or that was given up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Attempts {
@@ -23,13 +23,13 @@ pub struct Attempts {
 
 impl Attempts {
     /// Whether its turn has come.
-    pub(super) fn is_due(&self, now_ms: i64) -> bool {
+    pub(crate) fn is_due(&self, now_ms: i64) -> bool {
         self.not_before_ms.is_none_or(|at| at <= now_ms)
     }
 
     /// What is known after one more failure. `not_before_ms` is none when there is no further try: what is wrong with
-    /// the layer itself (`hopeless`) will be wrong again.
-    pub(super) fn failed(&self, now_ms: i64, error: &str, hopeless: bool) -> Self {
+    /// the image itself (`hopeless`) will be wrong again.
+    pub(crate) fn failed(&self, now_ms: i64, error: &str, hopeless: bool) -> Self {
         let pause = PAUSES_MS.get(self.failures as usize).filter(|_| !hopeless);
         Self {
             failures: self.failures + 1,
@@ -37,20 +37,6 @@ impl Attempts {
             error: error.chars().take(ERROR_CHARS_MAX).collect(),
         }
     }
-}
-
-/// How far the preparation of an image is, for whoever asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum PreparationState {
-    /// Agents can have it.
-    Prepared,
-    /// Its turn comes, perhaps after failures.
-    Waiting(Attempts),
-    /// It was given up: agents pull its layers.
-    Failed(Attempts),
-    /// There is nothing to prepare: small layers only, or preparation is (or was) turned off.
-    None,
 }
 
 #[cfg(test)]
