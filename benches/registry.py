@@ -67,8 +67,8 @@ def lists(gantry, ecr, credentials):
     digests = [image["imageDigest"] for image in ecr.list_images(repositoryName="lists", maxResults=250)["imageIds"]]
     for number, digest in enumerate(digests[:200]):
         answer = session.get(f"{base}/manifests/{digest}")
-        # With the tag that each has already, 100,000 in all.
-        for part in range(9):
+        # 500 of each: an image may have 1,000.
+        for part in range(10):
             tags = "&".join(f"tag=n{number:03}-{part}-{tag:02}" for tag in range(50))
             pushed = session.put(f"{base}/manifests/{digest}?{tags}", data=answer.content,
                                  headers={"content-type": answer.headers["content-type"]})

@@ -3,6 +3,7 @@
 //! Every key stands in [`File`]; an unknown key is refused. All mistakes are reported together.
 
 mod blobs;
+mod quotas;
 mod upstreams;
 
 use std::{
@@ -17,6 +18,7 @@ use gantry_companions::application_autoscaling::Periods;
 use gantry_domain::limits::INSTANCE_LOST_AFTER_SECONDS;
 use gantry_domain::networks::Network;
 use gantry_registry::pull_through::upstreams::UpstreamConfigs;
+use gantry_registry::quotas::Quotas;
 use serde::Deserialize;
 
 use crate::{
@@ -174,6 +176,7 @@ pub(crate) struct ServerConfig {
     pub(crate) blobs: Blobs,
     /// How long the registry keeps what no image needs.
     pub(crate) registry_grace: Duration,
+    pub(crate) quotas: Quotas,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) log_level: Option<String>,
     pub(crate) log_format: Option<LogFormat>,
@@ -225,6 +228,7 @@ impl ServerConfig {
         };
         let blobs = blobs::build(&file.registry, variable, &mut mistakes);
         let registry_grace = blobs::grace(&file.registry, variable, &mut mistakes);
+        let quotas = quotas::build(&file.registry, variable, &mut mistakes);
         let upstreams = upstreams::build(file.registry, &mut mistakes);
         let insecure = options.insecure || variable("GANTRY_INSECURE").is_some() || file.insecure.unwrap_or(false);
         if let Ok(listen) = listen
@@ -302,6 +306,7 @@ impl ServerConfig {
             heartbeat,
             blobs,
             registry_grace,
+            quotas,
             tls,
             log_level: options.log_level.clone().or_else(|| variable("GANTRY_LOG_LEVEL")).or(file.log_level),
             log_format: options.log_format.or(file.log_format),

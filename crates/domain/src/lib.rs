@@ -21,6 +21,7 @@ pub mod paging;
 pub mod placement;
 pub mod policy;
 pub mod query;
+pub mod rate;
 pub mod reason;
 pub mod rollout;
 pub mod secret;

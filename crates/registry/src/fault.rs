@@ -15,6 +15,7 @@ use crate::manifest::ManifestError;
 use crate::name::{RepositoryName, Tag};
 use crate::pull_through::UpstreamError;
 use crate::pull_through::secrets::SecretError;
+use crate::push_image::TAGS_PER_IMAGE_MAX;
 
 /// Everything the registry refuses.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,9 @@ pub enum RegistryError {
     /// An upstream did not give what was asked.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// It did not say what is about one of its images.
+    #[error(transparent)]
+    UpstreamReferrers(UpstreamError),
     /// The secret with an upstream's credentials.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -127,8 +131,17 @@ pub enum RegistryError {
     )]
     TagInvalid(String),
     /// An image has as many tags as it may.
-    #[error("The image with digest '{0}' already has the maximum number of tags")]
-    TooManyImageTags(Digest),
+    #[error(
+        "Adding tag '{tag}' to an image in the repository with name '{name}' in registry with id '{registry}' exceeds the maximum allowed number of tags per image which is '{TAGS_PER_IMAGE_MAX}'"
+    )]
+    TooManyImageTags {
+        /// One of those that were to be added.
+        tag: String,
+        /// The repository.
+        name: String,
+        /// The account.
+        registry: String,
+    },
     /// The text is no digest we know.
     #[error("invalid digest {0:?}")]
     DigestInvalid(String),
@@ -468,7 +481,7 @@ impl RegistryError {
         match self {
             Self::NameInvalid(_) => (400, "NAME_INVALID"),
             Self::RepositoryNotFound { .. } => (404, "NAME_UNKNOWN"),
-            Self::TagInvalid(_) | Self::TagImmutable { .. } | Self::TooManyImageTags(_) => (400, "TAG_INVALID"),
+            Self::TagInvalid(_) | Self::TagImmutable { .. } => (400, "TAG_INVALID"),
             Self::DigestInvalid(_) | Self::ImageDigestMismatch { .. } | Self::LayerDigestMismatch { .. } => {
                 (400, "DIGEST_INVALID")
             }
@@ -484,13 +497,18 @@ impl RegistryError {
             Self::UploadEmpty { .. } | Self::BadRequest(_) | Self::PartTooSmall => (400, "BLOB_UPLOAD_INVALID"),
             Self::SizeInvalid { .. } => (400, "SIZE_INVALID"),
             Self::BlobInUse(_) | Self::Unsupported | Self::NotSupported(_) => (405, "UNSUPPORTED"),
-            Self::TooManyRequests | Self::LimitExceeded(_) | Self::Contention => (429, "TOOMANYREQUESTS"),
+            Self::TooManyRequests | Self::Contention => (429, "TOOMANYREQUESTS"),
             Self::Unauthorized => (401, "UNAUTHORIZED"),
-            Self::TokenExpired | Self::Denied(_) => (403, "DENIED"),
-            Self::Upstream(UpstreamError::NotFound) => (404, "MANIFEST_UNKNOWN"),
-            Self::Upstream(UpstreamError::Denied(_)) => (403, "DENIED"),
-            Self::Upstream(UpstreamError::TooManyRequests) => (429, "TOOMANYREQUESTS"),
-            Self::Upstream(_) => (502, "UNAVAILABLE"),
+            // Not 429: what is full stays full, and clients would go on trying.
+            Self::TokenExpired | Self::Denied(_) | Self::LimitExceeded(_) | Self::TooManyImageTags { .. } => {
+                (403, "DENIED")
+            }
+            Self::Upstream(error) | Self::UpstreamReferrers(error) => match error {
+                UpstreamError::NotFound => (404, "MANIFEST_UNKNOWN"),
+                UpstreamError::Denied(_) => (403, "DENIED"),
+                UpstreamError::TooManyRequests => (429, "TOOMANYREQUESTS"),
+                UpstreamError::Unavailable(_) | UpstreamError::Invalid(_) => (502, "UNAVAILABLE"),
+            },
             Self::DiskFull(_) => (507, "SIZE_INVALID"),
             // These belong to the ECR operations and do not come out of the OCI routes.
             Self::Parameter { .. }
@@ -556,6 +574,7 @@ impl RegistryError {
             Self::RuleAlreadyExists { .. } => fault::pull_through_cache_rule_already_exists_exception(text),
             Self::UpstreamUnsupported(_) => fault::unsupported_upstream_registry_exception(text),
             Self::Upstream(_) => fault::unable_to_get_upstream_image_exception(text),
+            Self::UpstreamReferrers(_) => fault::unable_to_list_upstream_image_referrers_exception(text),
             Self::Secret(SecretError::NotFound) => fault::secret_not_found_exception(text),
             Self::Secret(SecretError::Inaccessible) => fault::unable_to_access_secret_exception(text),
             Self::Secret(SecretError::Undecryptable) => fault::unable_to_decrypt_secret_value_exception(text),
@@ -600,7 +619,7 @@ impl RegistryError {
             Self::UploadEmpty { .. } => fault::empty_upload_exception(text),
             Self::PartTooSmall => fault::layer_part_too_small_exception(text),
             Self::SizeInvalid { .. } => fault::invalid_layer_part_exception(text),
-            Self::LimitExceeded(_) | Self::LayerTooLarge | Self::TooManyImageTags(_) => {
+            Self::LimitExceeded(_) | Self::LayerTooLarge | Self::TooManyImageTags { .. } => {
                 fault::limit_exceeded_exception(text)
             }
             Self::TooManyRequests | Self::Contention => Fault::new("ThrottlingException", 400, "Rate exceeded"),

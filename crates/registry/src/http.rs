@@ -65,6 +65,7 @@ impl Call {
     /// The keys of the repository, once the principal may do `action` there.
     async fn allow(&self, name: &RepositoryName, action: Action) -> Result<RepositoryKeys, RegistryError> {
         let keys = RepositoryKeys::new(&self.scope, name);
+        self.registry.check_rate(&self.caller, action.name())?;
         self.registry.authorize(&self.caller, action.name().into(), Target::Repository(&keys)).await?;
         Ok(keys)
     }

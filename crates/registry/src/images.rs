@@ -210,9 +210,21 @@ impl Registry {
         actor: &Actor,
     ) -> Result<Option<DeletedImage>, RegistryError> {
         self.refuse_if_needed(keys, image).await?;
-        let txn = self.deletion(keys, image, actor).await?;
-        let tags = || image.row.tags.iter().cloned().collect();
-        Ok(self.done(txn).await?.then(|| DeletedImage { digest: image.digest.clone(), tags: tags() }))
+        for _ in 0..ATTEMPTS_MAX {
+            let count = self.image_count(keys, &image.digest).await?;
+            let txn = count.less(self.deletion(keys, image, actor).await?);
+            match self.metadata.store.txn(txn).await {
+                Ok(_) => {
+                    let tags = image.row.tags.iter().cloned().collect();
+                    return Ok(Some(DeletedImage { digest: image.digest.clone(), tags }));
+                }
+                // Another image came or went, which changes the count and nothing about this one.
+                Err(TxnError::Conflict { key }) if key == count.key => {}
+                Err(TxnError::Conflict { .. }) => return Ok(None),
+                Err(TxnError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Err(RegistryError::Contention)
     }
 
     /// Refuses to go on when a list of manifests needs the image. Asked after its row was read: a list that comes to
@@ -271,7 +283,7 @@ impl Registry {
             Err(error) => return Err(error),
         }
         let txn = self.forgetting_prepared(txn, keys, &image.digest).await?;
-        let txn = txn.delete_prefix(keys.signings(&image.digest));
+        let txn = txn.delete_prefix(keys.signings(&image.digest)).delete(keys.upstream_referrers(&image.digest));
         let kind = ChangeKind::Deleted { image: image.row.changed(&image.digest), tags, gone: true };
         Ok(self.record(txn, keys, actor, kind))
     }

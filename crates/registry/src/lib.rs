@@ -28,6 +28,8 @@ pub mod prepared;
 pub mod pull_through;
 pub mod push;
 pub mod push_image;
+pub mod quotas;
+mod rates;
 mod registry;
 pub mod replication;
 mod repositories;

@@ -4,11 +4,14 @@
 //! ```text
 //! /ecr/ACCOUNT/REGION/repositories/NAME              RepositoryRow
 //! /ecr/ACCOUNT/REGION/images/NAME:DIGEST             ImageRow: a manifest, and the tags that point at it
+//! /ecr/ACCOUNT/REGION/repository-count               how many repositories there are (see `quotas`)
+//! /ecr/ACCOUNT/REGION/image-counts/NAME:DIGIT        how many images have digests that begin with DIGIT
 //! /ecr/ACCOUNT/REGION/tags/NAME:TAG                  TagRow
 //! /ecr/ACCOUNT/REGION/blobs/NAME:DIGEST              LinkRow: the repository holds this blob
 //! /ecr/ACCOUNT/REGION/uses/NAME:DIGEST/BY            the manifest BY refers to the blob or manifest DIGEST
 //! /ecr/ACCOUNT/REGION/referrers/NAME:SUBJECT/DIGEST  ReferrerRow: DIGEST says SUBJECT is its subject
 //! /ecr/ACCOUNT/REGION/upstream/NAME:TAG              CheckedRow: when the upstream was asked (see `pull_through`)
+//! /ecr/ACCOUNT/REGION/upstream-referrers/NAME:DIGEST what the upstream knows to be about an image (the same)
 //! /ecr/ACCOUNT/REGION/pull-through-rules/PREFIX       RuleRow (see `pull_through`)
 //! /ecr/ACCOUNT/REGION/replicated/NAME:DIGEST/PLACE   StatusRow: how far replication to PLACE is (see `replication`)
 //! /ecr/ACCOUNT/REGION/replication-configuration      ReplicationRow
@@ -52,10 +55,11 @@ use serde::de::DeserializeOwned;
 pub use keys::RepositoryKeys;
 pub(crate) use keys::{
     BACKFILLS, CHANGES_PREFIX, LIFECYCLE_PREFIX, PREVIEWS_PREFIX, REPLICATION_WORK, SCAN_QUEUE_PREFIX, SCANS_PREFIX,
-    TO_PREPARE_PREFIX, TO_SIGN_PREFIX, backfill_key, backfill_results, backfills_prefix, backfills_running_key, change_lane,
-    holders_prefix, parse_backfill, parse_change, parse_holder, parse_replication_work, parse_scanned,
-    parse_to_prepare, parse_to_sign, planned_at, registry_policy_key, replication_key, repositories_prefix, rule_key, rules_prefix,
-    setting_key, signing_configuration_key, template_key, templates_prefix,
+    TO_PREPARE_PREFIX, TO_SIGN_PREFIX, backfill_key, backfill_results, backfills_prefix, backfills_running_key,
+    change_lane, holders_prefix, parse_backfill, parse_change, parse_holder, parse_replication_work, parse_scanned,
+    parse_to_prepare, parse_to_sign, planned_at, registry_policy_key, replication_key, repositories_prefix,
+    repository_count_key, rule_key, rules_prefix, setting_key, signing_configuration_key, template_key,
+    templates_prefix,
 };
 pub(crate) use keys::{ParsedKey, RowKind, parse_row_key, rows_prefix};
 pub use rows::{ImageRow, LinkRow, ReferrerRow, RepositoryRow, TagRow};

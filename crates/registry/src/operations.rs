@@ -87,6 +87,7 @@ macro_rules! delegate {
         impl Ecr for Registry {
             $(
                 async fn $operation(&self, caller: &Caller, input: $input) -> Result<$output, Fault> {
+                    self.check_rate(caller, $action)?;
                     Ok($operation::run(self, &Request { caller, action: $action }, input).await?)
                 }
             )*

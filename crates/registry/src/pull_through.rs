@@ -13,6 +13,7 @@
 mod client;
 mod flights;
 mod import;
+mod referrers;
 mod remote;
 pub mod roles;
 mod rules;
@@ -43,6 +44,7 @@ pub use rules::{RULES_MAX, RuleRow};
 pub(crate) use client::UpstreamClient;
 pub(crate) use flights::Flights;
 pub(crate) use import::{ImportResult, Source};
+pub(crate) use referrers::UpstreamReferrer;
 pub(crate) use remote::RemoteRepository;
 pub(crate) use rules::RuleCache;
 

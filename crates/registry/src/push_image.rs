@@ -18,6 +18,7 @@ use crate::metadata::{
     ATTEMPTS_MAX, ImageRow, LinkRow, Read, ReferrerRow, RepositoryKeys, RepositoryRow, TagRow, encode,
 };
 use crate::name::Tag;
+use crate::quotas::Count;
 use crate::registry::Registry;
 use crate::signing::{self, NewJob, SIGNATURE_TYPE, SigningOrder};
 use crate::storage_class::with_status;
@@ -77,6 +78,8 @@ struct Seen {
     former: BTreeMap<Digest, Read<ImageRow>>,
     links: BTreeMap<Digest, Read<LinkRow>>,
     children: BTreeMap<Digest, Read<ImageRow>>,
+    /// Where a new image is counted.
+    count: Option<Count>,
     /// What of the signing that was ordered is to begin.
     signings: Vec<NewJob>,
 }
@@ -138,9 +141,14 @@ impl Registry {
     ) -> Result<Seen, RegistryError> {
         let repository = self.repository_for_push(keys).await?;
         let (links, children) = self.look_at_references(keys, manifest).await?;
+        let image = self.metadata.image(keys, digest).await?;
         let mut seen = Seen {
             repository,
-            image: self.metadata.image(keys, digest).await?,
+            count: match image {
+                Some(_) => None,
+                None => Some(self.room_for_image(keys, digest).await?),
+            },
+            image,
             tags: BTreeMap::new(),
             history: BTreeMap::new(),
             former: BTreeMap::new(),
@@ -228,7 +236,11 @@ impl Registry {
     ) -> Result<Txn, RegistryError> {
         let row = self.image_row(manifest, push, seen);
         if row.tags.len() > TAGS_PER_IMAGE_MAX {
-            return Err(RegistryError::TooManyImageTags(digest.clone()));
+            return Err(RegistryError::TooManyImageTags {
+                tag: push.tags.last().map(Tag::to_string).unwrap_or_default(),
+                name: keys.name().to_string(),
+                registry: keys.scope().account.clone(),
+            });
         }
         let image_key = keys.image(digest);
         let mut txn = Txn::new()
@@ -238,6 +250,9 @@ impl Registry {
         let mut moved = Vec::new();
         txn = self.plan_tags(txn, keys, digest, push, seen, &mut moved)?;
         txn = plan_references(txn, keys, digest, seen, self.now().as_millis());
+        if let Some(count) = &seen.count {
+            txn = count.more(txn);
+        }
         txn = signing::beginning(txn, keys, digest, &seen.signings);
         if seen.image.is_none() {
             txn = txn.put(keys.holder(digest), Bytes::from_static(b"{}"));

@@ -22,6 +22,8 @@ use crate::pull_through::roles::{NoRoles, Roles};
 use crate::pull_through::secrets::{NoSecrets, Secrets};
 use crate::pull_through::upstreams::{UpstreamConfigs, trusted_hosts};
 use crate::pull_through::{Failures, Flights, ImportResult, RuleCache, UpstreamClient};
+use crate::quotas::Quotas;
+use crate::rates::Rates;
 use crate::scanning::{ScanConfig, Scans};
 use crate::signing::keys::SigningKeys;
 use crate::token::TokenKey;
@@ -51,6 +53,8 @@ pub struct RegistryConfig {
     /// Where layers are prepared for agents (see [`crate::prepared`]): a directory with room for the largest one,
     /// uncompressed. `None`: nothing is prepared.
     pub prepare_in: Option<std::path::PathBuf>,
+    /// How much there may be, and how often it may be asked for.
+    pub quotas: Quotas,
 }
 
 impl Default for RegistryConfig {
@@ -65,6 +69,7 @@ impl Default for RegistryConfig {
             upstreams: UpstreamConfigs::new(),
             scan: ScanConfig::default(),
             prepare_in: None,
+            quotas: Quotas::default(),
         }
     }
 }
@@ -110,6 +115,7 @@ pub struct Registry {
     pub(crate) images_in_use: Arc<dyn ImagesInUse>,
     pub(crate) preview_wake: Notify,
     pub(crate) signing_keys: Arc<SigningKeys>,
+    pub(crate) rates: Rates,
     clock: Clock,
 }
 
@@ -156,6 +162,7 @@ impl Registry {
             images_in_use: Arc::new(NothingInUse),
             preview_wake: Notify::new(),
             signing_keys: Arc::new(SigningKeys::nowhere()),
+            rates: Rates::default(),
             clock,
         }
     }

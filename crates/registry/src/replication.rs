@@ -106,7 +106,7 @@ impl From<RegistryError> for CopyError {
     fn from(error: RegistryError) -> Self {
         let code = match &error {
             RegistryError::Denied(_) => "AccessDenied",
-            RegistryError::LimitExceeded(_) | RegistryError::TooManyImageTags(_) => "LimitExceeded",
+            RegistryError::LimitExceeded(_) | RegistryError::TooManyImageTags { .. } => "LimitExceeded",
             RegistryError::RepositoryNotFound { .. } => "RepositoryNotFound",
             RegistryError::BlobUnknown(_) | RegistryError::LayersNotFound { .. } => "LayerNotFound",
             RegistryError::ReferencedImagesNotFound { .. } => "ImageNotFound",

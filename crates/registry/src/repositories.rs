@@ -27,21 +27,29 @@ impl Registry {
         lifecycle: Option<&str>,
     ) -> Result<(), RegistryError> {
         let key = keys.repository();
-        let mut txn = Txn::new().require_absent(&key).put(&key, encode(row));
-        if let Some(text) = lifecycle {
-            txn = txn.put(keys.lifecycle(), encode(&self.lifecycle_row(text)?));
+        let exists = || RegistryError::RepositoryAlreadyExists {
+            name: keys.name().to_string(),
+            registry: keys.scope().account.clone(),
+        };
+        for _ in 0..ATTEMPTS_MAX {
+            if self.metadata.get::<RepositoryRow>(&key).await?.is_some() {
+                return Err(exists());
+            }
+            let count = self.room_for_repository(keys.scope()).await?;
+            let mut txn = count.more(Txn::new().require_absent(&key).put(&key, encode(row)));
+            if let Some(text) = lifecycle {
+                txn = txn.put(keys.lifecycle(), encode(&self.lifecycle_row(text)?));
+            }
+            if let Some(text) = policy {
+                txn = txn.put(keys.policy(), encode(&PolicyRow { text: text.to_owned() }));
+            }
+            match self.metadata.store.txn(txn).await {
+                Ok(_) => return Ok(()),
+                Err(TxnError::Conflict { .. }) => {}
+                Err(TxnError::Store(error)) => return Err(error.into()),
+            }
         }
-        if let Some(text) = policy {
-            txn = txn.put(keys.policy(), encode(&PolicyRow { text: text.to_owned() }));
-        }
-        match self.metadata.store.txn(txn).await {
-            Ok(_) => Ok(()),
-            Err(TxnError::Conflict { .. }) => Err(RegistryError::RepositoryAlreadyExists {
-                name: keys.name().to_string(),
-                registry: keys.scope().account.clone(),
-            }),
-            Err(TxnError::Store(error)) => Err(error.into()),
-        }
+        Err(RegistryError::Contention)
     }
 
     /// The repository called `name` of the caller's own registry, once the caller may do `action` there: for what is
@@ -134,7 +142,8 @@ impl Registry {
                 });
             }
             let key = keys.repository();
-            let mut txn = Txn::new().require(&key, marked.revision).delete(&key);
+            let count = self.repository_count(keys.scope()).await?;
+            let mut txn = count.less(Txn::new().require(&key, marked.revision).delete(&key));
             for prefix in keys.all() {
                 txn = txn.delete_prefix(prefix);
             }

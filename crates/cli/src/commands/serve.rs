@@ -162,6 +162,7 @@ impl Parts {
             prepare_in: config.prepare_images.then(|| folder.clone()),
             lifecycle_interval: config.lifecycle_interval,
             grace: config.registry_grace,
+            quotas: config.quotas.clone(),
             ..Default::default()
         };
         let events = EventBridge::open(store.clone(), clock.clone(), EVENTS_KEPT).await;

@@ -21,6 +21,10 @@ pub(crate) struct RegistryFile {
     pub(super) secret_access_key: Option<super::blobs::Secret>,
     /// How long what no image needs is kept.
     pub(super) grace_seconds: Option<u64>,
+    /// How much there may be, and how often it may be asked for: see `quotas`.
+    pub(super) repositories_max: Option<u64>,
+    pub(super) images_max: Option<u64>,
+    pub(super) rates: BTreeMap<String, u32>,
     pub(crate) upstreams: BTreeMap<String, UpstreamFile>,
 }
 

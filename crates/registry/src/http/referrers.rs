@@ -1,7 +1,8 @@
 //! Referrers: the manifests that name another one as their subject.
 //!
 //! Clients that met a registry without this list keep one themselves, an index under the tag `ALGORITHM-HEX`. Content
-//! copied from there brings that index along, so what it lists is listed here too.
+//! copied from there brings that index along, so what it lists is listed here too. So is what the upstream of an image
+//! that was pulled through knows of.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use crate::fault::RegistryError;
 use crate::manifest::OCI_INDEX;
 use crate::metadata::{ReferrerRow, RepositoryKeys};
 use crate::name::{Reference, RepositoryName, Tag};
+use crate::pull_through::UpstreamReferrer;
 use crate::registry::Registry;
 
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
@@ -49,7 +51,8 @@ pub(super) async fn list(call: &Call, name: &RepositoryName, subject: &Digest) -
         seen = Some(digest);
     }
     if !more {
-        let listed = listed_under_tag(&call.registry, &keys, subject, filter).await?;
+        let mut listed = listed_under_tag(&call.registry, &keys, subject, filter).await?;
+        listed.extend(listed_upstream(call, &keys, subject, filter).await?);
         let length: usize = listed.iter().map(|descriptor| descriptor.to_string().len()).sum();
         // Those that do not fit come alone, after the last of the others.
         more = bytes + length > REFERRERS_PAGE_BYTES_MAX && seen.is_some();
@@ -133,6 +136,22 @@ async fn listed_under_tag(
         };
         if filter.is_none_or(|filter| row.artifact_type.as_deref() == Some(filter)) {
             found.push(descriptor(registry, keys, &listed.digest, row).await?);
+        }
+    }
+    Ok(found)
+}
+
+/// What the upstream of an image that was pulled through lists and is not here yet.
+async fn listed_upstream(
+    call: &Call,
+    keys: &RepositoryKeys,
+    subject: &Digest,
+    filter: Option<&str>,
+) -> Result<Vec<Value>, RegistryError> {
+    let mut found = Vec::new();
+    for UpstreamReferrer { digest, row } in call.registry.upstream_referrers(&call.caller, keys, subject).await? {
+        if filter.is_none_or(|filter| row.artifact_type.as_deref() == Some(filter)) {
+            found.push(descriptor(&call.registry, keys, &digest, row).await?);
         }
     }
     Ok(found)

@@ -58,6 +58,16 @@ impl RepositoryKeys {
         format!("{}{digest}", self.images())
     }
 
+    /// How many images there are, by the first digit of their digests.
+    pub(crate) fn image_counts(&self) -> String {
+        self.prefix("image-counts")
+    }
+
+    /// The count that an image is in.
+    pub(crate) fn image_count(&self, digest: &Digest) -> String {
+        format!("{}{}", self.image_counts(), digest.hex().get(..1).unwrap_or_default())
+    }
+
     pub(crate) fn tags(&self) -> String {
         self.prefix("tags")
     }
@@ -92,6 +102,11 @@ impl RepositoryKeys {
 
     pub(crate) fn checked(&self, tag: &Tag) -> String {
         format!("{}{tag}", self.prefix("upstream"))
+    }
+
+    /// What the upstream of an image that was pulled through knows to be about it.
+    pub(crate) fn upstream_referrers(&self, image: &Digest) -> String {
+        format!("{}{image}", self.prefix("upstream-referrers"))
     }
 
     pub(crate) fn holder(&self, digest: &Digest) -> String {
@@ -236,6 +251,8 @@ impl RepositoryKeys {
             "prepared-layers",
             "unprepared",
             "signings",
+            "image-counts",
+            "upstream-referrers",
         ]
         .map(|kind| self.prefix(kind));
         let scans = ["scans", "scan-queue", "findings", "inventories"].map(|kind| self.scan_rows(kind));
@@ -254,6 +271,11 @@ impl RepositoryKeys {
 
 pub(crate) fn repositories_prefix(scope: &Scope) -> String {
     format!("/ecr/{}/{}/repositories/", scope.account, scope.region)
+}
+
+/// How many repositories there are.
+pub(crate) fn repository_count_key(scope: &Scope) -> String {
+    format!("/ecr/{}/{}/repository-count", scope.account, scope.region)
 }
 
 pub(crate) fn rules_prefix(scope: &Scope) -> String {

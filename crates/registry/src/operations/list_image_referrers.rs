@@ -1,8 +1,11 @@
 //! `ListImageReferrers`
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::digest::Digest;
 use crate::metadata::ReferrerRow;
+use crate::pull_through::UpstreamReferrer;
 
 /// Page size when the request gives none.
 const PAGE_SIZE_DEFAULT: i32 = 20;
@@ -36,19 +39,38 @@ pub(super) async fn run(
     let max = Some(input.max_results.unwrap_or(PAGE_SIZE_DEFAULT));
     let pager = wire::pager(&question, max);
     let mut after = pager.after(input.next_token.as_deref()).map_err(wire::bad_token)?;
+    let asked_after = after.clone();
+    let of_type = |row: &ReferrerRow| {
+        let one_of = |types: &Vec<String>| row.artifact_type.as_ref().is_some_and(|found| types.contains(found));
+        types.as_ref().is_none_or(one_of)
+    };
     let (limit, mut found, mut more) = (wire::page_limit(max), Vec::new(), true);
     while more && found.len() < limit {
         let rows;
         (rows, more) = registry.metadata.referrers(&keys, &subject, after.as_deref(), ROWS_AT_A_TIME).await?;
         after = rows.last().map(|(digest, _)| digest.to_string());
         for (digest, row) in rows {
-            let of_type = |types: &Vec<String>| row.artifact_type.as_ref().is_some_and(|found| types.contains(found));
-            if types.as_ref().is_none_or(of_type)
+            if of_type(&row)
                 && let Some(referrer) = referrer(registry, &keys, &digest, row, filter.artifact_status.as_ref()).await?
             {
                 found.push(referrer);
             }
         }
+    }
+    if lists_active(filter.artifact_status.as_ref()) {
+        // Those that come after what was read of ours belong to a later page.
+        let until = after.filter(|_| more);
+        let comes_here = |digest: &str| {
+            asked_after.as_deref().is_none_or(|after| digest > after)
+                && until.as_deref().is_none_or(|last| digest <= last)
+        };
+        let elsewhere = registry.upstream_referrers(request.caller, &keys, &subject).await?.into_iter();
+        let elsewhere = elsewhere.filter(|referrer| of_type(&referrer.row) && comes_here(referrer.digest.as_str()));
+        found.extend(elsewhere.map(|UpstreamReferrer { digest, row }| {
+            let annotations = row.annotations.clone().unwrap_or_default();
+            referrer_out(&digest, row, annotations, ArtifactStatus::Active)
+        }));
+        found.sort_by(|one, other| one.digest.cmp(&other.digest));
     }
     let page = pager.page(found, |referrer| referrer.digest.clone().unwrap_or_default());
     Ok(ListImageReferrersResponse { referrers: Some(page.items), next_token: page.next_token })
@@ -72,16 +94,31 @@ async fn referrer(
     if !wanted {
         return Ok(None);
     }
-    let annotations = match row.annotations {
-        Some(annotations) => annotations,
+    let annotations = match &row.annotations {
+        Some(annotations) => annotations.clone(),
         None => registry.annotations_of(keys, digest).await?,
     };
-    Ok(Some(ImageReferrer {
+    let status = if image.row.archived { ArtifactStatus::Archived } else { ArtifactStatus::Active };
+    Ok(Some(referrer_out(digest, row, annotations, status)))
+}
+
+/// What is upstream only counts as active.
+fn lists_active(status: Option<&ArtifactStatusFilter>) -> bool {
+    matches!(status, None | Some(ArtifactStatusFilter::Active | ArtifactStatusFilter::Any))
+}
+
+fn referrer_out(
+    digest: &Digest,
+    row: ReferrerRow,
+    annotations: BTreeMap<String, String>,
+    status: ArtifactStatus,
+) -> ImageReferrer {
+    ImageReferrer {
         digest: Some(digest.to_string()),
         media_type: Some(row.media_type),
         artifact_type: row.artifact_type,
         size: Some(wire::size(row.size)),
         annotations: Some(annotations).filter(|annotations| !annotations.is_empty()),
-        artifact_status: Some(if image.row.archived { ArtifactStatus::Archived } else { ArtifactStatus::Active }),
-    }))
+        artifact_status: Some(status),
+    }
 }

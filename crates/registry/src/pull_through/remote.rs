@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_domain::challenge::{self, Challenge};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RANGE, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LINK, RANGE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use parking_lot::Mutex;
 use reqwest::{Response, Url};
 
 use super::UpstreamError;
 use super::client::{UpstreamClient, chain};
+use super::referrers::{Listed, REFERRERS_MAX};
 use super::upstreams::Credentials;
 use crate::digest::Digest;
 use crate::manifest::{DOCKER_LIST, DOCKER_MANIFEST, MANIFEST_SIZE_MAX, OCI_INDEX, OCI_MANIFEST};
@@ -26,11 +27,26 @@ const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Tokens and error messages are small.
 const ANSWER_SIZE_MAX: usize = 256 * 1024;
 const ERROR_TEXT_LENGTH_MAX: usize = 300;
+/// Pages of one list of referrers.
+const REFERRERS_PAGES_MAX: usize = 10;
 
 /// A manifest as the upstream sent it.
 pub(crate) struct Fetched {
     pub(crate) bytes: Bytes,
     pub(crate) media_type: Option<String>,
+}
+
+/// A document as the upstream sent it.
+struct Document {
+    bytes: Bytes,
+    /// The path of the next page.
+    next: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct Index {
+    #[serde(default)]
+    manifests: Vec<Listed>,
 }
 
 /// An upstream's repository, for the requests of one import.
@@ -90,6 +106,50 @@ impl<'a> RemoteRepository<'a> {
         let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.map(str::to_owned);
         Ok(Fetched { bytes: body(response, MANIFEST_SIZE_MAX).await?, media_type })
+    }
+
+    /// What is about a manifest, as far as the upstream says so in a bounded number of pages: by the list that the
+    /// distribution specification has, else by the index that clients keep under a tag.
+    pub(super) async fn referrers(&self, subject: &Digest) -> Result<Vec<Listed>, UpstreamError> {
+        let (mut listed, mut next) = (Vec::new(), Some(self.path(&format!("referrers/{subject}"))));
+        for page in 0..REFERRERS_PAGES_MAX {
+            let Some(path) = next else { break };
+            let answer = match self.document(&path).await {
+                Err(UpstreamError::NotFound) if page == 0 => {
+                    let tag = format!("{}-{}", subject.algorithm().as_str(), subject.hex());
+                    match self.document(&self.path(&format!("manifests/{tag}"))).await {
+                        Err(UpstreamError::NotFound) => return Ok(Vec::new()),
+                        answer => answer?,
+                    }
+                }
+                answer => answer?,
+            };
+            next = answer.next;
+            let index: Index = serde_json::from_slice(&answer.bytes)
+                .map_err(|_| UpstreamError::Invalid("its list of referrers is no index".to_owned()))?;
+            listed.extend(index.manifests);
+            if listed.len() >= REFERRERS_MAX {
+                break;
+            }
+        }
+        listed.truncate(REFERRERS_MAX);
+        Ok(listed)
+    }
+
+    async fn document(&self, path: &str) -> Result<Document, UpstreamError> {
+        let mut tries = Tries::default();
+        loop {
+            if let Some(document) = tries.settle(limited(self.try_document(path)).await).await? {
+                return Ok(document);
+            }
+        }
+    }
+
+    async fn try_document(&self, path: &str) -> Result<Document, UpstreamError> {
+        let response = self.get(Method::GET, path, None).await?;
+        let link = response.headers().get(LINK).and_then(|value| value.to_str().ok());
+        let next = link.and_then(|link| next_page(&self.base, link));
+        Ok(Document { bytes: body(response, MANIFEST_SIZE_MAX).await?, next })
     }
 
     /// Begins to read a blob at byte `from`; true when the answer begins there, false when it begins at the first.
@@ -226,6 +286,13 @@ async fn limited<T>(request: impl Future<Output = Result<T, UpstreamError>>) -> 
     done.unwrap_or_else(|_| Err(UpstreamError::Unavailable("timed out".to_owned())))
 }
 
+/// The path of the next page, if it is on the same registry.
+fn next_page(base: &str, link: &str) -> Option<String> {
+    let (target, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let path = target.strip_prefix(base).unwrap_or(target);
+    (rest.contains("next") && path.starts_with("/v2/")).then(|| path.to_owned())
+}
+
 fn secret_header(scheme: &str, text: &str) -> Option<HeaderValue> {
     let mut header = HeaderValue::from_str(&format!("{scheme} {text}")).ok()?;
     header.set_sensitive(true);
@@ -267,4 +334,20 @@ async fn body(mut response: Response, size_max: usize) -> Result<Bytes, Upstream
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_on_the_same_registry() {
+        let next = |link| next_page("https://up.example", link);
+        let path = "/v2/app/referrers/sha256:0?last=x".to_owned();
+        assert_eq!(next("</v2/app/referrers/sha256:0?last=x>; rel=\"next\""), Some(path.clone()));
+        assert_eq!(next("<https://up.example/v2/app/referrers/sha256:0?last=x>; rel=\"next\""), Some(path));
+        assert_eq!(next("<https://elsewhere.example/v2/app/referrers/sha256:0>; rel=\"next\""), None);
+        assert_eq!(next("</v2/app/referrers/sha256:0>; rel=\"first\""), None);
+        assert_eq!(next("nonsense"), None);
+    }
 }

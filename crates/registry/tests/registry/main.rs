@@ -21,6 +21,7 @@ mod memory;
 mod policies;
 mod prepared;
 mod pull_through;
+mod quotas;
 mod races;
 mod refusals;
 mod replication;

@@ -561,3 +561,128 @@ async fn a_registry_of_another_account_is_read_in_a_role() {
     let away = world.anonymous("GET", "/v2/away/app/manifests/v1").header("authorization", &token).send().await;
     assert_eq!(away.refusal(), (403, "DENIED".to_owned()));
 }
+
+/// A signature of `image` that the upstream has; returns its manifest and the descriptor that a list has of it.
+fn signature(upstream: &Upstream, image: &str, seed: &str) -> (String, Value) {
+    let config = Digest::of(b"{}");
+    let layer = Digest::of(seed.as_bytes());
+    upstream.put(format!("web/blobs/{config}"), "", &b"{}"[..]);
+    upstream.put(format!("web/blobs/{layer}"), "", seed.as_bytes().to_vec());
+    let mut document = manifest(&config, 2, &layer, seed.len());
+    document["artifactType"] = json!("application/example.signature");
+    let subject = Digest::of(image.as_bytes());
+    document["subject"] = json!({"mediaType": OCI_MANIFEST, "digest": subject, "size": image.len()});
+    document["annotations"] = json!({"by": seed});
+    let text = document.to_string();
+    upstream.manifest("web", &format!("unnamed-{seed}"), OCI_MANIFEST, &text);
+    let descriptor = json!({"mediaType": OCI_MANIFEST, "digest": Digest::of(text.as_bytes()), "size": text.len(),
+        "artifactType": "application/example.signature", "annotations": {"by": seed}});
+    (text, descriptor)
+}
+
+fn list(descriptors: &[&Value]) -> String {
+    json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}).to_string()
+}
+
+async fn referrers(world: &World, image: &Digest) -> Value {
+    world.get(&format!("/v2/up/web/referrers/{image}")).await.json()["manifests"].clone()
+}
+
+async fn listed(world: &World, image: &Digest, max: usize) -> Vec<String> {
+    let (mut digests, mut token) = (Vec::new(), Value::Null);
+    loop {
+        let mut input = json!({"repositoryName": "up/web", "subjectId": {"imageDigest": image}, "maxResults": max});
+        if !token.is_null() {
+            input["nextToken"] = token;
+        }
+        let page = call(world, "ListImageReferrers", input).await;
+        let referrers = page["referrers"].as_array().unwrap();
+        digests.extend(referrers.iter().map(|referrer| referrer["digest"].as_str().unwrap().to_owned()));
+        token = page["nextToken"].clone();
+        if token.is_null() {
+            return digests;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_about_an_image_upstream_is_listed_and_can_be_pulled() {
+    let upstream = Upstream::start(false).await;
+    let mut world = world(&upstream).await;
+    let text = upstream.image("web", "v1", b"x");
+    let image = Digest::of(text.as_bytes());
+    let (one_text, one) = signature(&upstream, &text, "one");
+    let (_, two) = signature(&upstream, &text, "two");
+    upstream.put(format!("web/referrers/{image}"), OCI_INDEX, list(&[&one, &two]));
+    // Of an image that is not here nothing is asked.
+    upstream.image("web", "v0", b"w");
+    world.get("/v2/up/web/manifests/v0").await;
+    assert_eq!(referrers(&world, &image).await, json!([]));
+    assert_eq!(upstream.fetched(&format!("referrers/{image}")), 0);
+
+    world.get("/v2/up/web/manifests/v1").await;
+    let mut both = vec![one.clone(), two.clone()];
+    both.sort_by_key(|descriptor| descriptor["digest"].to_string());
+    assert_eq!(referrers(&world, &image).await, json!(both));
+    let digests: Vec<String> = both.iter().map(|each| each["digest"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(listed(&world, &image, 1).await, digests);
+    let other = format!("/v2/up/web/referrers/{image}?artifactType=application/other");
+    assert_eq!(world.get(&other).await.json()["manifests"], json!([]));
+
+    // Pulled, it is one of ours and still listed once; the upstream was asked once.
+    let pulled = world.get(&format!("/v2/up/web/manifests/{}", one["digest"].as_str().unwrap())).await;
+    assert_eq!((pulled.status.as_u16(), pulled.body), (200, one_text.into()));
+    assert_eq!(referrers(&world, &image).await.as_array().unwrap().len(), 2);
+    assert_eq!(listed(&world, &image, 1).await, digests);
+    assert_eq!(listed(&world, &image, 10).await, digests);
+    assert_eq!(upstream.fetched(&format!("referrers/{image}")), 1);
+
+    // A day later it is asked again, and what it said is served when it does not answer.
+    let (_, three) = signature(&upstream, &text, "three");
+    upstream.put(format!("web/referrers/{image}"), OCI_INDEX, list(&[&one, &two, &three]));
+    world.advance_hours(25);
+    world.log_in();
+    upstream.set(Mood::Down);
+    assert_eq!(referrers(&world, &image).await.as_array().unwrap().len(), 2);
+    upstream.set(Mood::Good);
+    assert_eq!(referrers(&world, &image).await.as_array().unwrap().len(), 2, "it is left alone for a moment");
+    world.advance_hours(1);
+    assert_eq!(referrers(&world, &image).await.as_array().unwrap().len(), 3);
+    world.delete(&format!("/v2/up/web/manifests/{image}")).await;
+    assert!(world.store.range("/ecr/000000000000/us-east-1/upstream-referrers/", 1).await.unwrap().kvs.is_empty());
+}
+
+#[tokio::test]
+async fn an_upstream_without_the_list_keeps_it_under_a_tag_and_one_that_says_nothing_is_an_error() {
+    let upstream = Upstream::start(false).await;
+    let world = world(&upstream).await;
+    let text = upstream.image("web", "v1", b"x");
+    let image = Digest::of(text.as_bytes());
+    let (_, one) = signature(&upstream, &text, "one");
+    let tag = image.to_string().replace(':', "-");
+    upstream.put(format!("web/manifests/{tag}"), OCI_INDEX, list(&[&one]));
+    world.get("/v2/up/web/manifests/v1").await;
+    assert_eq!(referrers(&world, &image).await, json!([one]));
+
+    let silent = Digest::of(upstream.image("web", "v2", b"y").as_bytes());
+    world.get("/v2/up/web/manifests/v2").await;
+    upstream.set(Mood::Down);
+    assert_eq!(world.get(&format!("/v2/up/web/referrers/{silent}")).await.refusal(), (502, "UNAVAILABLE".to_owned()));
+    let input = json!({"repositoryName": "up/web", "subjectId": {"imageDigest": silent}});
+    let refused = refusal(&world, "ListImageReferrers", input).await;
+    assert_eq!(refused.0, "UnableToListUpstreamImageReferrersException");
+    // Who may not import is told of what is here.
+    let token = world.token(ACCOUNT, REGION, PrincipalKind::Instance);
+    let path = format!("/v2/up/web/referrers/{silent}");
+    let told = world.anonymous("GET", &path).header("authorization", &token).send().await;
+    assert_eq!(told.json()["manifests"], json!([]));
+    upstream.set(Mood::Good);
+    upstream.put(format!("web/referrers/{silent}"), OCI_INDEX, "no index");
+    assert_eq!(world.get(&format!("/v2/up/web/referrers/{silent}")).await.refusal(), (502, "UNAVAILABLE".to_owned()));
+    upstream.put(
+        format!("web/referrers/{silent}"),
+        OCI_INDEX,
+        list(&[&json!({"mediaType": "x", "digest": "?", "size": 1})]),
+    );
+    assert_eq!(referrers(&world, &silent).await, json!([]));
+}

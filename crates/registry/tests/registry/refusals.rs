@@ -21,7 +21,7 @@ const NO_UPLOAD: &str = "00000000-0000-0000-0000-000000000000";
 const POLICY: &str = r#"{"rules":[{"rulePriority":1,"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":1},"action":{"type":"expire"}}]}"#;
 const ARN: &str = "arn:aws:ecr:us-east-1:000000000000:repository/missing";
 
-/// Errors that no client can provoke, by error and operations (`*`: all that declare it).
+/// Errors that no client can provoke, or only in another world, by error and operations (`*`: all that declare it).
 const UNREACHABLE: &[(&str, &[&str], &str)] = &[
     ("ServerException", &["*"], "what fails inside"),
     ("KmsException", &["*"], "there is no key service; KMS is refused by name as a parameter"),
@@ -32,19 +32,19 @@ const UNREACHABLE: &[(&str, &[&str], &str)] = &[
         "what an upstream does not give is a failure of its image",
     ),
     ("UnableToGetUpstreamLayerException", &["*"], "layers come with their image"),
-    ("UnableToListUpstreamImageReferrersException", &["*"], "referrers are those that are here"),
+    ("UnableToListUpstreamImageReferrersException", &["*"], "provoked in `pull_through`, by an upstream that is down"),
     ("RepositoryNotFoundException", &["BatchGetRepositoryScanningConfiguration"], "it is a failure of the repository"),
     (
         "LimitExceededException",
         &[
             "BatchGetImage",
-            "CreateRepository",
             "DeregisterPullTimeUpdateExclusion",
             "ListPullTimeUpdateExclusions",
             "PutAccountSetting",
         ],
         "there is no such quota here",
     ),
+    ("LimitExceededException", &["CreateRepository"], "provoked in `quotas`, where few may be"),
     ("LimitExceededException", &["UploadLayerPart"], "4,200 parts, or 52,000 MiB"),
     ("TooManyTagsException", &["UntagResource"], "fewer tags are never too many"),
     (
@@ -577,7 +577,8 @@ async fn quotas(table: &mut Table<'_>) {
     for number in 0..1000 {
         call(world, "PutImage", put(number)).await;
     }
-    let sentence = "…already has the maximum number of tags";
+    let sentence = "Adding tag 't1000' to an image in the repository with name 'tags' in registry with id \
+        '000000000000' exceeds the maximum allowed number of tags per image which is '1000'";
     table.refuses("PutImage", put(1000), "LimitExceeded", sentence).await;
     // All of them go with the image.
     let digest = Digest::of(image.as_bytes());

@@ -1,0 +1,165 @@
+//! What an upstream knows to be about an image that was pulled through: its signatures and bills of materials.
+//!
+//! The list is asked for with the first listing here and kept as long as a tag; what it names is imported when somebody
+//! pulls it, and is then listed like anything that was pushed here. Only images that are here are asked about, so there
+//! are no more lists than images.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gantry_api::Caller;
+use gantry_store::{Txn, TxnError};
+use serde::{Deserialize, Serialize};
+
+use super::import::{self, ImportResult, Source};
+use super::{RemoteRepository, UpstreamError, is_fresh};
+use crate::digest::Digest;
+use crate::fault::RegistryError;
+use crate::metadata::{Read, ReferrerRow, RepositoryKeys, encode};
+use crate::registry::Registry;
+
+/// Referrers of one image that are taken from an upstream; those that it names later are left out.
+pub(super) const REFERRERS_MAX: usize = 100;
+/// Longer annotations are left to those who read the manifest.
+const ANNOTATIONS_BYTES_MAX: usize = 4 * 1024;
+/// Asking takes no longer than this, however many pages there are.
+const ASKING_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A referrer that is not here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UpstreamReferrer {
+    pub(crate) digest: Digest,
+    #[serde(flatten)]
+    pub(crate) row: ReferrerRow,
+}
+
+/// What an upstream listed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct ListRow {
+    /// When, in milliseconds since the epoch.
+    at_ms: i64,
+    referrers: Vec<UpstreamReferrer>,
+}
+
+/// An entry of an upstream's list, as it sent it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Listed {
+    media_type: String,
+    digest: String,
+    size: u64,
+    artifact_type: Option<String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+impl Listed {
+    /// None when it has a digest that no image here could have.
+    fn referrer(self) -> Option<UpstreamReferrer> {
+        let length: usize = self.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let row = ReferrerRow {
+            media_type: self.media_type,
+            size: self.size,
+            artifact_type: self.artifact_type.filter(|artifact_type| !artifact_type.is_empty()),
+            annotations: (length <= ANNOTATIONS_BYTES_MAX).then_some(self.annotations),
+        };
+        Some(UpstreamReferrer { digest: self.digest.parse().ok()?, row })
+    }
+}
+
+impl Registry {
+    /// What the upstream lists about an image and is not here, in the order of digests. Nothing for images that come
+    /// from no upstream. When the upstream cannot be asked, what it said last; an error when it never said anything,
+    /// for "no signatures" would be a lie.
+    pub(crate) async fn upstream_referrers(
+        &self,
+        caller: &Caller,
+        keys: &RepositoryKeys,
+        subject: &Digest,
+    ) -> Result<Vec<UpstreamReferrer>, RegistryError> {
+        let Some((prefix, rule)) = self.rule_for(keys.scope(), keys.name()).await? else { return Ok(Vec::new()) };
+        if self.metadata.image(keys, subject).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let known = self.metadata.get::<ListRow>(&keys.upstream_referrers(subject)).await?.map(|known| known.row);
+        let (now_ms, failure) = (self.now().as_millis(), format!("{} referrers of {subject}", keys.arn()));
+        let is_good =
+            |known: &ListRow| is_fresh(now_ms, known.at_ms) || self.upstream_failures.is_recent(&failure, now_ms);
+        let listed = match known {
+            Some(known) if is_good(&known) => known.referrers,
+            known if !self.may_import(caller, keys, false).await => known.unwrap_or_default().referrers,
+            known => {
+                let asked = async {
+                    let source = self.source(keys, &prefix, &rule).await?;
+                    self.ask_for_referrers(keys, source, subject).await
+                };
+                match (asked.await, known) {
+                    (Ok(listed), _) => listed,
+                    (Err(RegistryError::Upstream(error)), Some(known)) => {
+                        tracing::warn!(repository = %keys.arn(), %subject, %error, "serving a cached list of referrers: the upstream was asked in vain");
+                        self.upstream_failures.note(failure, now_ms);
+                        known.referrers
+                    }
+                    (Err(RegistryError::Upstream(error)), None) => return Err(RegistryError::UpstreamReferrers(error)),
+                    (Err(error), _) => return Err(error),
+                }
+            }
+        };
+        let mut elsewhere = Vec::new();
+        for referrer in listed {
+            if self.metadata.image(keys, &referrer.digest).await?.is_none() {
+                elsewhere.push(referrer);
+            }
+        }
+        Ok(elsewhere)
+    }
+
+    /// Asks the upstream and writes down what it said. One for all who ask.
+    async fn ask_for_referrers(
+        &self,
+        keys: &RepositoryKeys,
+        source: Source,
+        subject: &Digest,
+    ) -> Result<Vec<UpstreamReferrer>, RegistryError> {
+        let key = format!("{} referrers of {subject}", keys.arn());
+        let (registry, of, digest) = (self.shared(), keys.clone(), subject.clone());
+        let work = move || async move {
+            let Some(registry) = registry else { return Err(import::ending()) };
+            let asked = tokio::time::timeout(ASKING_TIME_MAX, registry.list_upstream(&of, &source, &digest)).await;
+            let asked = asked.unwrap_or_else(|_| Err(UpstreamError::Unavailable("timed out".to_owned()).into()));
+            asked.map(|()| digest).map_err(std::sync::Arc::new)
+        };
+        let asked: ImportResult = self.flights.join(key, work).await.unwrap_or_else(|_| Err(import::ending()));
+        asked.map_err(import::into_error)?;
+        let said = self.metadata.get::<ListRow>(&keys.upstream_referrers(subject)).await?;
+        Ok(said.map(|Read { row, .. }| row.referrers).unwrap_or_default())
+    }
+
+    async fn list_upstream(
+        &self,
+        keys: &RepositoryKeys,
+        source: &Source,
+        subject: &Digest,
+    ) -> Result<(), RegistryError> {
+        let mut referrers: Vec<UpstreamReferrer> = match source {
+            Source::Ours(from) => {
+                let (listed, _) = self.metadata.referrers(from, subject, None, REFERRERS_MAX).await?;
+                listed.into_iter().map(|(digest, row)| UpstreamReferrer { digest, row }).collect()
+            }
+            Source::Remote { base, repository, credentials } => {
+                let from =
+                    RemoteRepository::new(&self.upstream_client, base, Some(repository.clone()), credentials.clone());
+                from.referrers(subject).await?.into_iter().filter_map(Listed::referrer).collect()
+            }
+        };
+        referrers.sort_by(|one, other| one.digest.cmp(&other.digest));
+        referrers.dedup_by(|one, other| one.digest == other.digest);
+        let row = ListRow { at_ms: self.now().as_millis(), referrers };
+        let txn = Txn::new().require_exists(keys.image(subject)).put(keys.upstream_referrers(subject), encode(&row));
+        match self.metadata.store.txn(txn).await {
+            // The image has just been deleted: nothing is about it.
+            Ok(_) | Err(TxnError::Conflict { .. }) => Ok(()),
+            Err(TxnError::Store(error)) => Err(error.into()),
+        }
+    }
+}

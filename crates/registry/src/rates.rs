@@ -1,0 +1,34 @@
+//! How often a registry may be asked: a bucket per caller's account, region and operation that the operator has limited. Both
+//! doors draw from it, `/v2/` by the operation that stands behind a request.
+
+use std::collections::HashMap;
+
+use gantry_api::Caller;
+use gantry_domain::rate::Bucket;
+use parking_lot::Mutex;
+
+use crate::fault::RegistryError;
+use crate::registry::Registry;
+
+/// Buckets remembered; when there are more, all are forgotten, and full again.
+const REMEMBERED_MAX: usize = 4096;
+
+/// What is left, by account, region and operation.
+#[derive(Default)]
+pub(crate) struct Rates(Mutex<HashMap<String, Bucket>>);
+
+impl Registry {
+    /// Refuses a request that comes too soon after others.
+    pub(crate) fn check_rate(&self, caller: &Caller, operation: &str) -> Result<(), RegistryError> {
+        let Some(per_second) = self.config.quotas.rates.get(operation).copied() else { return Ok(()) };
+        let (key, now) = (format!("{}/{}/{operation}", caller.account, caller.region), self.now());
+        let mut buckets = self.rates.0.lock();
+        if buckets.len() >= REMEMBERED_MAX && !buckets.contains_key(&key) {
+            buckets.clear();
+        }
+        match buckets.entry(key).or_insert_with(|| Bucket::full(per_second, now)).take(per_second, now) {
+            true => Ok(()),
+            false => Err(RegistryError::TooManyRequests),
+        }
+    }
+}
