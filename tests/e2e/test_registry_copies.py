@@ -80,6 +80,12 @@ def upstream(scratch):
     registry.kill()
 
 
+def whole(gantry):
+    """Everything that the registry knows of is there, and nothing is left over."""
+    done = gantry.run("registry", "verify", "--output", "json", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def rule(gantry, prefix, host, **more):
     gantry.client("ecr").create_pull_through_cache_rule(
         ecrRepositoryPrefix=prefix, upstreamRegistryUrl=host, **more)
@@ -141,6 +147,7 @@ def test_images_go_to_other_regions_also_through_a_kill(server):
     results = wait_until(lambda: (lambda seen: seen if seen["status"] == "COMPLETE" else None)(
         ecr.describe_replication_backfill_results(replicationBackfillId=backfill)), 60, "the end of the backfill")
     assert results["progress"]["completedReplicationCount"] == len(expected)
+    whole(gantry)
     # What came by replication can be pulled: the token says which region is meant.
     there = Skopeo.__new__(Skopeo)
     there.gantry, there.folder, there.host = gantry, gantry.folder / "there", skopeo.host
@@ -232,6 +239,7 @@ def test_a_kill_in_the_middle_of_an_import_is_only_a_delay(server, upstream, vic
         gantry.start()
     pulling.join(120)
     assert skopeo.pull(reference) == "large"
+    whole(gantry)
 
 
 def test_another_accounts_registry_is_read_in_a_role(server):

@@ -36,12 +36,7 @@ const UNREACHABLE: &[(&str, &[&str], &str)] = &[
     ("RepositoryNotFoundException", &["BatchGetRepositoryScanningConfiguration"], "it is a failure of the repository"),
     (
         "LimitExceededException",
-        &[
-            "BatchGetImage",
-            "DeregisterPullTimeUpdateExclusion",
-            "ListPullTimeUpdateExclusions",
-            "PutAccountSetting",
-        ],
+        &["BatchGetImage", "DeregisterPullTimeUpdateExclusion", "ListPullTimeUpdateExclusions", "PutAccountSetting"],
         "there is no such quota here",
     ),
     ("LimitExceededException", &["CreateRepository"], "provoked in `quotas`, where few may be"),
