@@ -2,6 +2,7 @@
 
 import api
 import endpoints
+import exec as sessions
 import memory
 import placement
 import pull
@@ -11,5 +12,5 @@ import scale
 import start
 
 if __name__ == "__main__":
-    for benchmark in (start, api, endpoints, memory, registry, pull, recovery, placement, scale):
+    for benchmark in (start, api, endpoints, memory, registry, pull, recovery, placement, scale, sessions):
         benchmark.main()

@@ -22,6 +22,7 @@ use crate::{
     credentials::TaskCredentials,
     endpoint::Endpoints,
     etc_files::HostFiles,
+    exec,
     logs::Logs,
     outbox::Outbox,
     overlay, ports,
@@ -51,6 +52,8 @@ pub(crate) struct Host {
     pub(crate) usage: watch::Sender<Vec<TaskUsage>>,
     /// The networks over hosts, as the control plane wants them.
     pub(crate) overlay: overlay::Wanted,
+    /// The sessions of ECS Exec, as the control plane says.
+    pub(crate) exec_sessions: exec::Wanted,
     pub(crate) registries: RegistryAccesses,
     pub(crate) logs: Logs,
     /// Of its tasks' roles.
@@ -132,6 +135,7 @@ impl Host {
             outbox: Outbox::new(),
             usage: watch::Sender::new(Vec::new()),
             overlay: overlay::Wanted::new(None),
+            exec_sessions: exec::Wanted::new(None),
             registries: parts.registries,
             logs: parts.logs,
             credentials: parts.credentials,

@@ -3,6 +3,7 @@
 //! - The **engine** ([`engine`]) owns the tasks of the machine. It needs nobody: with the control plane away, tasks go
 //!   on, health checks and restarts included.
 //! - The **session** ([`session`]) is the one connection to the control plane: orders in, observations out.
+//! - **Exec** ([`exec`]) runs what users run in containers, each session over a connection of its own.
 //! - **Logs** ([`logs`]) follow what containers print and deliver it, from where the last agent stopped.
 //!
 //! The agent may be killed at any moment: containers live under shims of their own, every task has a durable record,
@@ -19,6 +20,7 @@ mod engine;
 #[cfg(test)]
 mod engine_tests;
 mod etc_files;
+mod exec;
 mod health;
 mod host;
 mod identity;
@@ -41,6 +43,7 @@ mod task;
 mod unfinished_images;
 mod usage;
 mod volumes;
+pub mod websocket;
 mod wire;
 
 pub use config::{Config, ImagePullBehavior, Join, RuntimeParts};

@@ -16,6 +16,7 @@ use crate::{
     config::{Config, Join, RuntimeParts},
     credentials::{InRole, TaskCredentials},
     engine::supervisor::{RecoverError, Supervisor},
+    exec,
     host::{Dirs, Host, HostParts},
     identity::{Identity, IdentityError},
     images_cleanup,
@@ -115,6 +116,7 @@ pub async fn run(
     let networks = overlay::run(&host);
     let cleanup = images_cleanup::run(&host);
     let measuring = usage::run(&host);
+    let sessions = exec::run(&host, &client);
     let renewal = unfinished_images::run(&host);
     let release = async {
         sleep(STARTUP_TIME).await;
@@ -133,6 +135,7 @@ pub async fn run(
         () = networks => {}
         () = cleanup => {}
         () = measuring => {}
+        () = sessions => {}
         () = renewal => {}
         () = release => {}
         () = leave => info!("agent leaves; containers go on"),

@@ -3,23 +3,15 @@
 //! A connection begins with everything that is known on either side, so nothing is lost with the one before it. While
 //! there is none, tasks go on, and what happens to them waits in the outbox.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use gantry_api::agent::{AgentMessage, ControlMessage, DesiredTask, PROTOCOL_VERSION};
-use rustls::pki_types::ServerName;
-use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
-};
+use tokio_tungstenite::tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -27,7 +19,9 @@ use crate::{
     engine::supervisor::Desired,
     host::Host,
     outbox::{Outbox, Versions},
-    overlay, wire,
+    overlay,
+    websocket::{self, Socket},
+    wire,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,11 +68,6 @@ impl From<tungstenite::Error> for SessionEnd {
     }
 }
 
-type Socket = WebSocketStream<Box<dyn Stream>>;
-
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Stream for S {}
-
 /// Connects and serves until the connection ends.
 pub(crate) async fn serve(
     host: &Arc<Host>,
@@ -86,7 +75,7 @@ pub(crate) async fn serve(
     container_instance: &str,
     orders: &mpsc::Sender<Order>,
 ) -> SessionEnd {
-    let (socket, local) = match timeout(CONNECT_TIMEOUT, connect(client)).await {
+    let (socket, local) = match timeout(CONNECT_TIMEOUT, connect(client, "/agent/v1/connect")).await {
         Ok(Ok(connected)) => connected,
         Ok(Err(end)) => {
             // A server that is busy or a proxy that is alone says nothing about credentials.
@@ -108,33 +97,15 @@ pub(crate) async fn serve(
     }
 }
 
-/// The connection, and this end of it.
-async fn connect(client: &AwsClient) -> Result<(Socket, Option<SocketAddr>), SessionEnd> {
-    let (url, headers) = client.sign_upgrade("/agent/v1/connect").await.map_err(SessionEnd::Credentials)?;
+/// The connection to a path of the control plane, and this end of it.
+pub(crate) async fn connect(client: &AwsClient, path: &str) -> Result<(Socket, Option<SocketAddr>), SessionEnd> {
+    let (url, headers) = client.sign_upgrade(path).await.map_err(SessionEnd::Credentials)?;
     let mut request = url.into_client_request()?;
     for (name, value) in headers {
         let value = HeaderValue::from_str(&value).map_err(tungstenite::http::Error::from);
         request.headers_mut().insert(name, value.map_err(tungstenite::Error::from)?);
     }
-    let uri = request.uri();
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let encrypted = uri.scheme_str() == Some("wss");
-    let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
-    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(tungstenite::Error::from)?;
-    // Messages are small and each is waited for.
-    tcp.set_nodelay(true).map_err(tungstenite::Error::from)?;
-    let local = tcp.local_addr().ok();
-    let stream: Box<dyn Stream> = if encrypted { Box::new(encrypt(tcp, host).await?) } else { Box::new(tcp) };
-    Ok((tokio_tungstenite::client_async(request, stream).await?.0, local))
-}
-
-/// TLS with the certificates that the system trusts, as for every other call (`SSL_CERT_FILE` names others).
-async fn encrypt(tcp: TcpStream, host: String) -> Result<TlsStream<TcpStream>, SessionEnd> {
-    let tls = |error: rustls::Error| tungstenite::Error::from(io::Error::other(error));
-    let config = rustls::ClientConfig::with_platform_verifier().map_err(tls)?;
-    let name = ServerName::try_from(host).map_err(|error| tungstenite::Error::from(io::Error::other(error)))?;
-    let connected = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-    Ok(connected.map_err(tungstenite::Error::from)?)
+    Ok(websocket::open(request).await?)
 }
 
 struct Session<'a> {
@@ -242,6 +213,11 @@ impl Session<'_> {
             ControlMessage::Roles { grants } => {
                 debug!(grants = grants.len(), "credentials of roles");
                 grants.into_iter().for_each(|grant| self.host.credentials.take_in(grant));
+                Ok(())
+            }
+            ControlMessage::ExecSessions { sessions } => {
+                debug!(sessions = sessions.len(), "exec sessions");
+                self.host.exec_sessions.send_replace(Some(sessions));
                 Ok(())
             }
             ControlMessage::Acknowledged { sequence } => {

@@ -95,6 +95,12 @@ pub enum ControlMessage {
         /// One per task and role.
         grants: Vec<RoleGrant>,
     },
+    /// All sessions of ECS Exec in the instance's containers. Replaces what was said before: the agent ends and forgets
+    /// sessions that are not named.
+    ExecSessions {
+        /// The sessions.
+        sessions: Vec<crate::exec::ExecSession>,
+    },
     /// Everything up to this [`AgentMessage::Observed`] is durable.
     Acknowledged {
         /// Its sequence number.

@@ -83,6 +83,8 @@ pub struct Origin {
     pub source_ip: Option<IpAddr>,
     /// `User-Agent`.
     pub user_agent: Option<String>,
+    /// `Host`: what the client calls this server.
+    pub host: Option<String>,
     /// Over TLS.
     pub secure: bool,
 }

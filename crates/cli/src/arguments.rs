@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Push(PushOptions),
     /// Print the logs of a task or of a log group.
     Logs(LogsOptions),
+    /// Run a command in a container of a task (ECS Exec), on a terminal when there is one.
+    Exec(ExecOptions),
     /// The advisories that images are scanned against.
     ScanDb(ScanDbOptions),
     /// Print what happened: pushes, deletions and what else is told as an event.
@@ -474,6 +476,25 @@ pub(crate) struct LogsOptions {
     /// Wait for more
     #[arg(long, short)]
     pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExecOptions {
+    /// A task's id, the beginning of one, its ARN, or the name of a service that runs a single task
+    pub(crate) task: String,
+    /// The container [default: the task's only one]
+    pub(crate) container: Option<String>,
+    /// The command and its arguments [default: /bin/sh]
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+    /// Cluster of the task
+    #[arg(long, default_value = "default")]
+    pub(crate) cluster: String,
+    /// No terminal for the command, even when there is one here: output and errors stay apart, and nothing is echoed
+    #[arg(long, short = 'T')]
+    pub(crate) no_terminal: bool,
     #[command(flatten)]
     pub(crate) client: ClientOptions,
 }

@@ -6,6 +6,7 @@ pub(crate) mod alarm;
 pub(crate) mod deploy;
 pub(crate) mod env;
 pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod instance;
 pub(crate) mod lifecycle;

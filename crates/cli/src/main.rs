@@ -54,6 +54,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Status(options) => commands::status::run(&options).await,
         Command::Push(options) => commands::push::run(options).await,
         Command::ScanDb(options) => commands::scan_db::run(options).await,
+        Command::Exec(options) => commands::exec::run(&options).await,
         Command::Logs(options) => commands::logs::run(&options).await,
         Command::Events(options) => commands::events::run(&options).await,
         Command::Image(command) => commands::image::run(&command).await,

@@ -1,6 +1,7 @@
 //! The server: everything behind the one port.
 
 mod door;
+mod exec;
 mod facts;
 mod hooks;
 mod http;
@@ -16,6 +17,7 @@ mod tls;
 mod upstream_access;
 
 pub(crate) use door::{Door, Shutdown};
+pub(crate) use exec::{SessionsOfTasks, TranscriptsOfTasks};
 pub(crate) use facts::World;
 pub(crate) use hooks::HttpHooks;
 pub(crate) use http::Site;

@@ -2,10 +2,12 @@
 //!
 //! - [`activations`]: activations, with which machines join as managed instances (ECS Anywhere).
 //! - [`instances`]: the managed instances.
+//! - [`sessions`]: sessions of ECS Exec.
 
 mod activations;
 mod fault;
 mod instances;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,9 +18,16 @@ use gantry_api::ssm::{
     DescribeActivationsResult, DescribeInstanceInformationRequest, DescribeInstanceInformationResult,
     UpdateManagedInstanceRoleRequest, UpdateManagedInstanceRoleResult,
 };
+use gantry_api::ssm::{
+    DescribeSessionsRequest, DescribeSessionsResponse, GetConnectionStatusRequest, GetConnectionStatusResponse,
+    ResumeSessionRequest, ResumeSessionResponse, StartSessionRequest, StartSessionResponse, TerminateSessionRequest,
+    TerminateSessionResponse,
+};
 use gantry_api::{Caller, Fault};
 
 use crate::machines::Machines;
+
+pub use sessions::Sessions;
 
 /// Whether a machine's agent is connected, and since when it is or is not (milliseconds since the epoch).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +49,20 @@ pub trait Presences: Send + Sync {
 pub struct Ssm {
     machines: Machines,
     presences: Arc<dyn Presences>,
+    sessions: Option<Arc<dyn Sessions>>,
 }
 
 impl Ssm {
     /// The service over the machines that joined.
     pub fn new(machines: Machines, presences: Arc<dyn Presences>) -> Self {
-        Self { machines, presences }
+        Self { machines, presences, sessions: None }
+    }
+
+    /// The same with somebody who keeps sessions.
+    #[must_use]
+    pub fn with_sessions(mut self, sessions: Arc<dyn Sessions>) -> Self {
+        self.sessions = Some(sessions);
+        self
     }
 }
 
@@ -67,4 +84,9 @@ operations!(
     instances::deregister_managed_instance(DeregisterManagedInstanceRequest) -> DeregisterManagedInstanceResult,
     instances::describe_instance_information(DescribeInstanceInformationRequest) -> DescribeInstanceInformationResult,
     instances::update_managed_instance_role(UpdateManagedInstanceRoleRequest) -> UpdateManagedInstanceRoleResult,
+    sessions::describe_sessions(DescribeSessionsRequest) -> DescribeSessionsResponse,
+    sessions::get_connection_status(GetConnectionStatusRequest) -> GetConnectionStatusResponse,
+    sessions::resume_session(ResumeSessionRequest) -> ResumeSessionResponse,
+    sessions::start_session(StartSessionRequest) -> StartSessionResponse,
+    sessions::terminate_session(TerminateSessionRequest) -> TerminateSessionResponse,
 );

@@ -11,6 +11,7 @@ use gantry_store::{Revision, Store, StoreError, Txn, TxnError, View, ViewGuard};
 
 use crate::{
     clock::SharedClock,
+    exec::{Hub, NoTranscripts, Transcripts},
     fault,
     hook_caller::{HookCaller, NoCaller},
     image_digests::{ImageDigests, NoDigests},
@@ -50,6 +51,10 @@ pub struct Control {
     pub roles: Arc<dyn TaskRoles>,
     /// Who knows what a tag of an image stands for.
     pub images: Arc<dyn ImageDigests>,
+    /// Where the transcripts of ECS Exec go.
+    pub transcripts: Arc<dyn Transcripts>,
+    /// Who is connected to which session of ECS Exec.
+    pub(crate) exec_hub: Arc<Hub>,
     /// Revision numbers on their way into the store.
     pub(crate) revisions: Arc<RevisionNumbers>,
     launcher: Launcher,
@@ -82,6 +87,8 @@ impl Control {
             hooks: Arc::new(NoCaller),
             roles: Arc::new(NoRoles),
             images: Arc::new(NoDigests),
+            transcripts: Arc::new(NoTranscripts),
+            exec_hub: Arc::default(),
             revisions: Arc::default(),
             launcher,
         })
@@ -112,6 +119,13 @@ impl Control {
     #[must_use]
     pub fn with_images(mut self, images: Arc<dyn ImageDigests>) -> Self {
         self.images = images;
+        self
+    }
+
+    /// The same with a place for the transcripts of ECS Exec.
+    #[must_use]
+    pub fn with_transcripts(mut self, transcripts: Arc<dyn Transcripts>) -> Self {
+        self.transcripts = transcripts;
         self
     }
 

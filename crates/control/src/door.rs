@@ -211,7 +211,11 @@ async fn watch(shared: Weak<Shared>) {
                 let Some(door) = shared.upgrade() else { return };
                 look_at_overlays.get_or_insert_with(|| tokio::time::Instant::now() + OVERLAY_DELAY);
                 match change {
-                    Ok(Change::Task { host: Some(host), .. } | Change::Instance(host)) => door.notify(&host),
+                    Ok(
+                        Change::Task { host: Some(host), .. }
+                        | Change::Instance(host)
+                        | Change::ExecSession { host: Some(host), .. },
+                    ) => door.notify(&host),
                     Ok(_) => {}
                     Err(broadcast::error::RecvError::Lagged(_)) => door.notify_all(),
                     Err(broadcast::error::RecvError::Closed) => {

@@ -224,6 +224,17 @@ impl<'a> Follower<'a> {
                     instances.insert(key);
                 }
             }
+            // A session is told when it is opened; what becomes of it is no call of the API.
+            Key::ExecSession { id } => {
+                let opened = match event {
+                    Event::Put(kv) if kv.create_revision == kv.mod_revision => decode(&kv.value).ok(),
+                    _ => None,
+                };
+                if let Some(record) = opened {
+                    let detail = detail::exec_session(&scope, &id, &record);
+                    self.say(revision, &scope, "AWS API Call via CloudTrail", record.task_arn.clone(), detail);
+                }
+            }
             _ => {}
         }
     }

@@ -252,6 +252,11 @@ pub fn client_token(scope: &Scope, operation: &str, cluster: &str, token: &str) 
     path(scope, "client-tokens", &[operation, cluster, &escape(token)])
 }
 
+/// Key of a session of ECS Exec.
+pub fn exec_session(scope: &Scope, id: &str) -> String {
+    path(scope, "exec-sessions", &[&escape(id)])
+}
+
 /// Key of a subnet.
 pub fn subnet(scope: &Scope, subnet: &str) -> String {
     path(scope, "subnets", &[&escape(subnet)])
@@ -292,6 +297,7 @@ pub enum Key {
     Placements { cluster: Name, id: ContainerInstanceId },
     AccountSetting { principal: String, name: String },
     ClientToken { operation: String, cluster: Name, token: String },
+    ExecSession { id: String },
     Subnet { subnet: String },
     SubnetBlock { block: u16 },
     Alarm { name: String },
@@ -345,6 +351,7 @@ impl Key {
                 cluster: text()?.parse().ok()?,
                 token: unescape(text()?),
             },
+            "exec-sessions" => Self::ExecSession { id: unescape(text()?) },
             "subnets" => Self::Subnet { subnet: unescape(text()?) },
             "alarms" => Self::Alarm { name: unescape(text()?) },
             "subnet-blocks" => Self::SubnetBlock { block: text()?.parse().ok()? },
@@ -410,6 +417,7 @@ mod tests {
                 client_token(&scope, "RunTask", "c", "a/b%"),
                 Key::ClientToken { operation: "RunTask".into(), cluster: c(), token: "a/b%".into() },
             ),
+            (exec_session(&scope, "e-1"), Key::ExecSession { id: "e-1".into() }),
             (subnet(&scope, "subnet-1"), Key::Subnet { subnet: "subnet-1".into() }),
             (alarm(&scope, "a/b%2F"), Key::Alarm { name: "a/b%2F".into() }),
         ];

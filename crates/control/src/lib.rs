@@ -15,6 +15,7 @@ mod control;
 mod daemons;
 pub mod door;
 pub mod events;
+pub mod exec;
 pub mod failures;
 pub mod fault;
 mod hook_caller;

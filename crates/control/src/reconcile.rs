@@ -4,6 +4,7 @@
 mod away_instances;
 mod capacity_providers;
 mod clusters;
+mod exec_sessions;
 mod hooks;
 mod instances;
 mod leftovers;
@@ -16,6 +17,7 @@ mod waiting;
 pub use away_instances::AwayInstances;
 pub use capacity_providers::CapacityProviders;
 pub use clusters::Clusters;
+pub use exec_sessions::ExecSessions;
 pub use hooks::Hooks;
 pub use instances::Instances;
 pub use leftovers::Leftovers;
@@ -33,6 +35,7 @@ pub struct Reconcilers {
     _capacity_providers: Runner<<CapacityProviders as Reconciler>::Key>,
     _away_instances: Runner<<AwayInstances as Reconciler>::Key>,
     _clusters: Runner<<Clusters as Reconciler>::Key>,
+    _exec_sessions: Runner<<ExecSessions as Reconciler>::Key>,
     _hooks: Runner<<Hooks as Reconciler>::Key>,
     _instances: Runner<<Instances as Reconciler>::Key>,
     _leftovers: Runner<<Leftovers as Reconciler>::Key>,
@@ -49,6 +52,7 @@ impl Reconcilers {
             _capacity_providers: Runner::start(control, CapacityProviders::new(control.clone())),
             _away_instances: Runner::start(control, AwayInstances::new(control.clone())),
             _clusters: Runner::start(control, Clusters::new(control.clone())),
+            _exec_sessions: Runner::start(control, ExecSessions::new(control.clone())),
             _hooks: Runner::start(control, Hooks::new(control.clone())),
             _instances: Runner::start(control, Instances::new(control.clone())),
             _leftovers: Runner::start(control, Leftovers::new(control.clone())),

@@ -83,6 +83,7 @@ delegate! {
     list_daemon_deployments: ListDaemonDeploymentsRequest => ListDaemonDeploymentsResponse,
     describe_daemon_deployments: DescribeDaemonDeploymentsRequest => DescribeDaemonDeploymentsResponse,
     describe_daemon_revisions: DescribeDaemonRevisionsRequest => DescribeDaemonRevisionsResponse,
+    execute_command: ExecuteCommandRequest => ExecuteCommandResponse,
     get_task_protection: GetTaskProtectionRequest => GetTaskProtectionResponse,
     update_task_protection: UpdateTaskProtectionRequest => UpdateTaskProtectionResponse,
     register_container_instance: RegisterContainerInstanceRequest => RegisterContainerInstanceResponse,

@@ -29,8 +29,9 @@ pub use tasks::{TaskRow, Tasks};
 use crate::{
     keys::{ClusterKey, InstanceKey, Key, PerKind, ServiceKey, ServiceKind, TaskKey},
     records::{
-        AccountSettingRecord, AttributeSets, CapacityProviderRecord, ClientTokenRecord, InstanceRecord, InstanceStatus,
-        Row, SharedRow, SubnetBlockRecord, SubnetRecord, TaskDefinitionRecord, TaskRecord, decode,
+        AccountSettingRecord, AttributeSets, CapacityProviderRecord, ClientTokenRecord, ExecSessionRecord,
+        InstanceRecord, InstanceStatus, Row, SharedRow, SubnetBlockRecord, SubnetRecord, TaskDefinitionRecord,
+        TaskRecord, decode,
     },
 };
 
@@ -43,8 +44,18 @@ pub struct EcsView {
     /// By account: how many of the fleet's ACTIVE hosts are in each zone.
     fleet_zones: BTreeMap<String, BTreeMap<String, u32>>,
     subnet_blocks: BTreeMap<u16, SharedRow<SubnetBlockRecord>>,
+    exec_sessions: BTreeMap<String, ExecSessionRow>,
     attribute_sets: AttributeSets,
     feed: ChangeFeed,
+}
+
+/// A session of ECS Exec, with the account and region that it belongs to.
+#[derive(Debug, Clone)]
+pub struct ExecSessionRow {
+    /// Account and region.
+    pub scope: Scope,
+    /// The session.
+    pub row: SharedRow<ExecSessionRecord>,
 }
 
 /// One account in one region.
@@ -150,6 +161,16 @@ impl EcsView {
         self.subnet_blocks.len()
     }
 
+    /// A session of ECS Exec by its id, which is random enough to be alone in all accounts.
+    pub fn exec_session(&self, id: &str) -> Option<&ExecSessionRow> {
+        self.exec_sessions.get(id)
+    }
+
+    /// Every session of ECS Exec by its id.
+    pub fn exec_sessions(&self) -> &BTreeMap<String, ExecSessionRow> {
+        &self.exec_sessions
+    }
+
     /// Changes from now on. A view that loads itself again closes the feed: subscribe again and look at everything.
     pub fn subscribe(&self) -> tokio::sync::broadcast::Receiver<Change> {
         self.feed.subscribe()
@@ -206,6 +227,7 @@ impl EcsView {
             Key::ClientToken { operation, cluster, token } => {
                 set(&mut space.client_tokens, (operation, cluster, token), row(event));
             }
+            Key::ExecSession { id } => self.apply_exec_session(scope, id, event),
             Key::Subnet { subnet } => space.set_subnet(subnet, row(event)),
             Key::Alarm { name } => {
                 set(&mut space.alarms, name.clone(), row(event));
@@ -250,9 +272,31 @@ impl EcsView {
         self.feed.send(Change::Instance(key));
     }
 
+    fn apply_exec_session(&mut self, scope: Scope, id: String, event: &Event) {
+        let new = row(event).map(|row| ExecSessionRow { scope, row });
+        let old = self.exec_sessions.get(&id).cloned();
+        set(&mut self.exec_sessions, id.clone(), new.clone());
+        let host_of = |entry: &Option<ExecSessionRow>| entry.as_ref().and_then(|entry| entry.row.host.clone());
+        let host = host_of(&new).or_else(|| host_of(&old));
+        if let Some(host) = &host {
+            let told = new.is_some_and(|entry| entry.row.concerns_agent());
+            let entry = self.hosts.entry(host.clone()).or_default();
+            if told {
+                entry.exec_sessions.insert(id.clone());
+            } else {
+                entry.exec_sessions.remove(&id);
+            }
+            self.drop_empty_host(host);
+        }
+        self.feed.send(Change::ExecSession { id, host });
+    }
+
     /// A host of which nothing is known any more.
     fn drop_empty_host(&mut self, key: &InstanceKey) {
-        let empty = |host: &Host| host.row.is_none() && host.tasks().is_empty() && host.placements_revision == 0;
+        let empty = |host: &Host| {
+            let unused = host.tasks().is_empty() && host.exec_sessions.is_empty();
+            host.row.is_none() && unused && host.placements_revision == 0
+        };
         if self.hosts.get(key).is_some_and(empty) {
             self.hosts.remove(key);
         }

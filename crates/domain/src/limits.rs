@@ -193,3 +193,23 @@ pub const HOOK_TIMEOUT_MINUTES_MAX: i32 = 20_160;
 pub const HOOK_DETAILS_BYTES_MAX: usize = 4_096;
 /// Letters of a lifecycle hook's target. Ours.
 pub const HOOK_TARGET_LENGTH_MAX: usize = 2_048;
+
+/// Sessions of ECS Exec in one container at a time. The real agent's own limit is two; people with several windows open
+/// are not refused here, and a client that leaks sessions is.
+pub const EXEC_SESSIONS_PER_CONTAINER_MAX: usize = 20;
+/// Sessions of ECS Exec that an account and region have open, and ended ones that can still be described.
+pub const EXEC_SESSIONS_MAX: usize = 1_000;
+/// How long a session may go without a byte in either direction. Not configurable, as with the real service.
+pub const EXEC_IDLE_SECONDS_MAX: u32 = 20 * 60;
+/// How long a session's token may be used to open it.
+pub const EXEC_TOKEN_SECONDS: i64 = 60;
+/// How long an ended session can be described.
+pub const EXEC_SESSION_RETENTION_SECONDS: i64 = 30 * 24 * 60 * 60;
+/// Characters of ExecuteCommand's `command`.
+pub const EXEC_COMMAND_LENGTH_MAX: usize = 32_768;
+/// Bytes of a session's transcript; what a session prints beyond them is not kept.
+pub const EXEC_TRANSCRIPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long the transcript of an ended session is waited for.
+pub const EXEC_TRANSCRIPT_SECONDS_MAX: i64 = 60 * 60;
+/// How long the agent of a session may take to have it, and an agent whose task is gone to end it.
+pub const EXEC_AGENT_SECONDS_MAX: i64 = 120;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use gantry_api::{Caller, Fault, Origin, PrincipalKind, ServiceInfo};
 use http::{
     HeaderValue, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, USER_AGENT},
+    header::{CONTENT_TYPE, HOST, USER_AGENT},
     request::Parts,
 };
 use http_body::Body;
@@ -233,7 +233,10 @@ fn nobody(parts: &Parts, request_id: &str) -> Caller {
 fn origin(parts: &Parts) -> Origin {
     let connection = parts.extensions.get::<Origin>().cloned().unwrap_or_default();
     let user_agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
-    Origin { user_agent: user_agent.map(str::to_owned), ..connection }
+    // HTTP/2 has it in the URI.
+    let host = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
+    let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
+    Origin { user_agent: user_agent.map(str::to_owned), host: host.map(str::to_owned), ..connection }
 }
 
 async fn read_body<B>(parts: &Parts, body: B) -> Result<Bytes, Fault>

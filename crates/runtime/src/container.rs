@@ -21,6 +21,7 @@ mod process;
 mod program;
 mod rootfs;
 mod seccomp;
+mod session;
 pub mod shim;
 mod skeleton;
 mod spec;
@@ -32,6 +33,7 @@ mod zygote_client;
 
 pub use driver::{ShimContainers, ShimOptions};
 pub use message::Runtime;
+pub use session::{RunningSession, SessionRequest, SessionStreams, TerminalSize, set_terminal_size};
 
 /// Everything needed to start one container. Serialised to the shim's bundle directory (mode 0600).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -305,6 +307,9 @@ pub trait Containers: Send + Sync {
 
     /// Runs a command inside.
     async fn exec(&self, id: &str, request: &ExecRequest) -> Result<ExecOutcome, ContainerError>;
+
+    /// Runs a command inside for a user and hands over its streams as soon as it runs.
+    async fn open_session(&self, id: &str, request: &SessionRequest) -> Result<RunningSession, ContainerError>;
 
     /// Reads the use of resources of a container.
     async fn usage(&self, id: &str) -> Result<Usage, ContainerError>;

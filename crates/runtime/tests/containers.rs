@@ -13,4 +13,5 @@ mod containers {
     pub(crate) mod limits;
     pub(crate) mod oci_binary;
     pub(crate) mod output;
+    pub(crate) mod sessions;
 }

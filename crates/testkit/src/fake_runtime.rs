@@ -16,8 +16,8 @@ use std::{
 use async_trait::async_trait;
 use gantry_runtime::{
     container::{
-        ContainerError, ContainerSpec, ContainerStatus, Containers, ExecOutcome, ExecRequest, ExitRecord, Started,
-        TaskLimits, Usage,
+        ContainerError, ContainerSpec, ContainerStatus, Containers, ExecOutcome, ExecRequest, ExitRecord,
+        RunningSession, SessionRequest, Started, TaskLimits, Usage,
     },
     image::{Image, ImageConfig, ImageError, Images, PullProgress, RegistryAccess, Rootfs},
     network::{NetworkError, NetworkNamespace, NetworkRequest, Networks, Overlay, Publish},
@@ -561,6 +561,10 @@ impl Containers for FakeHost {
         }
         self.note(format!("exec {id}"));
         Ok(ExecOutcome { exit_code, output: "output".to_owned() })
+    }
+
+    async fn open_session(&self, _: &str, _: &SessionRequest) -> Result<RunningSession, ContainerError> {
+        Err(ContainerError::Runtime { detail: "the fake runtime has no processes to talk to".to_owned() })
     }
 
     async fn usage(&self, _: &str) -> Result<Usage, ContainerError> {

@@ -15,7 +15,9 @@ use gantry_companions::{
     secretsmanager::SecretsManager,
     ssm::Ssm,
 };
-use gantry_control::{Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, reconcile::Reconcilers};
+use gantry_control::{
+    Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, exec, reconcile::Reconcilers,
+};
 use gantry_protocol::{endpoint::Endpoint, inside::Inside, services};
 use gantry_registry::{
     Registry, RegistryConfig,
@@ -38,7 +40,8 @@ use crate::{
     observe,
     server::{
         Door, HttpHooks, Identities, ImagesOfTasks, MachinesOfInstances, Own, OwnImages, RolesOfTasks, ScaledServices,
-        Shutdown, Site, TasksFromInside, UpstreamRoles, UpstreamSecrets, World, tls_acceptor,
+        SessionsOfTasks, Shutdown, Site, TasksFromInside, TranscriptsOfTasks, UpstreamRoles, UpstreamSecrets, World,
+        tls_acceptor,
     },
 };
 
@@ -186,21 +189,22 @@ impl Parts {
             .with_principals(Arc::new(iam.clone()))
             .with_images_in_use(Arc::new(ImagesOfTasks(control.clone())));
         let logs = Logs::open(store.clone(), config.data_dir.join("logs"), clock).await;
-        Ok(Self {
-            control,
-            registry: registry.into_shared(),
-            logs: logs.context("could not open the logs")?,
-            events,
-            iam,
-            secrets,
-            scaling,
-            machines,
-            own_token,
-        })
+        let logs = logs.context("could not open the logs")?;
+        let facts = Arc::new(World {
+            control: control.clone(),
+            events: events.clone(),
+            iam: iam.clone(),
+            scaling: scaling.clone(),
+        });
+        let inside = Inside::new(services::logs(Arc::new(logs.clone())), Arc::new(iam.clone()), facts);
+        let control =
+            control.with_transcripts(Arc::new(TranscriptsOfTasks { iam: iam.clone(), logs: Arc::new(inside) }));
+        Ok(Self { control, registry: registry.into_shared(), logs, events, iam, secrets, scaling, machines, own_token })
     }
 
     fn ssm(&self) -> Ssm {
         Ssm::new(self.machines.clone(), Arc::new(MachinesOfInstances(self.control.clone())))
+            .with_sessions(Arc::new(SessionsOfTasks(self.control.clone())))
     }
 
     fn services(&self) -> Vec<Arc<dyn services::Service>> {
@@ -338,7 +342,9 @@ fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> 
             account: config.account.clone(),
         },
         machines: parts.machines.clone(),
-        agents: door::router(AgentDoor::open(parts.control.clone()).admitting(known)),
+        agents: door::router(AgentDoor::open(parts.control.clone()).admitting(known))
+            .merge(exec::agent_router(parts.control.clone())),
+        data_channels: exec::client_router(parts.control.clone()),
         metrics: observe::start_metrics()?,
     })
 }
@@ -386,6 +392,65 @@ mod tests {
         fn encode<T: serde::Serialize>(&self, _: &ServiceInfo, _: &OperationInfo, _: &T) -> Result<Vec<u8>, Fault> {
             Ok(Vec::new())
         }
+    }
+
+    #[tokio::test]
+    async fn transcripts_are_written_where_the_tasks_role_may_write() {
+        use gantry_api::{
+            iam::{CreateRoleRequest, Iam as _, PutRolePolicyRequest},
+            logs::{CreateLogGroupRequest, GetLogEventsRequest, Logs as _},
+        };
+        use gantry_control::records::Destination;
+        use gantry_domain::arn::Scope;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path());
+        let parts =
+            Parts::open(&config, config.listen, "http://127.0.0.1:4566", &Memory::store()).await.expect("opens");
+        let trust = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sts:AssumeRole",
+            "Principal":{"Service":"ecs-tasks.amazonaws.com"}}}"#;
+        let role = CreateRoleRequest {
+            role_name: Some("app".to_owned()),
+            assume_role_policy_document: Some(trust.to_owned()),
+            ..Default::default()
+        };
+        let role = parts.iam.create_role(&caller(), role).await.expect("makes the role").role;
+        let role = role.and_then(|role| role.arn).expect("has an ARN");
+        let group = CreateLogGroupRequest { log_group_name: Some("exec".to_owned()), ..Default::default() };
+        parts.logs.create_log_group(&caller(), group).await.expect("makes the group");
+
+        let scope = Scope::new("000000000000", "us-east-1");
+        let destination = Destination {
+            log_group: Some("exec".to_owned()),
+            log_region: Some("us-east-1".to_owned()),
+            log_stream: Some("s".to_owned()),
+            ..Destination::default()
+        };
+        let transcripts = parts.control.transcripts.clone();
+        let refused = transcripts.check(&scope, Some(&role), &destination).await.expect_err("may nothing");
+        assert!(refused.contains("logs:CreateLogStream"), "{refused}");
+        let refused = transcripts.check(&scope, None, &destination).await.expect_err("there is no role");
+        assert_eq!(refused, "the task has no task role.");
+        let policy = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Resource":"*",
+            "Action":["logs:CreateLogStream","logs:PutLogEvents"]}}"#;
+        let policy = PutRolePolicyRequest {
+            role_name: Some("app".to_owned()),
+            policy_name: Some("p".to_owned()),
+            policy_document: Some(policy.to_owned()),
+        };
+        parts.iam.put_role_policy(&caller(), policy).await.expect("allows it");
+        transcripts.check(&scope, Some(&role), &destination).await.expect("may");
+        transcripts.store("s", Some(&role), &destination, b"one\r\ntwo\r\n".to_vec()).await.expect("is written");
+        let read = GetLogEventsRequest {
+            log_group_name: Some("exec".to_owned()),
+            log_stream_name: Some("s".to_owned()),
+            ..Default::default()
+        };
+        let events = parts.logs.get_log_events(&caller(), read).await.expect("is read").events.unwrap_or_default();
+        let texts: Vec<String> = events.into_iter().filter_map(|event| event.message).collect();
+        assert_eq!(texts.concat(), "one\r\ntwo\r\n");
+        let bucket = Destination { bucket: Some("b".to_owned()), ..destination };
+        assert!(transcripts.check(&scope, Some(&role), &bucket).await.expect_err("no S3").contains("S3"));
     }
 
     #[tokio::test]

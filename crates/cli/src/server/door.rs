@@ -83,7 +83,7 @@ impl Door {
             };
             let (site, tls, watcher) = (Arc::clone(&site), self.tls.clone(), graceful.watcher());
             tokio::spawn(async move {
-                let origin = Origin { source_ip: Some(peer.ip()), user_agent: None, secure: tls.is_some() };
+                let origin = Origin { source_ip: Some(peer.ip()), secure: tls.is_some(), ..Origin::default() };
                 if let Err(error) = connection(stream, tls, site, origin, watcher).await {
                     debug!(error, "connection ended");
                 }

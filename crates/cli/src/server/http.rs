@@ -33,6 +33,8 @@ pub(crate) struct Site {
     pub(crate) machines: Machines,
     /// `/agent/`; gets the authenticated `Caller` as an extension.
     pub(crate) agents: axum::Router,
+    /// `/v1/data-channel/`: sessions of ECS Exec, whose clients show a token.
+    pub(crate) data_channels: axum::Router,
     /// `/metrics`.
     pub(crate) metrics: PrometheusHandle,
 }
@@ -55,6 +57,7 @@ impl Site {
             _ if path.starts_with("/gantry/") => self.own(request).await,
             JOIN_PATH | SESSION_PATH => self.machine(request).await,
             _ if path.starts_with("/agent/") => self.agent(request).await,
+            _ if path.starts_with("/v1/data-channel/") => forward(&self.data_channels, request).await,
             "/" if request.method() == Method::GET && request.uri().query().is_none() => {
                 text(StatusCode::OK, "text/plain; charset=utf-8", GREETING.to_string())
             }

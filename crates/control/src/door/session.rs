@@ -10,6 +10,7 @@ use std::{
 use gantry_api::{
     Caller, Fault,
     agent::{AgentMessage, ControlMessage, DesiredTask, ObservedTask, PROTOCOL_VERSION},
+    exec::ExecSession,
 };
 use gantry_domain::{
     arn::{Arn, Name, Resource, Scope, TaskId},
@@ -28,6 +29,7 @@ use super::{
 use crate::{
     Control,
     control::Plan,
+    exec,
     instances::owner,
     keys::{InstanceKey, TaskKey},
     records::{InstanceRecord, TaskRecord, encode},
@@ -76,6 +78,8 @@ pub struct Session {
     told_overlay: Option<Arc<ScopeOverlay>>,
     /// Which credentials of its tasks' roles it was given.
     granted: Granted,
+    /// What it was told last of sessions of ECS Exec.
+    told_exec_sessions: Vec<ExecSession>,
 }
 
 impl Session {
@@ -111,6 +115,7 @@ impl Session {
             told: None,
             told_overlay: None,
             granted: Granted::default(),
+            told_exec_sessions: Vec::new(),
         };
         let about = About { agent_version, boot_id, underlay_address };
         {
@@ -151,7 +156,12 @@ impl Session {
         loop {
             let changed = self.live.changed.clone();
             self.check_current()?;
-            if let Some(message) = self.compare()?.or_else(|| self.compare_overlay()).or_else(|| self.compare_roles()) {
+            let message = self
+                .compare()?
+                .or_else(|| self.compare_overlay())
+                .or_else(|| self.compare_roles())
+                .or_else(|| self.compare_exec_sessions());
+            if let Some(message) = message {
                 return Ok(message);
             }
             let renewal = async {
@@ -231,6 +241,16 @@ impl Session {
             (key, &**task)
         });
         self.granted.due(&control, tasks, now)
+    }
+
+    /// News of sessions of ECS Exec. An agent that never had one is told of none.
+    fn compare_exec_sessions(&mut self) -> Option<ControlMessage> {
+        let now = exec::of_host(&self.control.read(), &self.instance);
+        if now == self.told_exec_sessions {
+            return None;
+        }
+        self.told_exec_sessions.clone_from(&now);
+        Some(ControlMessage::ExecSessions { sessions: now })
     }
 
     /// Makes observations durable.

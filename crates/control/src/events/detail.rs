@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use gantry_domain::{Timestamp, arn::uuid_text, deployment::RolloutState};
+use gantry_domain::{
+    Timestamp,
+    arn::{Scope, uuid_text},
+    deployment::RolloutState,
+};
 use gantry_store::Revision;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -10,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     instances::wire::{self as instance_wire, Include},
     keys::{InstanceKey, ServiceKey, ServiceKind, TaskKey},
-    records::{DeploymentRecord, EventRecord, TaskRecord},
+    records::{DeploymentRecord, EventRecord, ExecSessionRecord, TaskRecord},
     tasks::wire::Seen,
     view::{EcsView, TaskRow},
 };
@@ -93,6 +97,26 @@ pub(super) fn deployment(kind: ServiceKind, deployment: &DeploymentRecord) -> Va
         "deploymentId": deployment.id.to_string(),
         "updatedAt": iso(deployment.updated_at),
         "reason": deployment.rollout_reason,
+    })
+}
+
+/// Who opened a session where, as CloudTrail has it. The token is nobody's business.
+pub(super) fn exec_session(scope: &Scope, id: &str, record: &ExecSessionRecord) -> Value {
+    json!({
+        "eventSource": "ecs.amazonaws.com",
+        "eventName": "ExecuteCommand",
+        "eventTime": iso(record.created_at),
+        "awsRegion": scope.region,
+        "recipientAccountId": scope.account,
+        "userIdentity": {"accountId": scope.account, "arn": record.owner},
+        "requestParameters": {
+            "cluster": record.cluster,
+            "task": record.task_arn,
+            "container": record.container,
+            "command": shlex::try_join(record.command.iter().map(String::as_str)).unwrap_or_default(),
+            "interactive": true,
+        },
+        "responseElements": {"session": {"sessionId": id, "tokenValue": "HIDDEN_DUE_TO_SECURITY_REASONS"}},
     })
 }
 

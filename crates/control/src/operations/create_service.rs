@@ -156,6 +156,7 @@ impl Create {
             placement_strategy,
             propagate_tags: input.propagate_tags.clone().unwrap_or(ecs::PropagateTags::None),
             enable_ecs_managed_tags: input.enable_ecs_managed_tags == Some(true),
+            enable_execute_command: input.enable_execute_command == Some(true),
             deployments: Vec::new(),
             rollout: None,
             external: is_external(input),
@@ -231,7 +232,6 @@ fn check_supported(input: &CreateServiceRequest) -> Result<(), Fault> {
         (any(input.vpc_lattice_configurations.as_ref()), "vpcLatticeConfigurations"),
         (any(input.gateway_connectors.as_ref()), "gatewayConnectors"),
         (input.monitoring.is_some(), "monitoring"),
-        (input.enable_execute_command == Some(true), "enableExecuteCommand"),
     ])?;
     if input.role.is_some() {
         return Err(fault::invalid("IAM roles are only valid for services configured to use load balancers."));

@@ -65,6 +65,7 @@ fn plan(control: &Control, caller: &Caller, input: RunTaskRequest) -> Result<Lau
     let mut task = request::template(&revision, definition, input.overrides)?;
     task.group = request::group(input.group, revision.task_definition.family.as_str())?;
     task.started_by = request::started_by(input.started_by)?;
+    task.enable_execute_command = input.enable_execute_command == Some(true);
     task.capacity_providers = launch::share(&revision.capacity_provider_strategy, &[], count);
     task.waiting.placement_constraints.clone_from(&constraints);
     task.waiting.placement_strategy.clone_from(&strategies);
@@ -93,10 +94,7 @@ fn count(asked: Option<i32>) -> Result<usize, Fault> {
 
 fn refuse(input: &RunTaskRequest) -> Result<(), Fault> {
     let volumes = input.volume_configurations.as_ref().is_some_and(|volumes| !volumes.is_empty());
-    spec::refuse_first(&[
-        (input.enable_execute_command == Some(true), "enableExecuteCommand"),
-        (volumes, "volumeConfigurations"),
-    ])
+    spec::refuse_first(&[(volumes, "volumeConfigurations")])
 }
 
 /// The token with a digest of everything else that was asked.

@@ -68,10 +68,7 @@ fn plan(
     ids: Vec<ContainerInstanceId>,
 ) -> Result<Launch, Fault> {
     let volumes = input.volume_configurations.as_ref().is_some_and(|volumes| !volumes.is_empty());
-    spec::refuse_first(&[
-        (input.enable_execute_command == Some(true), "enableExecuteCommand"),
-        (volumes, "volumeConfigurations"),
-    ])?;
+    spec::refuse_first(&[(volumes, "volumeConfigurations")])?;
     let view = control.read();
     let (_, cluster_row) = active_cluster(&view, scope, cluster)?;
     let asked = spec::Asked {
@@ -87,6 +84,7 @@ fn plan(
     let mut task = request::template(&revision, definition, input.overrides)?;
     task.group = request::group(input.group, revision.task_definition.family.as_str())?;
     task.started_by = request::started_by(input.started_by)?;
+    task.enable_execute_command = input.enable_execute_command == Some(true);
     let managed = [("aws:ecs:clusterName", cluster.as_str())];
     let managed = if input.enable_ecs_managed_tags == Some(true) { &managed[..] } else { &[] };
     task.tags = request::task_tags(definition, input.propagate_tags.as_ref(), input.tags.as_deref(), managed)?;

@@ -183,6 +183,9 @@ fn update_members(
     if let Some(managed) = input.enable_ecs_managed_tags {
         record.enable_ecs_managed_tags = managed;
     }
+    if let Some(enable) = input.enable_execute_command {
+        record.enable_execute_command = enable;
+    }
     if let Some(rebalancing) = &input.availability_zone_rebalancing {
         record.availability_zone_rebalancing = zones::rebalancing(record, Some(rebalancing))?;
         record.rebalancing &= *rebalancing == ecs::AvailabilityZoneRebalancing::Enabled;
@@ -206,6 +209,5 @@ fn check_supported(input: &UpdateServiceRequest) -> Result<(), Fault> {
         (any(input.vpc_lattice_configurations.as_ref()), "vpcLatticeConfigurations"),
         (any(input.gateway_connectors.as_ref()), "gatewayConnectors"),
         (input.monitoring.is_some(), "monitoring"),
-        (input.enable_execute_command == Some(true), "enableExecuteCommand"),
     ])
 }

@@ -86,6 +86,9 @@ pub struct ServiceRecord {
     pub propagate_tags: ecs::PropagateTags,
     /// Whether new tasks get `aws:ecs:` tags.
     pub enable_ecs_managed_tags: bool,
+    /// Whether users may run commands in new tasks.
+    #[serde(default)]
+    pub enable_execute_command: bool,
     /// As given.
     pub availability_zone_rebalancing: ecs::AvailabilityZoneRebalancing,
     /// The primary deployment first; none when the owner drives the service through task sets.

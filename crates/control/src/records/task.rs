@@ -337,7 +337,7 @@ pub(super) mod definition_text {
 }
 
 /// `ACCOUNT/REGION/CLUSTER/ID` of an instance.
-mod host_text {
+pub(super) mod host_text {
     use super::*;
 
     struct Text<'a>(&'a InstanceKey);
@@ -349,7 +349,7 @@ mod host_text {
         }
     }
 
-    pub(super) fn serialize<S: serde::Serializer>(
+    pub(in crate::records) fn serialize<S: serde::Serializer>(
         host: &Option<InstanceKey>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -359,7 +359,7 @@ mod host_text {
         }
     }
 
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+    pub(in crate::records) fn deserialize<'de, D: serde::Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<InstanceKey>, D::Error> {
         let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;

@@ -106,7 +106,7 @@ pub(crate) fn launch(
             network: network(revision),
             tags: tags(key, record, revision, definition),
             image_digests: revision.image_digests.clone(),
-            enable_execute_command: false,
+            enable_execute_command: record.enable_execute_command,
             requirements,
         },
         token: None,

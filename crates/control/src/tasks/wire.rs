@@ -3,7 +3,7 @@
 use gantry_api::{Timestamp, ecs};
 use gantry_domain::{
     arn::{Name, Scope},
-    task::HealthStatus,
+    task::{ContainerStatus, HealthStatus},
 };
 
 use crate::{
@@ -108,7 +108,7 @@ impl Seen {
                 network_bindings: Some(container.network_bindings.clone()),
                 network_interfaces: Some(record.network.iter().map(|network| interface(network)).collect()),
                 health_status: Some(health(container.health)),
-                managed_agents: None,
+                managed_agents: record.enable_execute_command.then(|| vec![managed_agent(record, container)]),
                 cpu: Some(size.cpu.unwrap_or(0).to_string()),
                 memory: size.memory.map(|mib| mib.to_string()),
                 memory_reservation: size.memory_reservation.map(|mib| mib.to_string()),
@@ -116,6 +116,22 @@ impl Seen {
             }
         };
         record.containers.iter().map(one).collect()
+    }
+}
+
+/// The container's part in ECS Exec. Nothing runs in the container for it: it can be used when the container runs.
+fn managed_agent(record: &TaskRecord, container: &ContainerRecord) -> ecs::ManagedAgent {
+    let status = container.last_status;
+    let (started_at, reason) = match status {
+        ContainerStatus::Running => (record.life.times.started_at.map(time), None),
+        ContainerStatus::Stopped => (None, Some("Received Container Stopped event".to_owned())),
+        _ => (None, None),
+    };
+    ecs::ManagedAgent {
+        name: Some(ecs::ManagedAgentName::ExecuteCommandAgent),
+        last_status: Some(status.as_str().to_owned()),
+        last_started_at: started_at,
+        reason,
     }
 }
 

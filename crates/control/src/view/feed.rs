@@ -24,6 +24,11 @@ pub enum Change {
     Service(ServiceKey),
     Instance(InstanceKey),
     Alarm(Scope, String),
+    /// With its host.
+    ExecSession {
+        id: String,
+        host: Option<InstanceKey>,
+    },
 }
 
 /// The sending end.

@@ -1,6 +1,9 @@
 //! A container instance with the tasks on it, of whatever cluster, and what they take from it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use gantry_domain::{arn::TaskId, task::DesiredStatus};
 use gantry_store::Revision;
@@ -21,6 +24,8 @@ pub struct Host {
     pub row: Option<SharedRow<InstanceRecord>>,
     /// What a placement must compare with; 0 before the first.
     pub placements_revision: Revision,
+    /// Sessions of ECS Exec that its agent is to know of.
+    pub exec_sessions: BTreeSet<String>,
     tasks: BTreeMap<TaskId, (ClusterKey, Arc<TaskRow>)>,
     cpu_reserved: u64,
     memory_reserved: u64,

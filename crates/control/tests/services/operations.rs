@@ -127,11 +127,6 @@ async fn what_breaks_a_rule_is_refused_in_the_services_words() {
             "Availability Zone rebalancing is not supported for services that use the DAEMON scheduling strategy.",
         ),
         (
-            json!({"enableExecuteCommand": true}),
-            "UnsupportedFeatureException",
-            "Gantry does not support enableExecuteCommand yet.",
-        ),
-        (
             json!({"loadBalancers": [{"targetGroupArn": "a", "containerName": "app", "containerPort": 80}]}),
             "UnsupportedFeatureException",
             "Gantry does not support loadBalancers yet.",

@@ -94,8 +94,12 @@ pub(super) fn checks(call: &Call<'_>) -> Option<Vec<Check>> {
         "ExecuteCommand" => {
             let task = fields.text("task").unwrap_or_default();
             let container = fields.text("container").unwrap_or_default();
-            let resources = call.in_cluster("task", &cluster, task).into_iter().chain([cluster.clone()]);
-            resources.map(|resource| in_cluster(resource).key("ecs:container-name", container)).collect()
+            let tasks: Vec<String> = call.in_cluster("task", &cluster, task).into_iter().collect();
+            let check = |resource: String| {
+                let check = in_cluster(resource).key("ecs:container-name", container);
+                tasks.iter().fold(check, |check, task| check.key("ecs:task", &**task))
+            };
+            tasks.iter().cloned().chain([cluster.clone()]).map(check).collect()
         }
         "CreateService" | "UpdateService" => service(call, &cluster),
         "DescribeServices" => each(fields.texts("services"), "service"),

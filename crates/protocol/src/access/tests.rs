@@ -43,6 +43,7 @@ fn info(service: &str) -> &'static ServiceInfo {
         "events" => &gantry_api::events::SERVICE,
         "logs" => &gantry_api::logs::SERVICE,
         "iam" => &gantry_api::iam::SERVICE,
+        "ssm" => &gantry_api::ssm::SERVICE,
         _ => &gantry_api::sts::SERVICE,
     }
 }
@@ -66,6 +67,15 @@ fn needs(service: &str, operation: &str, input: &str) -> Vec<String> {
 fn calls_are_authorized_against_what_they_name() {
     let table: &[(&str, &str, &str, &[&str])] = &[
         ("ecs", "ListClusters", "{}", &["ecs:ListClusters *"]),
+        ("ssm", "ResumeSession", r#"{"SessionId":"s-1"}"#, &["ssm:ResumeSession ssm:session/s-1"]),
+        ("ssm", "TerminateSession", r#"{"SessionId":"s-1"}"#, &["ssm:TerminateSession ssm:session/s-1"]),
+        (
+            "ssm",
+            "StartSession",
+            r#"{"Target":"ecs:my_cluster_0123_0123-app","DocumentName":"D"}"#,
+            &["ssm:StartSession ecs:task/my_cluster/0123", "ssm:StartSession ssm:document/D"],
+        ),
+        ("ssm", "StartSession", r#"{"Target":"mi-1"}"#, &["ssm:StartSession ssm:managed-instance/mi-1"]),
         (
             "application-autoscaling",
             "PutScalingPolicy",

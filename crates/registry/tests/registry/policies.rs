@@ -282,7 +282,12 @@ async fn the_policy_of_the_registry_takes_part_in_every_decision() {
 async fn conditions_see_the_request() {
     let world = World::new().await;
     let mut ann = user(ACCOUNT);
-    ann.origin = Origin { source_ip: "10.1.2.3".parse().ok(), user_agent: Some("docker/1".to_owned()), secure: true };
+    ann.origin = Origin {
+        source_ip: "10.1.2.3".parse().ok(),
+        user_agent: Some("docker/1".to_owned()),
+        secure: true,
+        ..Origin::default()
+    };
     let tags = json!([{"Key": "stage", "Value": "prod"}]);
     call(&world, "TagResource", json!({"resourceArn": ARN, "tags": tags})).await;
     let input = json!({"repositoryName": "app"});

@@ -12,11 +12,11 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    ContainerError, ContainerSpec, ContainerStatus, Containers, ExecOutcome, ExecRequest, ExitRecord, Started,
-    TaskLimits, Usage,
+    ContainerError, ContainerSpec, ContainerStatus, Containers, ExecOutcome, ExecRequest, ExitRecord, RunningSession,
+    SessionRequest, Started, TaskLimits, Usage,
     bundle::{is_alive, wait_for_shim, write_bundle},
     cgroup::{Cgroup, Hierarchies, settings},
-    message::{self, ExecPlan, Failure, Reply, Request, Runtime, ShimConfig, State, file},
+    message::{self, ExecPlan, Failure, Purpose, Reply, Request, Runtime, ShimConfig, State, file},
     process, skeleton,
     zygote_client::{ZygoteClient, read_reply},
 };
@@ -208,6 +208,10 @@ enum Found {
     Lost,
 }
 
+fn plan(bundle: PathBuf, state: &State, args: Vec<String>, user: String, purpose: Purpose) -> ExecPlan {
+    ExecPlan { bundle, args, user, purpose, pid: state.pid, start_time: state.start_time }
+}
+
 fn unexpected() -> ContainerError {
     ContainerError::Runtime { detail: "the shim gave an unexpected answer".to_owned() }
 }
@@ -294,19 +298,24 @@ impl Containers for ShimContainers {
         let (id, request) = (id.to_owned(), request.clone());
         let asked = self.blocking(move |inner| {
             let (bundle, state) = inner.running(&id)?;
-            inner.zygote.ask(&Request::Exec(ExecPlan {
-                bundle,
-                args: request.args,
-                user: request.user,
-                timeout_ms: u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX),
-                pid: state.pid,
-                start_time: state.start_time,
-            }))
+            let timeout_ms = u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX);
+            let purpose = Purpose::Check { timeout_ms };
+            inner.zygote.ask(&Request::Exec(plan(bundle, &state, request.args, request.user, purpose)))
         });
         match read_reply(asked.await?).await? {
             Reply::Exec { exit_code, output } => Ok(ExecOutcome { exit_code, output }),
             _ => Err(unexpected()),
         }
+    }
+
+    async fn open_session(&self, id: &str, request: &SessionRequest) -> Result<RunningSession, ContainerError> {
+        let (id, request) = (id.to_owned(), request.clone());
+        let asked = self.blocking(move |inner| {
+            let (bundle, state) = inner.running(&id)?;
+            let purpose = Purpose::Session { terminal: request.terminal };
+            inner.zygote.ask(&Request::Exec(plan(bundle, &state, request.args, request.user, purpose)))
+        });
+        RunningSession::receive(asked.await?).await
     }
 
     async fn usage(&self, id: &str) -> Result<Usage, ContainerError> {

@@ -33,7 +33,7 @@ use super::{
 pub(super) mod empty;
 mod filesystem;
 mod mount;
-mod terminal;
+pub(super) mod terminal;
 
 use filesystem::Parts;
 

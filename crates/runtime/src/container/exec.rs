@@ -1,4 +1,4 @@
-//! One command inside a running container: health checks.
+//! One command inside a running container: health checks, and (in [`session`]) what users run.
 //!
 //! The process forked for it (the monitor) stays outside. A second one joins the container's control groups and
 //! namespaces and forks the third, which becomes the command and is a child of the monitor, so nothing is left to
@@ -22,8 +22,8 @@ use rustix::{
 };
 
 use super::{
-    ContainerSpec, facts,
-    message::{self, ExecPlan, Failure, Reply, Runtime, file},
+    ContainerSpec, TerminalSize, embedded, facts,
+    message::{self, ExecPlan, Failure, Purpose, Reply, Runtime, file},
     oci_binary, process,
     program::{self, Program},
     spec::{self, capabilities},
@@ -31,6 +31,8 @@ use super::{
     user::Identity,
     zygote::{self, Inheritance},
 };
+
+mod session;
 
 /// How much of the end of the output is kept.
 const OUTPUT_BYTES_MAX: usize = 4096;
@@ -45,7 +47,13 @@ const NAMESPACES: i32 = libc::CLONE_NEWNS
 
 /// Runs the command in a process forked for it, and answers.
 pub(super) fn run(plan: &ExecPlan, reply: OwnedFd, inheritance: &Inheritance) -> ! {
-    let outcome = execute(plan, &reply, inheritance);
+    let outcome = program::own_children()
+        .map_err(|error| Failure::io("running a command", &error))
+        .and_then(|()| read_spec(plan))
+        .and_then(|spec| match plan.purpose {
+            Purpose::Check { timeout_ms } => check(plan, &spec, timeout_ms, &reply, inheritance),
+            Purpose::Session { terminal } => session::run(plan, &spec, terminal, &reply, inheritance),
+        });
     let answer = match outcome {
         Ok((exit_code, output)) => Reply::Exec { exit_code, output },
         Err(failure) => Reply::Failed(failure),
@@ -54,28 +62,52 @@ pub(super) fn run(plan: &ExecPlan, reply: OwnedFd, inheritance: &Inheritance) ->
     std::process::exit(0)
 }
 
-fn execute(plan: &ExecPlan, reply: &OwnedFd, inheritance: &Inheritance) -> Result<(Option<i32>, String), Failure> {
-    program::own_children().map_err(|error| Failure::io("running a command", &error))?;
-    let spec: ContainerSpec = message::read_json(&plan.bundle.join(file::SPEC))
-        .ok_or_else(|| Failure::Runtime("the container's specification is not readable".to_owned()))?;
-    let (output, writer) =
-        pipe_with(PipeFlags::CLOEXEC).map_err(|error| Failure::io("making a pipe", &error.into()))?;
+/// Exit code (none when it was killed) and the end of the output.
+type Outcome = Result<(Option<i32>, String), Failure>;
+
+/// Where a command's standard streams go.
+enum Streams {
+    /// Output and error together; no input.
+    Output(OwnedFd),
+    /// Each apart.
+    Pipes { input: OwnedFd, output: OwnedFd, error: OwnedFd },
+    /// A terminal of the container's, whose other side is sent through the socket.
+    Terminal { console: OwnedFd, size: TerminalSize },
+}
+
+fn read_spec(plan: &ExecPlan) -> Result<ContainerSpec, Failure> {
+    message::read_json(&plan.bundle.join(file::SPEC))
+        .ok_or_else(|| Failure::Runtime("the container's specification is not readable".to_owned()))
+}
+
+fn make_pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
+    pipe_with(PipeFlags::CLOEXEC).map_err(|error| Failure::io("making a pipe", &error.into()))
+}
+
+fn check(
+    plan: &ExecPlan,
+    spec: &ContainerSpec,
+    timeout_ms: u64,
+    reply: &OwnedFd,
+    inheritance: &Inheritance,
+) -> Outcome {
+    let (output, writer) = make_pipe()?;
     let pid = match &inheritance.config.runtime {
-        Runtime::Embedded => start(plan, &spec, writer, inheritance)?,
+        Runtime::Embedded => start(plan, spec, Streams::Output(writer), inheritance)?,
         Runtime::OciBinary(program) => {
             let oci = oci_binary::OciContainer::new(program.clone(), &plan.bundle);
-            oci_binary::exec(&oci, plan, &spec, writer)?
+            oci_binary::exec(&oci, plan, spec, writer)?
         }
     };
     // From here on: that joining took its time on a busy host is not the command's fault.
-    let deadline = Instant::now() + Duration::from_millis(plan.timeout_ms);
+    let deadline = Instant::now() + Duration::from_millis(timeout_ms);
     let outcome = Monitor { pid, output, kept: Vec::new(), reply, deadline }.watch();
     oci_binary::forget_exec(&plan.bundle);
     outcome
 }
 
 /// Joins the container and starts the command; returns its pid, a child of ours.
-fn start(plan: &ExecPlan, spec: &ContainerSpec, output: OwnedFd, inheritance: &Inheritance) -> Result<Pid, Failure> {
+fn start(plan: &ExecPlan, spec: &ContainerSpec, streams: Streams, inheritance: &Inheritance) -> Result<Pid, Failure> {
     let failure = |action: &str| {
         let action = action.to_owned();
         move |error: io::Error| Failure::io(action, &error)
@@ -84,17 +116,15 @@ fn start(plan: &ExecPlan, spec: &ContainerSpec, output: OwnedFd, inheritance: &I
     let cgroup = inheritance.hierarchies.cgroup(&format!("{}/{}", spec.task_cgroup, spec.id));
     let capabilities = capabilities::capabilities(spec, &facts::available_capabilities())?;
     let filter = super::zygote::filter_for(spec, &capabilities, &inheritance.filters)?;
-    let (reported, report) =
-        pipe_with(PipeFlags::CLOEXEC).map_err(|error| Failure::io("making a pipe", &error.into()))?;
-    let (pids, pid_writer) =
-        pipe_with(PipeFlags::CLOEXEC).map_err(|error| Failure::io("making a pipe", &error.into()))?;
+    let (reported, report) = make_pipe()?;
+    let (pids, pid_writer) = make_pipe()?;
     let forked = match cgroup.open().map_err(failure("opening the container's cgroup"))? {
         Some(directory) => sys::fork_into_cgroup(directory.as_fd()),
         None => sys::fork(),
     };
     match forked.map_err(failure("starting a process"))? {
         sys::Forked::Parent(joiner) => {
-            drop((report, pid_writer, output));
+            drop((report, pid_writer, streams));
             let pid = read_pid(pids);
             let _ = waitpid(joiner, None);
             program::await_execution(reported)?;
@@ -104,7 +134,7 @@ fn start(plan: &ExecPlan, spec: &ContainerSpec, output: OwnedFd, inheritance: &I
             drop((reported, pids));
             let program =
                 Program { args: plan.args.clone(), env: Vec::new(), uid: 0, capabilities, filter, init: false, report };
-            join_and_start(plan, spec, &cgroup, &handle, &output, program, pid_writer);
+            join_and_start(plan, spec, &cgroup, &handle, &streams, program, pid_writer);
             std::process::exit(0)
         }
     }
@@ -121,7 +151,7 @@ fn join_and_start(
     spec: &ContainerSpec,
     cgroup: &super::cgroup::Cgroup,
     handle: &OwnedFd,
-    output: &OwnedFd,
+    streams: &Streams,
     mut program: Program,
     pid_writer: OwnedFd,
 ) {
@@ -136,7 +166,7 @@ fn join_and_start(
         }
         Ok(sys::Forked::Child) => {
             drop(pid_writer);
-            let failure = match become_user(spec, &identity, output) {
+            let failure = match become_user(spec, &identity, streams) {
                 Ok(()) => program.execute(),
                 Err(failure) => failure,
             };
@@ -167,14 +197,24 @@ fn join(
     let identity = facts::identity_at(user, Path::new("/"))?;
     program.uid = identity.uid;
     program.env = spec::environment(spec, &identity);
+    if matches!(plan.purpose, Purpose::Session { .. }) {
+        session::complete_environment(&mut program.env);
+    }
     Ok(identity)
 }
 
-fn become_user(spec: &ContainerSpec, identity: &Identity, output: &OwnedFd) -> Result<(), Failure> {
-    let failure = |action: &'static str| move |error: nix::errno::Errno| Failure::io(action, &error.into());
+fn become_user(spec: &ContainerSpec, identity: &Identity, streams: &Streams) -> Result<(), Failure> {
     let _ = rustix::process::setsid();
-    for stream in [1, 2] {
-        nix::unistd::dup2(std::os::fd::AsRawFd::as_raw_fd(output), stream).map_err(failure("setting up output"))?;
+    let take = |from: &OwnedFd, stream: i32| {
+        let taken = nix::unistd::dup2(std::os::fd::AsRawFd::as_raw_fd(from), stream);
+        taken.map(drop).map_err(|error| Failure::io("setting up output", &error.into()))
+    };
+    match streams {
+        Streams::Output(output) => [1, 2].into_iter().try_for_each(|stream| take(output, stream))?,
+        Streams::Pipes { input, output, error } => {
+            [(input, 0), (output, 1), (error, 2)].into_iter().try_for_each(|(from, stream)| take(from, stream))?;
+        }
+        Streams::Terminal { console, size } => embedded::terminal::attach_session(console, identity.uid, *size)?,
     }
     for (name, (soft, hard)) in &spec.ulimits {
         program::set_ulimit(name, *soft, *hard)?;

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerError, ExitRecord};
+use super::{ContainerError, ExitRecord, TerminalSize};
 
 /// Which program starts containers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,9 +48,26 @@ pub(super) struct ExecPlan {
     pub(super) bundle: PathBuf,
     pub(super) args: Vec<String>,
     pub(super) user: String,
-    pub(super) timeout_ms: u64,
+    pub(super) purpose: Purpose,
     pub(super) pid: u32,
     pub(super) start_time: u64,
+}
+
+/// What a command is for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Purpose {
+    /// Its exit code and the end of what it printed; killed after this long.
+    Check { timeout_ms: u64 },
+    /// A user's session, on a terminal of this size or on pipes.
+    Session { terminal: Option<TerminalSize> },
+}
+
+/// What comes with each descriptor that a session's command hands to the agent, before its one [`Reply`].
+pub(super) mod stream {
+    pub(in crate::container) const TERMINAL: u8 = b'T';
+    pub(in crate::container) const INPUT: u8 = b'I';
+    pub(in crate::container) const OUTPUT: u8 = b'O';
+    pub(in crate::container) const ERROR: u8 = b'E';
 }
 
 /// The one answer to a [`Request`].

@@ -76,6 +76,42 @@ pub(super) fn kill_tree(root: u32) {
     }
 }
 
+/// Kills every process of the session that `leader` leads, and what descends from it. The leader must be there still,
+/// dead or alive, so that its number is nobody else's.
+pub(super) fn kill_session(leader: u32) {
+    const ROUNDS_MAX: u32 = 400;
+    const ROUND: Duration = Duration::from_millis(5);
+    kill_tree(leader);
+    // Until none is left: a process that forks while we look is found the next time.
+    for _ in 0..ROUNDS_MAX {
+        let members = members_of(leader);
+        if members.is_empty() {
+            return;
+        }
+        members.into_iter().for_each(kill_tree);
+        std::thread::sleep(ROUND);
+    }
+}
+
+/// The processes of a session that are alive.
+fn members_of(session: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        live_session_of(&stat) == Some(session)
+    })
+    .collect()
+}
+
+/// The session of a process that has not ended.
+fn live_session_of(stat: &str) -> Option<u32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    let alive = !matches!(fields.next()?, "Z" | "X");
+    fields.nth(2)?.parse().ok().filter(|_| alive)
+}
+
 fn children(parent: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
     tasks
@@ -94,6 +130,13 @@ mod tests {
         let tail = (4..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
         assert_eq!(start_time_of(&format!("7 (a) b (c) S {tail}")), Some(22));
         assert_eq!(start_time_of("garbage"), None);
+    }
+
+    #[test]
+    fn the_session_of_a_live_process_is_read() {
+        assert_eq!(live_session_of("7 (a) b) S 1 7 5 0 -1 4194304 1"), Some(5));
+        assert_eq!(live_session_of("7 (a) b) Z 1 7 5 0 -1 4194304 1"), None);
+        assert_eq!(live_session_of(""), None);
     }
 
     #[test]

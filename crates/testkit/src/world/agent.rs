@@ -181,6 +181,7 @@ impl FakeAgent {
             }
             ControlMessage::Overlay { .. }
             | ControlMessage::Roles { .. }
+            | ControlMessage::ExecSessions { .. }
             | ControlMessage::Acknowledged { .. }
             | ControlMessage::Goodbye { .. } => {}
         }

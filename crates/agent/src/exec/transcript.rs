@@ -1,0 +1,116 @@
+//! What a session printed, on disk until the control plane has it: a file per session, readable by root alone.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::PathBuf,
+};
+
+use gantry_domain::limits::EXEC_TRANSCRIPT_BYTES_MAX;
+
+use crate::host::Dirs;
+
+/// More of a session is not kept.
+const BYTES_MAX: u64 = EXEC_TRANSCRIPT_BYTES_MAX as u64;
+/// Handed over at a time.
+const CHUNK_BYTES: usize = 32 * 1024;
+
+/// The transcript of a session.
+pub(super) struct Transcript {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+fn directory(dirs: &Dirs) -> PathBuf {
+    dirs.root.join("sessions")
+}
+
+impl Transcript {
+    /// Opens it; what an earlier agent wrote stays.
+    pub(super) fn open(dirs: &Dirs, session_id: &str) -> io::Result<Self> {
+        let directory = directory(dirs);
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        let path = directory.join(session_id);
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { path, file, bytes })
+    }
+
+    /// Adds output, as far as there is room for it.
+    pub(super) fn add(&mut self, output: &[u8]) -> io::Result<()> {
+        let room = usize::try_from(BYTES_MAX.saturating_sub(self.bytes)).unwrap_or(usize::MAX);
+        let output = output.get(..output.len().min(room)).unwrap_or_default();
+        self.file.write_all(output)?;
+        self.bytes += output.len() as u64;
+        Ok(())
+    }
+
+    /// Reads it from its beginning.
+    pub(super) fn read(&self) -> io::Result<Pieces> {
+        Ok(Pieces(File::open(&self.path)?))
+    }
+}
+
+/// A transcript, piece by piece.
+pub(super) struct Pieces(File);
+
+impl Pieces {
+    /// The next piece; empty at the end.
+    pub(super) fn next(&mut self) -> io::Result<Vec<u8>> {
+        let mut piece = Vec::with_capacity(CHUNK_BYTES);
+        (&mut self.0).take(CHUNK_BYTES as u64).read_to_end(&mut piece)?;
+        Ok(piece)
+    }
+}
+
+/// Removes transcripts of sessions that nobody asks for any more.
+pub(super) fn forget_others(dirs: &Dirs, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+    let entries = match fs::read_dir(directory(dirs)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_str().is_some_and(&wanted) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_transcript_outlives_its_agent_and_goes_with_its_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let dirs = Dirs::new(folder.path());
+        forget_others(&dirs, |_| false).unwrap();
+        Transcript::open(&dirs, "a").unwrap().add(&[b'x'; 40_000]).unwrap();
+        Transcript::open(&dirs, "b").unwrap();
+        let again = Transcript::open(&dirs, "a").unwrap();
+        let mut pieces = again.read().unwrap();
+        let lengths = [(); 3].map(|()| pieces.next().unwrap().len());
+        assert_eq!(lengths, [32 * 1024, 40_000 - 32 * 1024, 0]);
+        let mode = fs::metadata(directory(&dirs).join("a")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        forget_others(&dirs, |id| id == "a").unwrap();
+        let left: Vec<_> = fs::read_dir(directory(&dirs)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["a"]);
+    }
+
+    #[test]
+    fn no_more_than_the_bound_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut transcript = Transcript::open(&Dirs::new(folder.path()), "a").unwrap();
+        transcript.bytes = BYTES_MAX - 3;
+        transcript.add(b"12345").unwrap();
+        transcript.add(b"6").unwrap();
+        assert_eq!(fs::read(&transcript.path).unwrap(), b"123");
+    }
+}

@@ -1,0 +1,85 @@
+//! Transcripts on their way from the agent to where they belong.
+
+use futures_util::future::BoxFuture;
+use gantry_domain::{arn::Scope, limits::EXEC_TRANSCRIPT_BYTES_MAX};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    Control,
+    records::{Destination, TranscriptStatus},
+    view::ExecSessionRow,
+};
+
+/// Knows log groups and buckets.
+pub trait Transcripts: Send + Sync + 'static {
+    /// Whether a task of this role could write there. The error is a sentence for the user.
+    fn check<'a>(
+        &'a self,
+        scope: &'a Scope,
+        role: Option<&'a str>,
+        destination: &'a Destination,
+    ) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Writes a transcript in the role's name. It may be written again after a restart. The error is for the log.
+    fn store<'a>(
+        &'a self,
+        session_id: &'a str,
+        role: Option<&'a str>,
+        destination: &'a Destination,
+        transcript: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// For a control plane that is given no place for transcripts: sessions that are to be logged are refused.
+#[derive(Debug)]
+pub(crate) struct NoTranscripts;
+
+impl Transcripts for NoTranscripts {
+    fn check<'a>(&'a self, _: &'a Scope, _: Option<&'a str>, _: &'a Destination) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Err("this control plane keeps no transcripts".to_owned()) })
+    }
+
+    fn store<'a>(
+        &'a self,
+        _: &'a str,
+        _: Option<&'a str>,
+        _: &'a Destination,
+        _: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Err("this control plane keeps no transcripts".to_owned()) })
+    }
+}
+
+/// What an agent has handed over so far, in memory: few transcripts are on their way at a time.
+#[derive(Debug)]
+pub(super) struct Received {
+    bytes: Vec<u8>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Received {
+    /// Waits for its turn.
+    pub(super) async fn begin(control: &Control) -> Option<Self> {
+        let turn = control.exec_hub.transcript_turn().await?;
+        Some(Self { bytes: Vec::new(), _turn: turn })
+    }
+
+    /// Adds a piece; the agent keeps to the bound as well.
+    pub(super) fn add(&mut self, piece: &[u8]) {
+        let room = EXEC_TRANSCRIPT_BYTES_MAX.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(piece.get(..piece.len().min(room)).unwrap_or_default());
+    }
+
+    /// Puts it where it belongs. A place that does not take it now would have the agent keep it for ever: it is lost,
+    /// loudly.
+    pub(super) async fn store(self, control: &Control, session: &str, entry: &ExecSessionRow) -> TranscriptStatus {
+        let Some(destination) = &entry.row.destination else { return TranscriptStatus::None };
+        match control.transcripts.store(session, entry.row.task_role.as_deref(), destination, self.bytes).await {
+            Ok(()) => TranscriptStatus::Stored,
+            Err(error) => {
+                tracing::error!(session, error, "the transcript of a session is lost");
+                TranscriptStatus::Lost
+            }
+        }
+    }
+}
