@@ -76,6 +76,26 @@ pub(super) fn kill_tree(root: u32) {
     }
 }
 
+/// A process by its pid and start time.
+pub(super) type Named = (u32, u64);
+
+/// A process and everything that descends from it now.
+pub(super) fn tree(root: u32) -> Vec<Named> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&pid) = found.get(next) {
+        found.extend(children(pid));
+        next += 1;
+    }
+    found.into_iter().filter_map(|pid| Some((pid, start_time(pid)?))).collect()
+}
+
+/// Kills what is left of processes that were found before, and what descends from it.
+pub(super) fn kill_known(known: &[Named]) {
+    let left = known.iter().filter(|(pid, started)| start_time(*pid) == Some(*started));
+    left.for_each(|(pid, _)| kill_tree(*pid));
+}
+
 /// Kills every process of the session that `leader` leads, and what descends from it. The leader must be there still,
 /// dead or alive, so that its number is nobody else's.
 pub(super) fn kill_session(leader: u32) {

@@ -91,13 +91,15 @@ async fn nothing_of_a_session_outlives_it() {
     assert_eq!(session.wait().await.unwrap(), 0);
     assert_eq!(left().await, "0\n0\n", "what it left behind was killed before its end was told");
 
-    let script = "trap '' HUP; setsid sleep 773 & sleep 774 & echo up; sleep 775";
-    let mut session = fixture.containers.open_session(&spec.id, &shell(script, true)).await.unwrap();
-    let terminal = terminal(&mut session);
-    until(&terminal, "up").await;
-    drop((session, terminal));
-    // Its end comes soon after the last interest in it; were it not to come, the test would not end.
-    while left().await != "0\n0\n" {}
+    for heeds in ["trap '' HUP;", ""] {
+        let script = format!("{heeds} setsid sleep 773 & sleep 774 & echo up; sleep 775");
+        let mut session = fixture.containers.open_session(&spec.id, &shell(&script, true)).await.unwrap();
+        let terminal = terminal(&mut session);
+        until(&terminal, "up").await;
+        drop((session, terminal));
+        // Its end comes soon after the last interest in it; were it not to come, the test would not end.
+        while left().await != "0\n0\n" {}
+    }
     fixture.clean_up().await;
 }
 

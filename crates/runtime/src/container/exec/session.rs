@@ -99,9 +99,12 @@ fn watch(pid: Pid, reply: &OwnedFd) -> Result<Option<i32>, Failure> {
         let _ = poll(&mut polled, None);
         let [has_ended, unwanted] = polled.map(|fd| !fd.revents().is_empty());
         if unwanted && !has_ended {
+            // When it ends, its children are somebody else's, and may be in sessions of their own.
+            let tree = process::tree(pid.as_raw().unsigned_abs());
             // Its terminal is gone with the agent's end of it; on pipes it is told by the signal alone.
             let _ = kill(pid, Signal::SIGHUP);
             process::wait_for_end(&ended, HANG_UP_PATIENCE);
+            process::kill_known(&tree);
         }
         if has_ended || unwanted {
             return Ok(end(pid));
