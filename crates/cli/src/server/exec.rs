@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(events("a\nb"), ["a\nb"]);
         let line = format!("{}\n", "é".repeat(50_000));
         let text = line.repeat(3);
-        assert_eq!(events(&text).iter().map(|event| event.len()).collect::<Vec<_>>(), [200_002 - 100_001, 100_001 * 2]);
+        assert_eq!(events(&text).iter().map(|event| event.len()).collect::<Vec<_>>(), [200_002, 100_001]);
         let long = "é".repeat(150_000);
         assert_eq!(events(&long).concat(), long);
         assert!(events(&long).iter().all(|event| event.len() <= EVENT_BYTES_MAX));
