@@ -120,6 +120,7 @@ impl Create {
             // What its tasks get stands in its revisions.
             propagate_tags: ecs::PropagateTags::None,
             enable_ecs_managed_tags: false,
+            enable_execute_command: false,
             availability_zone_rebalancing: ecs::AvailabilityZoneRebalancing::Disabled,
             deployments: Vec::new(),
             rollout: None,
