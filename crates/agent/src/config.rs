@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::
 use gantry_api::machine::JoinProof;
 use gantry_runtime::{container::Containers, image::Images, network::Networks};
 
+use crate::file_systems::FileSystemConfigs;
+
 /// Configuration of one agent.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -35,12 +37,28 @@ pub struct Config {
     pub registry_hosts: Vec<String>,
     /// When images are pulled.
     pub image_pull_behavior: ImagePullBehavior,
+    /// What stands behind the file system ids of tasks' volumes.
+    pub file_systems: FileSystemConfigs,
+    /// A shared volume that is there already must have been made as the task definition says.
+    pub shared_volume_match_full_config: bool,
+    /// Refuse privileged containers.
+    pub disable_privileged: bool,
+    /// Processes and threads that a task may have.
+    pub task_pids_limit: Option<u64>,
+    /// The log drivers that tasks may use; all that the agent has when absent.
+    pub logging_drivers: Option<Vec<String>>,
+    /// Tags of the container instance, set when it registers.
+    pub instance_tags: BTreeMap<String, String>,
     /// Time between the stop signal and SIGKILL for containers that name none.
     pub container_stop_timeout: Duration,
     /// How long the record and the logs of a stopped task are kept.
     pub task_cleanup_wait: Duration,
+    /// The wait is longer by up to this much, at random.
+    pub task_cleanup_jitter: Duration,
     /// How often unused images are removed; `None` never.
     pub image_cleanup_interval: Option<Duration>,
+    /// How long an image is kept after its last use.
+    pub image_minimum_cleanup_age: Duration,
     /// Stop every task when the agent is told to shut down, instead of leaving them to the next agent.
     pub stop_tasks_on_shutdown: bool,
     /// Where other hosts reach this one; found out when absent.
@@ -67,9 +85,17 @@ impl Config {
             reserved_ports_udp: Vec::new(),
             registry_hosts: Vec::new(),
             image_pull_behavior: ImagePullBehavior::Default,
+            file_systems: FileSystemConfigs::new(),
+            shared_volume_match_full_config: false,
+            disable_privileged: false,
+            task_pids_limit: None,
+            logging_drivers: None,
+            instance_tags: BTreeMap::new(),
             container_stop_timeout: Duration::from_secs(30),
             task_cleanup_wait: Duration::from_secs(3 * 3600),
+            task_cleanup_jitter: Duration::ZERO,
             image_cleanup_interval: Some(Duration::from_secs(30 * 60)),
+            image_minimum_cleanup_age: Duration::from_secs(3600),
             stop_tasks_on_shutdown: false,
             advertise_address: None,
             heartbeat_interval: Duration::from_secs(20),

@@ -9,6 +9,7 @@ use gantry_runtime::{
 };
 
 use crate::{
+    firelens,
     reason::ContainerReason,
     task::{ContainerDefinition, LaunchType, SharedNamespace, TaskNetwork, TaskSpec},
 };
@@ -35,6 +36,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) volumes: Vec<Mount>,
     /// Generated files of /etc.
     pub(crate) files: Vec<Mount>,
+    /// Where the task's log router listens.
+    pub(crate) fluent_host: Option<String>,
     pub(crate) log: LogFile,
     /// Where the container finds its credentials and metadata.
     pub(crate) endpoint: EndpointIds,
@@ -66,7 +69,7 @@ pub(crate) fn container_spec(
         task_cgroup: parts.task_cgroup.to_owned(),
         readonly_rootfs: definition.readonly_root_filesystem,
         args,
-        env: environment(task, definition, parts.image, parts.hostname.as_deref(), &parts.endpoint),
+        env: environment(task, definition, &parts),
         working_dir: first_set([definition.working_directory.as_deref(), Some(&parts.image.working_dir)], "/"),
         user: first_set([definition.user.as_deref(), Some(&parts.image.user)], ""),
         hostname: parts.hostname,
@@ -86,6 +89,7 @@ pub(crate) fn container_spec(
         init_process: linux.init_process_enabled,
         no_new_privileges: definition.no_new_privileges,
         terminal: definition.pseudo_terminal,
+        stdin_open: definition.interactive,
         log: parts.log,
         labels: labels(task, definition),
     })
@@ -118,6 +122,7 @@ pub(crate) fn pause_spec(id: String, rootfs: Rootfs, task_cgroup: &str) -> Conta
         init_process: true,
         no_new_privileges: true,
         terminal: false,
+        stdin_open: false,
         log: LogFile { path: PathBuf::from("/dev/null"), max_bytes: None, max_files: 1 },
         labels: BTreeMap::new(),
     }
@@ -134,22 +139,16 @@ fn args(definition: &ContainerDefinition, image: &ImageConfig) -> Vec<String> {
 }
 
 /// Lowest precedence first: image, definition with overrides, platform. The region gives way to the task's own.
-fn environment(
-    task: &TaskSpec,
-    definition: &ContainerDefinition,
-    image: &ImageConfig,
-    hostname: Option<&str>,
-    endpoint: &EndpointIds,
-) -> Vec<String> {
+fn environment(task: &TaskSpec, definition: &ContainerDefinition, parts: &Parts<'_>) -> Vec<String> {
     let mut variables = Variables::default();
     variables.set("PATH", DEFAULT_PATH);
-    if let Some(hostname) = hostname {
+    if let Some(hostname) = &parts.hostname {
         variables.set("HOSTNAME", hostname);
     }
     if definition.pseudo_terminal {
         variables.set("TERM", "xterm");
     }
-    for variable in &image.env {
+    for variable in &parts.image.env {
         let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
         variables.set(name, value);
     }
@@ -167,10 +166,14 @@ fn environment(
     for (name, path) in
         [("ECS_CONTAINER_METADATA_URI", "v3"), ("ECS_CONTAINER_METADATA_URI_V4", "v4"), ("ECS_AGENT_URI", "api")]
     {
-        variables.set(name, &format!("http://{TASK_ENDPOINT}/{path}/{}", endpoint.container));
+        variables.set(name, &format!("http://{TASK_ENDPOINT}/{path}/{}", parts.endpoint.container));
     }
-    if let Some(id) = &endpoint.credentials {
+    if let Some(id) = &parts.endpoint.credentials {
         variables.set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", &format!("/v2/credentials/{id}"));
+    }
+    if let Some(host) = &parts.fluent_host {
+        variables.set("FLUENT_HOST", host);
+        variables.set("FLUENT_PORT", &firelens::PORT.to_string());
     }
     if !variables.has("AWS_REGION") && !variables.has("AWS_DEFAULT_REGION") {
         variables.set("AWS_REGION", task.region());

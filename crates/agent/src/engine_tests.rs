@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-const ARN: &str = "arn:aws:ecs:us-east-1:000000000000:task/default/0123456789abcdef0123456789abcdef";
+pub(crate) const ARN: &str = "arn:aws:ecs:us-east-1:000000000000:task/default/0123456789abcdef0123456789abcdef";
 
 pub(crate) fn container(name: &str) -> ContainerDefinition {
     ContainerDefinition { name: name.into(), image: name.into(), essential: true, ..Default::default() }
@@ -48,6 +48,7 @@ pub(crate) fn task(containers: Vec<ContainerDefinition>) -> TaskSpec {
         ipc: SharedNamespace::Private,
         cpu_units: None,
         memory_mib: None,
+        ephemeral_storage_gib: None,
         volumes: Vec::new(),
         containers,
         roles: Roles::default(),
@@ -685,4 +686,20 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(life(task, programs, crashes, stop_after));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_over_its_ephemeral_storage_is_stopped() {
+    let bed = Bed::new().await;
+    bed.host.program("app", Program::default());
+    let task = TaskSpec { ephemeral_storage_gib: Some(0), ..task(vec![container("app")]) };
+    bed.want(&task, false);
+    bed.until_running().await;
+    // Somebody who wrote something.
+    let volume = bed.data.path().join("agent/volumes").join(task.id()).join("scratch");
+    std::fs::create_dir_all(&volume).unwrap();
+    std::fs::write(volume.join("file"), "x").unwrap();
+    let stopped = bed.until_stopped().await;
+    let reason = "no space left on device: the task's ephemeral storage is over its limit of 0 GiB";
+    assert_eq!(stop_of(&stopped), ("EssentialContainerExited", reason));
 }

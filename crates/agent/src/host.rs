@@ -23,6 +23,8 @@ use crate::{
     endpoint::Endpoints,
     etc_files::HostFiles,
     exec,
+    file_systems::FileSystems,
+    firelens,
     logs::Logs,
     outbox::Outbox,
     overlay, ports,
@@ -65,6 +67,9 @@ pub(crate) struct Host {
     /// Its ARN, once the agent has registered.
     pub(crate) container_instance: Mutex<Option<String>>,
     pub(crate) memory_bytes: u64,
+    pub(crate) file_systems: FileSystems,
+    /// Volumes are mounted one at a time: two containers of a task must not both find that nothing is mounted yet.
+    pub(crate) mounting: tokio::sync::Mutex<()>,
     /// The most open files that this host can grant a container.
     pub(crate) nofile_max: i64,
     pub(crate) starts: Semaphore,
@@ -103,6 +108,11 @@ impl Dirs {
         self.root.join("etc").join(container_id)
     }
 
+    /// Files of a task's log router.
+    pub(crate) fn firelens(&self, task_id: &str) -> PathBuf {
+        self.root.join(firelens::DIRECTORY).join(task_id)
+    }
+
     pub(crate) fn volumes(&self, task_id: &str) -> VolumeDirs {
         volume_dirs(&self.root, task_id)
     }
@@ -128,6 +138,8 @@ impl Host {
         Ok(Arc::new(Self {
             records: Records::open(dirs.tasks())?,
             dirs,
+            mounting: tokio::sync::Mutex::default(),
+            file_systems: FileSystems::new(config.file_systems.clone()),
             config,
             runtime: parts.runtime,
             clock: parts.clock,

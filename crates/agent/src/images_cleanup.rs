@@ -1,14 +1,11 @@
 //! Removal of images that no task uses, now and then.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use gantry_api::agent::ObservedStatus;
 use tracing::{info, warn};
 
 use crate::{config::ImagePullBehavior, host::Host};
-
-/// An image is kept for this long after its last pull.
-const MINIMUM_AGE: Duration = Duration::from_secs(3600);
 
 /// Cleans up for as long as it is polled.
 pub(crate) async fn run(host: &Host) {
@@ -26,7 +23,7 @@ async fn once(host: &Host) {
     // Pulls and creations have the right of way: a writer that queued would make every later start wait for the
     // longest download.
     let Ok(_alone) = host.image_use.try_write() else { return };
-    let mut keep: BTreeSet<String> = host.recent_images(MINIMUM_AGE);
+    let mut keep: BTreeSet<String> = host.recent_images(host.config.image_minimum_cleanup_age);
     for task in host.outbox.everything() {
         if task.last_status != ObservedStatus::Stopped {
             keep.extend(task.containers.into_iter().filter_map(|container| container.image_digest));

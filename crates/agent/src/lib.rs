@@ -19,8 +19,11 @@ mod endpoint;
 mod engine;
 #[cfg(test)]
 mod engine_tests;
+mod ephemeral_storage;
 mod etc_files;
 mod exec;
+mod file_systems;
+mod firelens;
 mod health;
 mod host;
 mod identity;
@@ -42,9 +45,21 @@ mod sigv4;
 mod task;
 mod unfinished_images;
 mod usage;
+mod volume_files;
 mod volumes;
 pub mod websocket;
 mod wire;
 
 pub use config::{Config, ImagePullBehavior, Join, RuntimeParts};
+pub use file_systems::{AccessPoint, FileSystemConfig, FileSystemConfigs, Owner};
 pub use run::{AgentError, run};
+pub use volume_files::unmount_volumes;
+
+/// From 0 to 1.
+fn random_fraction() -> f64 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 1.0,
+    }
+}

@@ -1,11 +1,15 @@
-//! What containers print: where the shim writes it, and its delivery to CloudWatch Logs.
+//! What containers print: where the shim writes it, and its delivery.
 //!
 //! - [`options`]: the log configuration, and the bounds of the files. Pure.
 //! - [`tail`]: reads a file that is written and rotated.
 //! - [`event`], [`multiline`]: from lines to events and batches. Pure.
-//! - [`shipper`]: one per container that logs to CloudWatch Logs.
+//! - [`destination`]: where events go: [`cloudwatch`], or what one of Docker's [`drivers`] sends to.
+//! - [`shipper`]: one per container whose output is delivered somewhere.
 //! - [`watcher`]: wakes shippers.
 
+mod cloudwatch;
+mod destination;
+mod drivers;
 mod event;
 mod multiline;
 mod options;
@@ -18,7 +22,9 @@ mod watcher;
 
 use std::{collections::HashMap, fs, io, path::PathBuf, sync::Arc, time::Duration};
 
+use gantry_runtime::container::ContainerSpec;
 use parking_lot::Mutex;
+use regex::Regex;
 use tokio::{
     sync::watch,
     task::{AbortHandle, spawn},
@@ -26,6 +32,9 @@ use tokio::{
 };
 use tracing::warn;
 
+use cloudwatch::CloudWatch;
+use destination::{DeliveryError, Destination};
+use drivers::Described;
 use options::AwsLogs;
 pub(crate) use options::log_file_of;
 use shipper::Shipper;
@@ -33,9 +42,9 @@ pub(crate) use sink::LogSink;
 use watcher::Watcher;
 
 use crate::{
-    aws::AwsError,
     clock::Clock,
-    reason::{ContainerReason, chain},
+    firelens,
+    reason::ContainerReason,
     record::blocking,
     task::{LaunchType, TaskSpec},
 };
@@ -48,6 +57,8 @@ const CREATE_MAX: Duration = Duration::from_secs(3);
 pub(crate) struct Logs {
     sinks: Option<LogSinks>,
     dir: PathBuf,
+    /// Where the sockets of tasks' log routers are.
+    firelens_dir: PathBuf,
     region: String,
     clock: Clock,
     watcher: Watcher,
@@ -57,8 +68,15 @@ pub(crate) struct Logs {
 /// In whose name the logs of a task are delivered.
 pub(crate) type LogSinks = Arc<dyn Fn(&TaskSpec) -> Arc<dyn LogSink> + Send + Sync>;
 
-/// Whom to deliver to, and under which names.
-type Destination = (Arc<dyn LogSink>, AwsLogs);
+/// Docker cuts lines at this length for the drivers that send.
+const DRIVER_MESSAGE_BYTES_MAX: usize = 16 << 10;
+
+/// Whom to deliver to, and what makes an event.
+struct Delivery {
+    to: Arc<dyn Destination>,
+    event_start: Option<Regex>,
+    message_bytes_max: usize,
+}
 
 /// A shipper at work.
 struct Following {
@@ -78,7 +96,8 @@ impl Logs {
     pub(crate) fn open(dir: PathBuf, region: &str, sinks: Option<LogSinks>, clock: Clock) -> io::Result<Self> {
         fs::create_dir_all(dir.join("positions"))?;
         let watcher = Watcher::new(&dir);
-        Ok(Self { sinks, dir, region: region.to_owned(), clock, watcher, following: Mutex::default() })
+        let firelens_dir = dir.parent().unwrap_or(&dir).join(firelens::DIRECTORY);
+        Ok(Self { sinks, dir, firelens_dir, region: region.to_owned(), clock, watcher, following: Mutex::default() })
     }
 
     /// The log file of a container; rotated ones beside it.
@@ -86,25 +105,25 @@ impl Logs {
         self.dir.join(file_name(container_id))
     }
 
-    /// Makes the log stream before the container starts. A control plane that is away does not keep it from starting.
+    /// Makes the log stream before the container starts, or connects to where its output goes. A control plane that is
+    /// away does not keep it from starting; what Docker's drivers cannot reach does, as on Docker.
     pub(crate) async fn prepare(&self, task: &TaskSpec, index: usize, id: &str) -> Result<(), ContainerReason> {
-        let Some((sink, to)) = self.destination(task, index, id).map_err(|error| not_initialized(task, &error))? else {
-            return Ok(());
-        };
-        match timeout(CREATE_MAX, sink.create(&to)).await {
+        let delivery = self.delivery(task, index, id, None).map_err(|error| not_initialized(task, &error))?;
+        let Some(delivery) = delivery else { return Ok(()) };
+        match timeout(CREATE_MAX, delivery.to.prepare()).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) if error.is_transient() => {
-                warn!(stream = to.stream, error = chain(&error), "log stream follows later");
+            Ok(Err(DeliveryError::Later(error))) => {
+                warn!(to = delivery.to.describe(), error, "log stream follows later");
                 Ok(())
             }
-            Ok(Err(error)) => Err(not_created(task, &error)),
+            Ok(Err(DeliveryError::Never(error))) => Err(not_initialized(task, &error)),
             Err(_) => Ok(()),
         }
     }
 
-    /// Delivers what the container prints from now on, and what it printed before.
-    pub(crate) fn follow(&self, task: &TaskSpec, index: usize, id: &str) {
-        let Ok(Some((sink, to))) = self.destination(task, index, id) else { return };
+    /// Delivers what the container prints from now on, and what it printed before. `spec` is what was started.
+    pub(crate) fn follow(&self, task: &TaskSpec, index: usize, id: &str, spec: Option<&ContainerSpec>) {
+        let Ok(Some(delivery)) = self.delivery(task, index, id, spec) else { return };
         let mut following = self.following.lock();
         if following.contains_key(id) {
             return;
@@ -113,8 +132,9 @@ impl Logs {
         let (ended, has_ended) = watch::channel(false);
         let (done, delivered) = watch::channel(false);
         let shipper = Shipper {
-            sink,
-            to,
+            to: delivery.to,
+            event_start: delivery.event_start,
+            message_bytes_max: delivery.message_bytes_max,
             file: log_file_of(&definition.log, task.launch_type, self.file(id)),
             position_file: self.position_file(id),
             clock: self.clock,
@@ -165,12 +185,32 @@ impl Logs {
     }
 
     /// Where the container's output is to be delivered, if anywhere.
-    fn destination(&self, task: &TaskSpec, index: usize, id: &str) -> Result<Option<Destination>, String> {
-        if task.containers[index].log.driver != "awslogs" {
-            return Ok(None);
+    fn delivery(
+        &self,
+        task: &TaskSpec,
+        index: usize,
+        id: &str,
+        spec: Option<&ContainerSpec>,
+    ) -> Result<Option<Delivery>, String> {
+        let definition = &task.containers[index];
+        if definition.log.driver == "awslogs" {
+            let to = AwsLogs::parse(task, index, id, &self.region)?;
+            let Some(sinks) = &self.sinks else { return Ok(None) };
+            let sink = sinks(task);
+            let event_start = to.event_start.clone();
+            let retried = task.launch_type == LaunchType::Fargate;
+            let to = Arc::new(CloudWatch { sink, to, retried });
+            return Ok(Some(Delivery { to, event_start, message_bytes_max: event::MESSAGE_BYTES_MAX }));
         }
-        let to = AwsLogs::parse(task, index, id, &self.region)?;
-        Ok(self.sinks.as_ref().map(|sinks| (sinks(task), to)))
+        let mut container = Described::new(task, definition, id, self.clock.now_ms());
+        if let Some(spec) = spec {
+            container.env.clone_from(&spec.env);
+            container.labels.clone_from(&spec.labels);
+        }
+        let socket = firelens::socket(&self.firelens_dir, task.id());
+        let wanted = drivers::Wanted { task, definition, container, firelens_socket: &socket };
+        let to = drivers::destination(&wanted)?;
+        Ok(to.map(|to| Delivery { to, event_start: None, message_bytes_max: DRIVER_MESSAGE_BYTES_MAX }))
     }
 }
 
@@ -189,13 +229,5 @@ fn not_initialized(task: &TaskSpec, error: &str) -> ContainerReason {
         LaunchType::Ec2 | LaunchType::External => ContainerReason::CannotStart(format!(
             "Error response from daemon: failed to initialize logging driver: {error}"
         )),
-    }
-}
-
-fn not_created(task: &TaskSpec, error: &AwsError) -> ContainerReason {
-    let error = format!("failed to create Cloudwatch log stream: {}", chain(error));
-    match task.launch_type {
-        LaunchType::Fargate => not_initialized(task, &format!("create stream has been retried 1 times: {error}")),
-        LaunchType::Ec2 | LaunchType::External => not_initialized(task, &error),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{fs, io, path::Path};
 
-use gantry_api::ecs::{Attribute, RegisterContainerInstanceRequest, Resource, VersionInfo};
+use gantry_api::ecs::{Attribute, RegisterContainerInstanceRequest, Resource, Tag, VersionInfo};
 use gantry_domain::capabilities;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -114,6 +114,7 @@ fn request(config: &Config, machine: &Machine, before: Option<String>) -> Regist
             ports("PORTS_UDP", &config.reserved_ports_udp),
         ]),
         attributes: Some(attributes(config, machine)),
+        tags: tags(config),
         version_info: Some(VersionInfo {
             agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             agent_hash: None,
@@ -147,7 +148,25 @@ fn attributes(config: &Config, machine: &Machine) -> Vec<Attribute> {
     let own =
         config.attributes.iter().map(|(name, value)| attribute(name, (!value.is_empty()).then_some(value.as_str())));
     let named = named.iter().map(|(name, value)| attribute(name, Some(value)));
-    capabilities::OF_EVERY_HOST.iter().map(|name| attribute(name, None)).chain(named).chain(own).collect()
+    let able = capabilities::OF_EVERY_HOST.iter().filter(|name| is_allowed(config, name));
+    able.map(|name| attribute(name, None)).chain(named).chain(own).collect()
+}
+
+/// Whether the configuration lets tasks have what an attribute stands for.
+fn is_allowed(config: &Config, attribute: &str) -> bool {
+    if attribute == capabilities::PRIVILEGED {
+        return !config.disable_privileged;
+    }
+    let driver = attribute.strip_prefix(capabilities::LOG_DRIVER_PREFIX);
+    match (driver, &config.logging_drivers) {
+        (Some(driver), Some(allowed)) => allowed.iter().any(|allowed| allowed == driver),
+        _ => true,
+    }
+}
+
+fn tags(config: &Config) -> Option<Vec<Tag>> {
+    let tag = |(key, value): (&String, &String)| Tag { key: Some(key.clone()), value: Some(value.clone()) };
+    Some(config.instance_tags.iter().map(tag).collect::<Vec<_>>()).filter(|tags| !tags.is_empty())
 }
 
 fn integer(name: &str, value: i32) -> Resource {

@@ -21,7 +21,7 @@ use crate::{
     identity::{Identity, IdentityError},
     images_cleanup,
     logs::{LogSinks, Logs},
-    memory, overlay,
+    memory, overlay, random_fraction,
     reason::chain,
     register::{self, Machine},
     registry_access::{OwnRegistry, RegistryAccesses},
@@ -261,14 +261,6 @@ impl Retry {
         self.next = (self.next * 2).min(RETRY_MAX);
         // Half fixed, half random: agents that lost the same control plane do not return as one.
         delay / 2 + (delay / 2).mul_f64(random_fraction())
-    }
-}
-
-fn random_fraction() -> f64 {
-    let mut bytes = [0; 4];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
-        Err(_) => 1.0,
     }
 }
 

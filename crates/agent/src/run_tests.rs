@@ -197,6 +197,7 @@ fn task(desired_status: DesiredStatus) -> DesiredTask {
         container_arns: BTreeMap::new(),
         cpu_units: None,
         memory_mib: None,
+        ephemeral_storage_gib: None,
         network_interface: None,
         tags: Vec::new(),
     }

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
+use gantry_domain::task_definition::LocalMount;
 use serde::{Deserialize, Serialize};
 
 /// A task as it was handed to this instance. It never changes; only its desired status does.
@@ -21,6 +22,9 @@ pub(crate) struct TaskSpec {
     /// 1024 per vCPU.
     pub(crate) cpu_units: Option<u64>,
     pub(crate) memory_mib: Option<u64>,
+    /// What its containers and volumes may write together.
+    #[serde(default)]
+    pub(crate) ephemeral_storage_gib: Option<u64>,
     pub(crate) volumes: Vec<Volume>,
     pub(crate) containers: Vec<ContainerDefinition>,
     #[serde(default)]
@@ -132,7 +136,34 @@ pub(crate) enum VolumeSource {
     /// A directory that lives as long as the task.
     Task,
     /// A directory of the instance that outlives tasks.
-    Shared { autoprovision: bool },
+    Shared {
+        autoprovision: bool,
+        #[serde(default)]
+        made: SharedVolume,
+    },
+    /// What Docker's local driver mounts, for as long as the task lives.
+    Mounted(LocalMount),
+    /// A directory of a file system that the instance's configuration knows by its id.
+    FileSystem(FileSystemVolume),
+}
+
+/// How a shared volume is made when it is not there yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedVolume {
+    /// A directory of ours without it.
+    pub(crate) mount: Option<LocalMount>,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// `efsVolumeConfiguration`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileSystemVolume {
+    /// `fs-…`.
+    pub(crate) id: String,
+    /// Below the file system's root.
+    pub(crate) root_directory: String,
+    /// `fsap-…`: it decides on the directory.
+    pub(crate) access_point: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -166,6 +197,8 @@ pub(crate) struct ContainerDefinition {
     /// (host name, address).
     pub(crate) extra_hosts: Vec<(String, String)>,
     pub(crate) pseudo_terminal: bool,
+    #[serde(default)]
+    pub(crate) interactive: bool,
     pub(crate) docker_labels: BTreeMap<String, String>,
     /// name → (soft, hard).
     pub(crate) ulimits: BTreeMap<String, (i64, i64)>,
@@ -174,6 +207,25 @@ pub(crate) struct ContainerDefinition {
     pub(crate) health_check: Option<HealthCheck>,
     pub(crate) restart_policy: Option<RestartPolicy>,
     pub(crate) log: LogConfiguration,
+    /// It is the task's log router.
+    #[serde(default)]
+    pub(crate) firelens: Option<Firelens>,
+}
+
+/// `firelensConfiguration`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Firelens {
+    pub(crate) kind: RouterKind,
+    /// Say in each record which task it is of.
+    pub(crate) metadata: bool,
+    /// A file in the router's image that is included.
+    pub(crate) config_file: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RouterKind {
+    Fluentd,
+    Fluentbit,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -266,7 +318,7 @@ pub(crate) struct RestartPolicy {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogConfiguration {
-    /// `awslogs`, `json-file`, `none`; empty is the instance's default.
+    /// `awslogs`, `json-file`, `syslog` …; empty is the instance's default.
     pub(crate) driver: String,
     pub(crate) options: BTreeMap<String, String>,
 }

@@ -1,13 +1,15 @@
-//! Volumes of a task: which directory of the host each mount of a container shows. Pure; `steps` makes them.
+//! Volumes of a task: which directory of the host each mount of a container shows. Pure; `volume_files` makes them.
 
 use std::path::{Path, PathBuf};
 
+use gantry_domain::task_definition::LocalMount;
 use gantry_runtime::container::{Mount, MountSource};
 
 use crate::{
     engine::state::runtime_id,
+    file_systems::{FileSystems, Owner},
     reason::ContainerReason,
-    task::{ContainerDefinition, TaskSpec, VolumeSource},
+    task::{ContainerDefinition, SharedVolume, TaskSpec, Volume, VolumeSource},
 };
 
 /// Where volumes live.
@@ -17,6 +19,10 @@ pub(crate) struct VolumeDirs {
     pub(crate) task: PathBuf,
     /// `DATA/agent/shared-volumes`: stays.
     pub(crate) shared: PathBuf,
+    /// `DATA/agent/volume-mounts/<task id>`: file systems that are mounted for the task alone.
+    pub(crate) task_mounts: PathBuf,
+    /// `DATA/agent/volume-mounts/shared`: those of shared volumes.
+    pub(crate) shared_mounts: PathBuf,
 }
 
 /// What must exist behind a mount before the container starts.
@@ -26,17 +32,28 @@ pub(crate) enum Backing {
     Host,
     /// A directory of ours; when it is new, it gets the image's content at the mount's path.
     Filled,
-    /// A shared volume that must be there already.
-    Existing {
+    /// A directory of the host that must be there.
+    Present,
+    /// A file system, mounted there when it is not yet.
+    Mounted(LocalMount),
+    /// A volume of the instance, which has a record of how it was made.
+    Shared {
         /// Its name.
         volume: String,
+        /// Make it when it is missing.
+        autoprovision: bool,
+        made: SharedVolume,
     },
+    /// A directory of a file system, made for this owner where an access point says so.
+    FileSystem(Option<Owner>),
 }
 
 /// A volume mounted into a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VolumeMount {
     pub(crate) directory: PathBuf,
+    /// A path in `directory` that is shown instead: nothing in it may lead out of the directory.
+    pub(crate) below: Option<String>,
     pub(crate) target: String,
     pub(crate) readonly: bool,
     pub(crate) backing: Backing,
@@ -44,12 +61,23 @@ pub(crate) struct VolumeMount {
 
 impl VolumeMount {
     pub(crate) fn mount(&self) -> Mount {
+        let directory = self.directory.clone();
         Mount {
-            source: MountSource::Bind(self.directory.clone()),
+            source: match &self.below {
+                Some(path) => MountSource::Below { directory, path: path.clone() },
+                None => MountSource::Bind(directory),
+            },
             target: self.target.clone(),
             readonly: self.readonly,
         }
     }
+}
+
+/// What volumes are found by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places<'a> {
+    pub(crate) dirs: &'a VolumeDirs,
+    pub(crate) file_systems: &'a FileSystems,
 }
 
 /// The volumes of container `index`: its mount points, those of its `volumesFrom`, and the paths that its image
@@ -58,13 +86,13 @@ pub(crate) fn volume_mounts(
     task: &TaskSpec,
     index: usize,
     image_volumes: &[String],
-    dirs: &VolumeDirs,
+    places: Places<'_>,
 ) -> Result<Vec<VolumeMount>, ContainerReason> {
     let definition = &task.containers[index];
     let mut mounts = Vec::new();
-    collect(task, definition, dirs, false, &mut mounts, &mut vec![definition.name.as_str()])?;
+    collect(task, definition, places, false, &mut mounts, &mut vec![definition.name.as_str()])?;
     for path in image_volumes {
-        add(&mut mounts, anonymous(task, definition, path, dirs));
+        add(&mut mounts, anonymous(task, definition, path, places.dirs));
     }
     Ok(mounts)
 }
@@ -72,7 +100,7 @@ pub(crate) fn volume_mounts(
 fn collect<'a>(
     task: &'a TaskSpec,
     definition: &'a ContainerDefinition,
-    dirs: &VolumeDirs,
+    places: Places<'_>,
     readonly: bool,
     mounts: &mut Vec<VolumeMount>,
     seen: &mut Vec<&'a str>,
@@ -81,16 +109,10 @@ fn collect<'a>(
         let volume = task.volumes.iter().find(|volume| volume.name == point.volume).ok_or_else(|| {
             ContainerReason::HostConfig(format!("container refers to unknown volume {}", point.volume))
         })?;
-        let (directory, backing) = match &volume.source {
-            VolumeSource::Host(path) => (PathBuf::from(path), Backing::Host),
-            VolumeSource::Task => (dirs.task.join(&volume.name), Backing::Filled),
-            VolumeSource::Shared { autoprovision: true } => (dirs.shared.join(&volume.name), Backing::Filled),
-            VolumeSource::Shared { autoprovision: false } => {
-                (dirs.shared.join(&volume.name), Backing::Existing { volume: volume.name.clone() })
-            }
-        };
-        let target = normal(&point.container_path);
-        add(mounts, VolumeMount { directory, target, readonly: readonly || point.readonly, backing });
+        let mut mount = behind(task, volume, places)?;
+        mount.target = normal(&point.container_path);
+        mount.readonly |= readonly || point.readonly;
+        add(mounts, mount);
     }
     for from in &definition.volumes_from {
         // Circles are refused at registration; one in a damaged record must not hang the agent.
@@ -101,9 +123,38 @@ fn collect<'a>(
             ContainerReason::HostConfig(format!("volumesFrom refers to unknown container {}", from.container))
         })?;
         seen.push(&from.container);
-        collect(task, &task.containers[source], dirs, readonly || from.readonly, mounts, seen)?;
+        collect(task, &task.containers[source], places, readonly || from.readonly, mounts, seen)?;
     }
     Ok(())
+}
+
+/// A volume before it has a place in a container.
+fn behind(task: &TaskSpec, volume: &Volume, places: Places<'_>) -> Result<VolumeMount, ContainerReason> {
+    let dirs = places.dirs;
+    let at = |directory: PathBuf, backing: Backing| VolumeMount {
+        directory,
+        below: None,
+        target: String::new(),
+        readonly: false,
+        backing,
+    };
+    Ok(match &volume.source {
+        VolumeSource::Host(path) => at(PathBuf::from(path), Backing::Host),
+        VolumeSource::Task => at(dirs.task.join(&volume.name), Backing::Filled),
+        VolumeSource::Mounted(LocalMount::Directory { path, read_only }) => {
+            VolumeMount { readonly: *read_only, ..at(PathBuf::from(path), Backing::Present) }
+        }
+        VolumeSource::Mounted(mount) => at(dirs.task_mounts.join(&volume.name), Backing::Mounted(mount.clone())),
+        VolumeSource::Shared { autoprovision, made } => at(
+            dirs.shared.join(&volume.name),
+            Backing::Shared { volume: volume.name.clone(), autoprovision: *autoprovision, made: made.clone() },
+        ),
+        VolumeSource::FileSystem(wanted) => {
+            let place = places.file_systems.place(wanted, task.region());
+            let place = place.map_err(|error| ContainerReason::ResourceInitialization(error.to_string()))?;
+            VolumeMount { below: Some(place.below), ..at(place.directory, Backing::FileSystem(place.owner)) }
+        }
+    })
 }
 
 fn add(mounts: &mut Vec<VolumeMount>, mount: VolumeMount) {
@@ -117,7 +168,7 @@ fn anonymous(task: &TaskSpec, definition: &ContainerDefinition, path: &str, dirs
     let target = normal(path);
     // A name that no volume of a task definition can have.
     let name = format!(".{}", runtime_id(&definition.name, &format!("{}{target}", task.id())));
-    VolumeMount { directory: dirs.task.join(name), target, readonly: false, backing: Backing::Filled }
+    VolumeMount { directory: dirs.task.join(name), below: None, target, readonly: false, backing: Backing::Filled }
 }
 
 /// An absolute path without a trailing slash.
@@ -128,5 +179,15 @@ fn normal(path: &str) -> String {
 
 /// Directories under which a task's own volumes are made.
 pub(crate) fn volume_dirs(agent_dir: &Path, task_id: &str) -> VolumeDirs {
-    VolumeDirs { task: agent_dir.join("volumes").join(task_id), shared: agent_dir.join("shared-volumes") }
+    let mounts = agent_dir.join(MOUNTS);
+    VolumeDirs {
+        task: agent_dir.join("volumes").join(task_id),
+        shared: agent_dir.join("shared-volumes"),
+        task_mounts: mounts.join(task_id),
+        // No task has this id.
+        shared_mounts: mounts.join("shared"),
+    }
 }
+
+/// The directory of all file systems that are mounted for volumes: a directory per task with a directory per volume.
+pub(crate) const MOUNTS: &str = "volume-mounts";

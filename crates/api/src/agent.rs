@@ -211,6 +211,9 @@ pub struct DesiredTask {
     pub cpu_units: Option<u32>,
     /// Task-level memory after overrides, MiB; a hard limit when present.
     pub memory_mib: Option<u32>,
+    /// What its containers and volumes may write together, GiB; none is no limit.
+    #[serde(default)]
+    pub ephemeral_storage_gib: Option<u32>,
     /// The interface of an `awsvpc` task.
     pub network_interface: Option<NetworkInterface>,
     /// The task's tags, `aws:ecs:` ones included.

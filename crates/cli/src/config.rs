@@ -3,6 +3,8 @@
 //! Every key stands in [`File`]; an unknown key is refused. All mistakes are reported together.
 
 mod blobs;
+mod ecs_variables;
+mod file_systems;
 mod quotas;
 mod upstreams;
 
@@ -14,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use gantry_agent::FileSystemConfigs;
 use gantry_companions::application_autoscaling::Periods;
 use gantry_domain::limits::INSTANCE_LOST_AFTER_SECONDS;
 use gantry_domain::networks::Network;
@@ -26,6 +29,8 @@ use crate::{
     arguments::{LogFormat, ServerOptions},
 };
 pub(crate) use blobs::Blobs;
+pub(crate) use ecs_variables::EcsVariables;
+pub(crate) use file_systems::{FileSystemsFile, file_systems};
 use upstreams::RegistryFile;
 
 /// The default file; it need not exist.
@@ -80,6 +85,8 @@ pub(crate) struct File {
     pub(crate) cluster: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) registry: RegistryFile,
+    /// Of an agent: what stands behind the file system ids of tasks' volumes.
+    pub(crate) file_systems: FileSystemsFile,
 }
 
 /// Networks in which HTTP endpoints may be to which rules send events.
@@ -173,6 +180,8 @@ pub(crate) struct ServerConfig {
     pub(crate) advertise_address: Option<std::net::Ipv4Addr>,
     /// How often the agent of `gantry up` says that it is there.
     pub(crate) heartbeat: Duration,
+    /// For the agent of `gantry up`.
+    pub(crate) file_systems: FileSystemConfigs,
     pub(crate) blobs: Blobs,
     /// How long the registry keeps what no image needs.
     pub(crate) registry_grace: Duration,
@@ -268,6 +277,7 @@ impl ServerConfig {
             (10..=TASK_CREDENTIALS_SECONDS, TASK_CREDENTIALS_SECONDS),
         );
         let heartbeat = heartbeat(file.heartbeat_seconds, &mut mistakes);
+        let file_systems = file_systems(file.file_systems, &mut mistakes);
         let event_targets = match variable("GANTRY_EVENT_TARGETS").as_deref() {
             None => file.event_targets.unwrap_or_default(),
             Some("public") => EventTargets::Public,
@@ -304,6 +314,7 @@ impl ServerConfig {
             task_credentials: Duration::from_secs(task_credentials),
             advertise_address: file.advertise_address,
             heartbeat,
+            file_systems,
             blobs,
             registry_grace,
             quotas,

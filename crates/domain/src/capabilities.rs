@@ -22,10 +22,16 @@ pub const OF_EVERY_HOST: &[&str] = &[
     "com.amazonaws.ecs.capability.docker-remote-api.1.31",
     "com.amazonaws.ecs.capability.docker-remote-api.1.32",
     "com.amazonaws.ecs.capability.ecr-auth",
+    "com.amazonaws.ecs.capability.logging-driver.awsfirelens",
     "com.amazonaws.ecs.capability.logging-driver.awslogs",
+    "com.amazonaws.ecs.capability.logging-driver.fluentd",
+    "com.amazonaws.ecs.capability.logging-driver.gelf",
+    "com.amazonaws.ecs.capability.logging-driver.journald",
     "com.amazonaws.ecs.capability.logging-driver.json-file",
     "com.amazonaws.ecs.capability.logging-driver.none",
-    "com.amazonaws.ecs.capability.privileged-container",
+    "com.amazonaws.ecs.capability.logging-driver.splunk",
+    "com.amazonaws.ecs.capability.logging-driver.syslog",
+    PRIVILEGED,
     "com.amazonaws.ecs.capability.task-iam-role",
     "com.amazonaws.ecs.capability.task-iam-role-network-host",
     "ecs.capability.container-health-check",
@@ -33,8 +39,13 @@ pub const OF_EVERY_HOST: &[&str] = &[
     "ecs.capability.container-restart-policy",
     "ecs.capability.docker-plugin.local",
     "ecs.capability.ecr-endpoint",
+    "ecs.capability.efs",
+    "ecs.capability.efsAuth",
     "ecs.capability.execution-role-awslogs",
     "ecs.capability.execution-role-ecr-pull",
+    "ecs.capability.firelens.fluentbit",
+    "ecs.capability.firelens.fluentd",
+    "ecs.capability.firelens.options.config.file",
     "ecs.capability.increased-task-cpu-limit",
     "ecs.capability.network.container-port-range",
     "ecs.capability.pid-ipc-namespace-sharing",
@@ -42,6 +53,10 @@ pub const OF_EVERY_HOST: &[&str] = &[
     "ecs.capability.task-eni",
 ];
 
+/// Privileged containers.
+pub const PRIVILEGED: &str = "com.amazonaws.ecs.capability.privileged-container";
+/// What the name of a log driver follows.
+pub const LOG_DRIVER_PREFIX: &str = "com.amazonaws.ecs.capability.logging-driver.";
 /// `x86_64` or `arm64`.
 pub const CPU_ARCHITECTURE: &str = "ecs.cpu-architecture";
 /// `LINUX` or one of the Windows Server names.
@@ -54,5 +69,5 @@ pub fn docker_api(minor: u32) -> String {
 
 /// A log driver the instance can start containers with.
 pub fn log_driver(name: &str) -> String {
-    format!("com.amazonaws.ecs.capability.logging-driver.{name}")
+    format!("{LOG_DRIVER_PREFIX}{name}")
 }

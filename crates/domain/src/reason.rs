@@ -92,6 +92,11 @@ pub enum StoppedReason {
         /// The task's ARN.
         task: String,
     },
+    /// Its containers and volumes hold more than they may.
+    EphemeralStorageExceeded {
+        /// The limit.
+        gib: u64,
+    },
     /// The agent gave up waiting for containers to end.
     NotStopping,
     /// A text that somebody else wrote: an agent's report, or a stored record.
@@ -128,6 +133,9 @@ impl fmt::Display for StoppedReason {
             StoppedReason::NotPlaced { code } => write!(f, "TaskFailedToStart: {code}"),
             StoppedReason::ResourceInitialization { message } => write!(f, "ResourceInitializationError: {message}"),
             StoppedReason::Container(reason) => reason.fmt(f),
+            StoppedReason::EphemeralStorageExceeded { gib } => {
+                write!(f, "no space left on device: the task's ephemeral storage is over its limit of {gib} GiB")
+            }
             StoppedReason::DependenciesUnresolved { task } => {
                 write!(f, "Task dependencies cannot be resolved, taskArn: {task}")
             }

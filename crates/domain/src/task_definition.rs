@@ -1,8 +1,10 @@
 //! What decisions read of a task definition. The registered document itself is kept in its wire form, untouched, by the
 //! control plane; this is the extract that placement, task and service decisions work on.
 
+mod local_volume;
 mod size;
 
+pub use local_volume::{LocalMount, LocalVolumeError, local_mount};
 pub use size::{SizeError, cpu_units, memory_mib};
 
 /// The extract of one registered task definition.

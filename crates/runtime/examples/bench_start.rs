@@ -110,6 +110,7 @@ async fn cycle(containers: &ShimContainers, root: &Path, id: &str, command: &[&s
         shm_bytes: None,
         init_process: false,
         no_new_privileges: false,
+        stdin_open: false,
         terminal: false,
         log: LogFile { path: root.join(format!("{id}.log")), max_bytes: Some(1 << 20), max_files: 2 },
         labels: Default::default(),

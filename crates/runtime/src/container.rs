@@ -87,6 +87,9 @@ pub struct ContainerSpec {
     pub no_new_privileges: bool,
     /// Allocate a terminal.
     pub terminal: bool,
+    /// Standard input stays open and empty, instead of being /dev/null.
+    #[serde(default)]
+    pub stdin_open: bool,
     /// Where the shim writes what the container prints.
     pub log: LogFile,
     /// Labels, kept for inspection.
@@ -120,6 +123,13 @@ pub struct Mount {
 pub enum MountSource {
     /// A file or directory of the host (recursive bind, private propagation).
     Bind(PathBuf),
+    /// A directory in one of the host's. No link and no `..` in the path leads out of it: that is refused.
+    Below {
+        /// Trusted.
+        directory: PathBuf,
+        /// Relative to it, not trusted.
+        path: String,
+    },
     /// A fresh tmpfs.
     Tmpfs {
         /// Size in bytes.

@@ -200,6 +200,12 @@ pub trait Images: Send + Sync {
     /// Docker does when it first mounts a volume. A path that the image does not have copies nothing.
     async fn copy_out(&self, image: &Image, path: &str, target: &std::path::Path) -> Result<(), ImageError>;
 
+    /// The directory that holds what container `container_id` has written; none when it has no writable layer.
+    async fn writable_layer(&self, container_id: &str) -> Option<PathBuf> {
+        let _ = container_id;
+        None
+    }
+
     /// Removes the writable layer of a container. Removing one that does not exist is no error.
     async fn remove_rootfs(&self, container_id: &str) -> Result<(), ImageError>;
 

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use gantry_domain::reason::StoppedReason;
 use tokio::{
     sync::{mpsc, oneshot},
     task::{AbortHandle, Id, JoinError, JoinSet},
@@ -25,8 +26,9 @@ use super::{
 };
 use crate::{
     container_spec::EndpointIds,
-    endpoint,
+    endpoint, ephemeral_storage, firelens,
     host::Host,
+    random_fraction,
     reason::{ContainerReason, StopCode},
     record::{Durability, Record},
     task::{TaskNetwork, TaskSpec},
@@ -52,6 +54,7 @@ enum Outcome {
     Container(usize, Event),
     Recorded(io::Result<()>),
     Provisioned(Result<Provision, ContainerReason>),
+    StorageExceeded,
 }
 
 pub(crate) struct Actor {
@@ -100,6 +103,14 @@ impl Actor {
             if self.state.containers[index].first_started_ms.is_some() {
                 self.follow_logs(index);
             }
+        }
+        if let Some(gib) = self.task.ephemeral_storage_gib {
+            let (host, task) = (Arc::clone(&self.host), Arc::clone(&self.task));
+            let ids: Vec<String> = self.state.containers.iter().map(|container| container.id.clone()).collect();
+            self.running.spawn(async move {
+                ephemeral_storage::until_exceeded(&host, task.id(), ids, gib << 30).await;
+                Outcome::StorageExceeded
+            });
         }
         self.drive().await;
         self.finish().await;
@@ -190,6 +201,7 @@ impl Actor {
             Some(Outcome::Recorded(Err(error))) => self.record_failed(&error),
             Some(Outcome::Provisioned(Ok(provision))) => self.state.provision = Some(provision),
             Some(Outcome::Provisioned(Err(reason))) => self.provision_failed(&reason),
+            Some(Outcome::StorageExceeded) => self.storage_exceeded(),
             None => {}
         }
     }
@@ -226,7 +238,8 @@ impl Actor {
     }
 
     fn follow_logs(&self, index: usize) {
-        self.host.logs.follow(&self.task, index, &self.state.containers[index].id);
+        let container = &self.state.containers[index];
+        self.host.logs.follow(&self.task, index, &container.id, container.spec.as_ref());
     }
 
     /// Without a record nothing may start. The first one that fails ends the task; later ones are tried again.
@@ -253,6 +266,15 @@ impl Actor {
         warn!(task = self.task.id(), reason = reason.text(), "task could not be set up");
         let now_ms = self.host.now_ms();
         self.state.request_stop(StopCode::TaskFailedToStart, reason.text(), now_ms);
+        self.dirty = true;
+    }
+
+    /// As a container that is over its memory ends the task, so do containers that are over their storage.
+    fn storage_exceeded(&mut self) {
+        let gib = self.task.ephemeral_storage_gib.unwrap_or_default();
+        let reason = StoppedReason::EphemeralStorageExceeded { gib }.to_string();
+        warn!(task = self.task.id(), reason, "task is stopped");
+        self.state.request_stop(StopCode::EssentialContainerExited, reason, self.host.now_ms());
         self.dirty = true;
     }
 
@@ -344,13 +366,19 @@ impl Actor {
             let missing = ContainerReason::CannotCreate("created before it was ready".to_owned());
             return self.container(index, async move { Event::Created(Err(missing)) });
         };
-        let links = self.links(index);
         let endpoint = EndpointIds {
             container: container.endpoint_id.clone(),
             credentials: self.task.roles.task.as_ref().map(|_| self.state.credentials_id.clone()),
         };
-        let cgroup = provision.cgroup.clone();
-        let input = CreateInput { id: container.id.clone(), image, network, cgroup, links, endpoint };
+        let input = CreateInput {
+            id: container.id.clone(),
+            image,
+            network,
+            cgroup: provision.cgroup.clone(),
+            links: self.links(index),
+            endpoint,
+            fluent_host: self.fluent_host(index),
+        };
         self.container(index, async move { Event::Created(steps::create(&host, &task, index, input).await) })
     }
 
@@ -369,6 +397,15 @@ impl Actor {
             Some((address, names))
         });
         resolved.collect()
+    }
+
+    /// Where container `index` finds the task's log router, if it sends to it.
+    fn fluent_host(&self, index: usize) -> Option<String> {
+        if self.task.containers[index].log.driver != firelens::DRIVER {
+            return None;
+        }
+        let router = self.task.containers.iter().position(|container| container.firelens.is_some())?;
+        firelens::host(&self.task, self.state.containers[router].address)
     }
 
     fn begin_start(&mut self, index: usize, host: Arc<Host>, task: Arc<TaskSpec>) -> AbortHandle {
@@ -416,7 +453,8 @@ impl Actor {
             host.outbox.remove(&self.task.arn);
             self.save().await;
         }
-        let wait_ms = host.config.task_cleanup_wait.as_millis() as u64;
+        let jitter = host.config.task_cleanup_jitter.mul_f64(random_fraction());
+        let wait_ms = (host.config.task_cleanup_wait + jitter).as_millis() as u64;
         let until_ms = self.state.stopped_ms.unwrap_or_default() + wait_ms;
         let place = host.stopped_tasks.keep();
         tokio::select! {

@@ -3,6 +3,7 @@
 use gantry_domain::task::HealthStatus;
 
 use super::state::{ContainerState, Phase, TaskState};
+use crate::firelens::DRIVER;
 use crate::task::{Condition, ContainerDefinition, TaskSpec};
 
 /// Whether a container may go on now.
@@ -45,7 +46,10 @@ pub(crate) fn readiness(now_ms: u64, task: &TaskSpec, state: &TaskState, index: 
 pub(crate) fn dependents_stopped(task: &TaskSpec, state: &TaskState, index: usize) -> bool {
     let name = &task.containers[index].name;
     task.containers.iter().zip(&state.containers).enumerate().all(|(other, (definition, known))| {
-        other == index || known.phase == Phase::Stopped || !dependencies(definition).any(|(on, _)| on == name)
+        // What a container printed last is still on its way to the router.
+        let sending = task.containers[index].firelens.is_some() && definition.log.driver == DRIVER && known.owes_logs();
+        let stopped = known.phase == Phase::Stopped && !sending;
+        other == index || stopped || !dependencies(definition).any(|(on, _)| on == name)
     })
 }
 

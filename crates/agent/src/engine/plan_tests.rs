@@ -112,6 +112,7 @@ fn spec() -> ContainerSpec {
         shm_bytes: None,
         init_process: false,
         no_new_privileges: false,
+        stdin_open: false,
         terminal: false,
         log: LogFile { path: "/l".into(), max_bytes: None, max_files: 1 },
         labels: Default::default(),

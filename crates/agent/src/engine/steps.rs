@@ -1,12 +1,6 @@
 //! The steps of a plan: all I/O, no decisions about what comes next. Each may be repeated.
 
-use std::{
-    fs, io,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
 use gantry_api::agent::RoleKind;
 use gantry_domain::reason::RoleNotAssumed;
@@ -23,14 +17,15 @@ use tracing::{debug, warn};
 use super::state::{ContainerNetwork, Event, Exit, Provision};
 use crate::{
     container_spec::{EndpointIds, Parts, container_spec, hostname, pause_spec},
-    endpoint, etc_files,
+    endpoint, etc_files, firelens,
     host::Host,
     logs::log_file_of,
     ports,
     reason::{ContainerReason, chain},
     record::blocking,
-    task::{SharedNamespace, TaskNetwork, TaskSpec},
-    volumes::{Backing, VolumeMount, volume_mounts},
+    task::{ContainerDefinition, SharedNamespace, TaskNetwork, TaskSpec},
+    volume_files,
+    volumes::{Places, VolumeMount, volume_mounts},
 };
 
 /// How long a taken port is waited for while stopped tasks are taken apart.
@@ -42,11 +37,14 @@ const WAIT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Task cgroup and, for awsvpc, the task's namespace; the first credentials of the task's roles.
 pub(crate) async fn provision(host: &Arc<Host>, task: &TaskSpec) -> Result<Provision, ContainerReason> {
-    if let Some(reason) = &task.refused {
-        return Err(ContainerReason::ResourceInitialization(reason.clone()));
+    if let Some(reason) = task.refused.clone().or_else(|| refused_here(host, task)) {
+        return Err(ContainerReason::ResourceInitialization(reason));
     }
-    let limits =
-        TaskLimits { cpu_units: task.cpu_units, memory_bytes: task.memory_mib.map(|mib| mib << 20), pids: None };
+    let limits = TaskLimits {
+        cpu_units: task.cpu_units,
+        memory_bytes: task.memory_mib.map(|mib| mib << 20),
+        pids: host.config.task_pids_limit,
+    };
     let cgroup = async {
         let created = host.runtime.containers.create_task_cgroup(task.id(), &limits).await;
         created.map_err(|error| {
@@ -106,6 +104,13 @@ async fn open_on_host(host: &Arc<Host>, task: &TaskSpec) -> Result<(), Container
         }
         Ok(()) => Ok(()),
     }
+}
+
+/// What this instance's configuration forbids. Placement avoids it, but StartTask and older reservations may come.
+fn refused_here(host: &Host, task: &TaskSpec) -> Option<String> {
+    let forbidden = |definition: &&ContainerDefinition| definition.privileged && host.config.disable_privileged;
+    let container = task.containers.iter().find(forbidden)?;
+    Some(format!("container {} is privileged, which this container instance does not allow", container.name))
 }
 
 /// The network namespace of a container, with its ports published.
@@ -183,6 +188,8 @@ pub(crate) struct CreateInput {
     /// Addresses of linked containers with their names.
     pub(crate) links: Vec<(IpAddr, Vec<String>)>,
     pub(crate) endpoint: EndpointIds,
+    /// Where the task's log router listens, for a container that sends to it.
+    pub(crate) fluent_host: Option<String>,
 }
 
 /// Root filesystem, volumes, generated files, log stream; the container as the runtime wants it described.
@@ -201,10 +208,12 @@ pub(crate) async fn create(
     };
     let volumes = prepare_volumes(host, task, index, &input.image);
     let files = write_etc_files(host, task, index, &input, hostname.as_deref());
+    let router = write_router(host, task, index);
     let stream = host.logs.prepare(task, index, &input.id);
     let pause =
         async { if task.has_pause() { start_pause(host, task, &input.image, &input.cgroup).await } else { Ok(()) } };
-    let (rootfs, volumes, files, (), ()) = tokio::try_join!(rootfs, volumes, files, stream, pause)?;
+    let (rootfs, volumes, mut files, router, (), ()) = tokio::try_join!(rootfs, volumes, files, router, stream, pause)?;
+    files.extend(router);
     let parts = Parts {
         id: &input.id,
         task_cgroup: &input.cgroup,
@@ -214,6 +223,7 @@ pub(crate) async fn create(
         hostname,
         volumes,
         files,
+        fluent_host: input.fluent_host,
         log: log_of(host, task, index, &input.id),
         endpoint: input.endpoint,
         nofile_max: host.nofile_max,
@@ -231,62 +241,26 @@ async fn prepare_volumes(
     index: usize,
     image: &Image,
 ) -> Result<Vec<Mount>, ContainerReason> {
-    let volumes = volume_mounts(task, index, &image.config.volumes, &host.dirs.volumes(task.id()))?;
-    for volume in &volumes {
-        prepare_volume(host, image, volume).await?;
+    let dirs = host.dirs.volumes(task.id());
+    let places = Places { dirs: &dirs, file_systems: &host.file_systems };
+    let mut volumes = volume_mounts(task, index, &image.config.volumes, places)?;
+    for volume in &mut volumes {
+        volume_files::prepare(host, &dirs, image, volume).await?;
     }
     Ok(volumes.iter().map(VolumeMount::mount).collect())
 }
 
-async fn prepare_volume(host: &Host, image: &Image, volume: &VolumeMount) -> Result<(), ContainerReason> {
-    let failed = |error: &dyn std::error::Error| ContainerReason::CannotCreateVolume(chain(error));
-    let directory = volume.directory.clone();
-    match &volume.backing {
-        Backing::Host => blocking(move || make_host_path(&directory)).await.map_err(|error| failed(&error)),
-        Backing::Existing { volume: name } => {
-            if directory.is_dir() {
-                return Ok(());
-            }
-            Err(ContainerReason::ResourceInitialization(format!(
-                "initialize volume: volume detection failed, volume '{name}' does not exist and autoprovision is set \
-                 to false"
-            )))
-        }
-        Backing::Filled => {
-            // Filled beside its place and then renamed: a crash in between leaves no half-filled volume.
-            let Some(staging) = staging_of(&directory) else {
-                return Err(ContainerReason::CannotCreateVolume("volume has no name".to_owned()));
-            };
-            if directory.is_dir() {
-                return Ok(());
-            }
-            let fresh = staging.clone();
-            blocking(move || make_fresh(&fresh)).await.map_err(|error| failed(&error))?;
-            let copied = host.runtime.images.copy_out(image, &volume.target, &staging).await;
-            copied.map_err(|error| failed(&error))?;
-            // Another container of the task may have been faster; its directory is as good.
-            let renamed = blocking(move || match fs::rename(&staging, &directory) {
-                Err(_) if directory.is_dir() => fs::remove_dir_all(&staging),
-                other => other,
-            });
-            renamed.await.map_err(|error| failed(&error))
-        }
-    }
-}
-
-/// A unique sibling to fill.
-fn staging_of(directory: &Path) -> Option<PathBuf> {
-    let name = directory.file_name()?.to_str()?;
-    Some(directory.with_file_name(format!(".filling-{name}-{}", uuid::Uuid::new_v4().simple())))
-}
-
-fn make_fresh(directory: &Path) -> io::Result<()> {
-    fs::create_dir_all(directory)
-}
-
-/// A host path may be a file or a device; only a missing one is made, as a directory.
-fn make_host_path(path: &Path) -> io::Result<()> {
-    if path.exists() { Ok(()) } else { fs::create_dir_all(path) }
+/// What a log router is configured by.
+async fn write_router(host: &Host, task: &TaskSpec, index: usize) -> Result<Vec<Mount>, ContainerReason> {
+    let definition = &task.containers[index];
+    let Some(firelens) = &definition.firelens else { return Ok(Vec::new()) };
+    let text = firelens::configuration(task, definition, firelens, &host.config.instance_id);
+    let text = text.map_err(|error| {
+        ContainerReason::ResourceInitialization(format!("unable to generate firelens config: {error}"))
+    })?;
+    let (directory, kind) = (host.dirs.firelens(task.id()), firelens.kind);
+    let written = blocking(move || firelens::write(&directory, kind, &text)).await;
+    written.map_err(|error| ContainerReason::CannotCreate(chain(&error)))
 }
 
 async fn write_etc_files(

@@ -9,6 +9,7 @@ use crate::{
     reason::chain,
     record::blocking,
     task::{TaskNetwork, TaskSpec},
+    volume_files::unmount_task,
 };
 
 /// Takes apart what a stopped task held: processes, networks, cgroup, writable layers, task volumes, generated files.
@@ -40,8 +41,13 @@ pub(crate) async fn tear_down(host: &Host, task: &TaskSpec, ids: &[String]) {
     if let Err(error) = host.runtime.containers.remove_task_cgroup(task.id()).await {
         failed("task cgroup", &error);
     }
+    let dirs = host.dirs.volumes(task.id());
+    let volumes = dirs.task.clone();
+    if let Err(error) = blocking(move || unmount_task(&dirs)).await {
+        failed("mounts of volumes", &error);
+    }
     let mut directories: Vec<PathBuf> = ids.iter().map(|id| host.dirs.etc(id)).collect();
-    directories.push(host.dirs.volumes(task.id()).task);
+    directories.extend([volumes, host.dirs.firelens(task.id())]);
     let removed = blocking(move || {
         for directory in directories {
             match fs::remove_dir_all(&directory) {

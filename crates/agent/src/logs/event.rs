@@ -17,11 +17,32 @@ const BATCH_SPAN_MS: i64 = 24 * 3600 * 1000 - 1;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogEvent {
-    pub(crate) timestamp_ms: i64,
+    pub(crate) timestamp_ns: i64,
+    /// It was printed to standard error.
+    pub(crate) stderr: bool,
     pub(crate) message: String,
     /// Where reading goes on when everything up to this event is delivered.
     pub(crate) end: Mark,
 }
+
+impl LogEvent {
+    pub(crate) fn timestamp_ms(&self) -> i64 {
+        self.timestamp_ns / NANOSECONDS_PER_MS
+    }
+
+    /// Seconds since the epoch, and nanoseconds.
+    pub(crate) fn time(&self) -> (u32, u32) {
+        let seconds = u32::try_from(self.timestamp_ns / 1_000_000_000).unwrap_or_default();
+        (seconds, u32::try_from(self.timestamp_ns % 1_000_000_000).unwrap_or_default())
+    }
+
+    /// `stdout` or `stderr`.
+    pub(crate) fn source(&self) -> &'static str {
+        if self.stderr { "stderr" } else { "stdout" }
+    }
+}
+
+const NANOSECONDS_PER_MS: i64 = 1_000_000;
 
 /// One line of the json-file format.
 #[derive(Deserialize)]
@@ -36,6 +57,8 @@ struct Entry {
 /// Puts lines together to events: parts of long lines, and lines of one event when there is a pattern.
 pub(crate) struct Assembler {
     event_start: Option<Regex>,
+    /// Longer messages are split.
+    message_bytes_max: usize,
     /// Per stream (stdout, stderr): a line whose end has not come.
     partial: [Option<Pending>; 2],
     /// An event that more lines may belong to.
@@ -44,14 +67,15 @@ pub(crate) struct Assembler {
 
 #[derive(Debug)]
 struct Pending {
-    timestamp_ms: i64,
+    timestamp_ns: i64,
+    stderr: bool,
     message: String,
     end: Mark,
 }
 
 impl Assembler {
-    pub(crate) fn new(event_start: Option<Regex>) -> Self {
-        Self { event_start, partial: [None, None], open: None }
+    pub(crate) fn new(event_start: Option<Regex>, message_bytes_max: usize) -> Self {
+        Self { event_start, message_bytes_max, partial: [None, None], open: None }
     }
 
     /// Takes one line; events that are complete by it are added to `events`.
@@ -65,9 +89,11 @@ impl Assembler {
                 time: String::new(),
             },
         };
-        let slot = usize::from(entry.stream == "stderr");
+        let stderr = entry.stream == "stderr";
+        let slot = usize::from(stderr);
         let mut pending = self.partial[slot].take().unwrap_or_else(|| Pending {
-            timestamp_ms: millis(&entry.time).unwrap_or(now_ms),
+            timestamp_ns: nanoseconds(&entry.time).unwrap_or(now_ms.saturating_mul(NANOSECONDS_PER_MS)),
+            stderr,
             message: String::new(),
             end: line.end.clone(),
         });
@@ -77,7 +103,7 @@ impl Assembler {
         };
         pending.message.push_str(text.strip_suffix('\r').unwrap_or(text));
         pending.end = line.end.clone();
-        if complete || pending.message.len() >= MESSAGE_BYTES_MAX {
+        if complete || pending.message.len() >= self.message_bytes_max {
             self.line(pending, events);
         } else {
             self.partial[slot] = Some(pending);
@@ -85,14 +111,14 @@ impl Assembler {
     }
 
     fn line(&mut self, line: Pending, events: &mut Vec<LogEvent>) {
+        let bytes_max = self.message_bytes_max;
         let Some(event_start) = &self.event_start else {
-            emit(line, events);
+            emit(line, bytes_max, events);
             return;
         };
         match &mut self.open {
             Some(open)
-                if !event_start.is_match(&line.message)
-                    && open.message.len() + line.message.len() < MESSAGE_BYTES_MAX =>
+                if !event_start.is_match(&line.message) && open.message.len() + line.message.len() < bytes_max =>
             {
                 open.message.push('\n');
                 open.message.push_str(&line.message);
@@ -100,7 +126,7 @@ impl Assembler {
             }
             _ => {
                 if let Some(before) = self.open.replace(line) {
-                    emit(before, events);
+                    emit(before, bytes_max, events);
                 }
             }
         }
@@ -119,22 +145,23 @@ impl Assembler {
             }
         }
         if let Some(open) = self.open.take() {
-            emit(open, events);
+            emit(open, self.message_bytes_max, events);
         }
     }
 }
 
 /// Splits what is too long; an empty line is no event for the service.
-fn emit(pending: Pending, events: &mut Vec<LogEvent>) {
+fn emit(pending: Pending, bytes_max: usize, events: &mut Vec<LogEvent>) {
     let mut rest = pending.message.as_str();
     while !rest.is_empty() {
-        let mut at = rest.len().min(MESSAGE_BYTES_MAX);
+        let mut at = rest.len().min(bytes_max);
         while !rest.is_char_boundary(at) {
             at -= 1;
         }
         let (message, after) = rest.split_at(at);
         events.push(LogEvent {
-            timestamp_ms: pending.timestamp_ms,
+            timestamp_ns: pending.timestamp_ns,
+            stderr: pending.stderr,
             message: message.to_owned(),
             end: pending.end.clone(),
         });
@@ -142,9 +169,9 @@ fn emit(pending: Pending, events: &mut Vec<LogEvent>) {
     }
 }
 
-fn millis(time: &str) -> Option<i64> {
+fn nanoseconds(time: &str) -> Option<i64> {
     let at = OffsetDateTime::parse(time, &Rfc3339).ok()?;
-    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
+    i64::try_from(at.unix_timestamp_nanos()).ok()
 }
 
 /// How many events from the front of `events` make one legal batch. Never 0 while there is an event.
@@ -153,8 +180,8 @@ pub(crate) fn batch_len(events: &[LogEvent]) -> usize {
     let (mut first, mut last) = (i64::MAX, i64::MIN);
     for (count, event) in events.iter().enumerate() {
         bytes += event.message.len() + EVENT_OVERHEAD;
-        first = first.min(event.timestamp_ms);
-        last = last.max(event.timestamp_ms);
+        first = first.min(event.timestamp_ms());
+        last = last.max(event.timestamp_ms());
         if count == BATCH_EVENTS_MAX || (count > 0 && (bytes > BATCH_BYTES_MAX || last - first > BATCH_SPAN_MS)) {
             return count;
         }
@@ -177,7 +204,7 @@ mod tests {
     }
 
     fn assemble(pattern: Option<&str>, text: &[(&str, &str)]) -> Vec<(String, u64)> {
-        let mut assembler = Assembler::new(pattern.and_then(|pattern| Regex::new(pattern).ok()));
+        let mut assembler = Assembler::new(pattern.and_then(|pattern| Regex::new(pattern).ok()), MESSAGE_BYTES_MAX);
         let mut events = Vec::new();
         for line in lines(text) {
             assembler.push(&line, 0, &mut events);
@@ -218,17 +245,18 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_passed_on_with_the_time_of_reading() {
-        let mut assembler = Assembler::new(None);
+        let mut assembler = Assembler::new(None, MESSAGE_BYTES_MAX);
         let mut events = Vec::new();
         let line = RawLine { bytes: b"plain \xff".to_vec(), end: Mark { nth_file: 0, offset: 1 } };
         assembler.push(&line, 77, &mut events);
-        assert_eq!((events[0].message.as_str(), events[0].timestamp_ms), ("plain \u{fffd}", 77));
+        assert_eq!((events[0].message.as_str(), events[0].timestamp_ms()), ("plain \u{fffd}", 77));
     }
 
     #[test]
     fn batches_stay_within_the_services_limits() {
-        let event = |bytes: usize, timestamp_ms| LogEvent {
-            timestamp_ms,
+        let event = |bytes: usize, timestamp_ms: i64| LogEvent {
+            timestamp_ns: timestamp_ms * NANOSECONDS_PER_MS,
+            stderr: false,
             message: "x".repeat(bytes),
             end: Mark { nth_file: 0, offset: 0 },
         };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use gantry_runtime::container::LogFile;
 use regex::Regex;
 
-use super::multiline::from_datetime_format;
+use super::{drivers::Described, multiline::from_datetime_format};
 use crate::task::{LaunchType, LogConfiguration, TaskSpec};
 
 /// What one file of a container's output holds when nothing is configured, and how many there are. Docker keeps
@@ -54,12 +54,15 @@ impl AwsLogs {
             (None, Some(text)) => Some(pattern("awslogs-multiline-pattern", text)?),
             (None, None) => None,
         };
+        let stream = match (get("awslogs-stream-prefix"), get("awslogs-stream"), get("tag")) {
+            (Some(prefix), _, _) => format!("{prefix}/{}/{}", definition.name, task.id()),
+            (None, Some(stream), _) => stream.to_owned(),
+            (None, None, Some(tag)) => Described::new(task, definition, id, 0).expand(tag)?,
+            (None, None, None) => id.to_owned(),
+        };
         Ok(Self {
             group: group.to_owned(),
-            stream: match get("awslogs-stream-prefix") {
-                Some(prefix) => format!("{prefix}/{}/{}", definition.name, task.id()),
-                None => get("awslogs-stream").unwrap_or(id).to_owned(),
-            },
+            stream,
             region: get("awslogs-region").unwrap_or(region).to_owned(),
             create_group,
             event_start,
@@ -75,7 +78,7 @@ fn pattern(option: &str, text: &str) -> Result<Regex, String> {
 pub(crate) fn log_file_of(log: &LogConfiguration, launch_type: LaunchType, path: PathBuf) -> LogFile {
     let options = &log.options;
     match log.driver.as_str() {
-        "awslogs" => {
+        "awslogs" | "awsfirelens" | "fluentd" | "gelf" | "journald" | "splunk" | "syslog" => {
             let blocking = options.get("mode").is_some_and(|mode| mode == "blocking");
             let (bytes, max_files) = if blocking {
                 (BLOCKING_FILE_BYTES, BLOCKING_FILES)

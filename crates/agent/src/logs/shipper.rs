@@ -1,4 +1,4 @@
-//! Delivers one container's log file to its stream, from where the last delivery ended.
+//! Delivers one container's log file to its destination, from where the last delivery ended.
 //!
 //! A batch is delivered before the next one is read, so memory is bounded by one chunk of the file; what waits stays in
 //! the file. A delivery whose answer was lost is repeated: at least once, never not at all.
@@ -10,6 +10,7 @@ use std::{
 };
 
 use gantry_runtime::container::LogFile;
+use regex::Regex;
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -17,15 +18,12 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
+    destination::{DeliveryError, Destination},
     event::{Assembler, LogEvent, batch_len},
-    options::AwsLogs,
-    sink::LogSink,
     tail::{Mark, Position, Tail},
 };
 use crate::{
-    aws::AwsError,
     clock::Clock,
-    reason::chain,
     record::{Durability, blocking, replace},
 };
 
@@ -37,8 +35,11 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) struct Shipper {
-    pub(crate) sink: Arc<dyn LogSink>,
-    pub(crate) to: AwsLogs,
+    pub(crate) to: Arc<dyn Destination>,
+    /// A line that matches begins a new event; without it every line is one.
+    pub(crate) event_start: Option<Regex>,
+    /// Longer messages are split.
+    pub(crate) message_bytes_max: usize,
     pub(crate) file: LogFile,
     pub(crate) position_file: PathBuf,
     pub(crate) clock: Clock,
@@ -53,7 +54,7 @@ impl Shipper {
     pub(crate) async fn run(mut self) {
         let resume = read_position(&self.position_file);
         let mut tail = Tail::new(self.file.path.clone(), self.file.max_files, resume);
-        let mut assembler = Assembler::new(self.to.event_start.clone());
+        let mut assembler = Assembler::new(self.event_start.clone(), self.message_bytes_max);
         loop {
             // Looked at before reading: what was printed before the end is then surely read.
             let ended = *self.ended.borrow_and_update();
@@ -119,25 +120,16 @@ impl Shipper {
     async fn put(&self, batch: &[LogEvent]) {
         let mut delay = RETRY_MIN;
         loop {
-            let error = match self.sink.put(&self.to, batch).await {
+            match self.to.deliver(batch).await {
                 Ok(()) => return,
-                Err(error) => error,
-            };
-            if error.code() == Some("ResourceNotFoundException") {
-                // The stream was not made yet, as the control plane was away, or was deleted.
-                match self.sink.create(&self.to).await {
-                    Ok(()) if delay == RETRY_MIN => {
-                        delay *= 2;
-                        continue;
-                    }
-                    Ok(()) => {}
-                    Err(error) => debug!(stream = self.to.stream, error = chain(&error), "log stream not made"),
+                Err(DeliveryError::Never(error)) => {
+                    warn!(to = self.to.describe(), error, "log events were refused; they are dropped");
+                    return;
                 }
-            } else if is_hopeless(&error) {
-                warn!(stream = self.to.stream, error = chain(&error), "log events were refused; they are dropped");
-                return;
+                Err(DeliveryError::Later(error)) => {
+                    debug!(to = self.to.describe(), error, "log events not delivered yet");
+                }
             }
-            debug!(stream = self.to.stream, error = chain(&error), "log events not delivered yet");
             sleep(delay).await;
             delay = (delay * 2).min(RETRY_MAX);
         }
@@ -148,14 +140,9 @@ impl Shipper {
         let path = self.position_file.clone();
         let saved = blocking(move || replace(&path, &serde_json::to_vec(&position)?, Durability::Process));
         if let Err(error) = saved.await {
-            warn!(stream = self.to.stream, %error, "position in the log was not saved; events may be sent again");
+            warn!(to = self.to.describe(), %error, "position in the log was not saved; events may be sent again");
         }
     }
-}
-
-/// The same events would be refused for ever.
-fn is_hopeless(error: &AwsError) -> bool {
-    matches!(error.code(), Some("InvalidParameterException" | "SerializationException" | "ValidationException"))
 }
 
 async fn read(mut tail: Tail, ended: bool) -> (Tail, Vec<super::tail::RawLine>) {

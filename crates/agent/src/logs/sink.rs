@@ -31,7 +31,7 @@ impl LogSink for AwsClient {
     async fn put(&self, to: &AwsLogs, events: &[LogEvent]) -> Result<(), AwsError> {
         let mut log_events: Vec<InputLogEvent> = events
             .iter()
-            .map(|event| InputLogEvent { timestamp: Some(event.timestamp_ms), message: Some(event.message.clone()) })
+            .map(|event| InputLogEvent { timestamp: Some(event.timestamp_ms()), message: Some(event.message.clone()) })
             .collect();
         log_events.sort_by_key(|event| event.timestamp);
         let input = PutLogEventsRequest {

@@ -7,18 +7,21 @@ use gantry_api::{
     agent::{DesiredStatus, DesiredTask, NetworkInterface},
     ecs,
 };
+use gantry_domain::task_definition::{LocalVolumeError, local_mount};
 
 use crate::{
     engine::supervisor::Desired,
+    firelens,
     task::{
-        About, Condition, ContainerDefinition, Dependency, Device, Eni, HealthCheck, LaunchType, Link, LinuxParameters,
-        LogConfiguration, MountPoint, PortMapping, RestartPolicy, Roles, SharedNamespace, TaskNetwork, TaskSpec, Tmpfs,
-        Volume, VolumeFrom, VolumeSource,
+        About, Condition, ContainerDefinition, Dependency, Device, Eni, FileSystemVolume, Firelens, HealthCheck,
+        LaunchType, Link, LinuxParameters, LogConfiguration, MountPoint, PortMapping, RestartPolicy, Roles, RouterKind,
+        SharedNamespace, SharedVolume, TaskNetwork, TaskSpec, Tmpfs, Volume, VolumeFrom, VolumeSource,
     },
 };
 
 /// Log drivers that the agent has.
-const LOG_DRIVERS: [&str; 4] = ["", "awslogs", "json-file", "none"];
+const LOG_DRIVERS: [&str; 10] =
+    ["", firelens::DRIVER, "awslogs", "fluentd", "gelf", "journald", "json-file", "none", "splunk", "syslog"];
 const RESTART_ATTEMPT_PERIOD_SECONDS: i32 = 300;
 
 pub(crate) fn desired(wire: DesiredTask) -> Desired {
@@ -44,6 +47,7 @@ pub(crate) fn desired(wire: DesiredTask) -> Desired {
         }
         containers.push(parsed);
     }
+    start_router_first(&mut containers);
     let mut volumes = Vec::new();
     for wire_volume in definition.volumes.unwrap_or_default() {
         match volume(wire_volume) {
@@ -66,6 +70,7 @@ pub(crate) fn desired(wire: DesiredTask) -> Desired {
         ipc: shared(definition.ipc_mode.as_ref().map(ecs::IpcMode::as_str)),
         cpu_units: wire.cpu_units.map(u64::from),
         memory_mib: wire.memory_mib.map(u64::from),
+        ephemeral_storage_gib: wire.ephemeral_storage_gib.map(u64::from),
         volumes,
         containers,
         roles,
@@ -77,6 +82,19 @@ pub(crate) fn desired(wire: DesiredTask) -> Desired {
         refused,
     };
     Desired { task, stop }
+}
+
+/// Containers that send to the task's log router start after it, unless the router itself waits for somebody.
+fn start_router_first(containers: &mut [ContainerDefinition]) {
+    let router = containers.iter().find(|container| container.firelens.is_some());
+    let Some(router) = router.filter(|router| router.depends_on.is_empty()).map(|router| router.name.clone()) else {
+        return;
+    };
+    for container in containers.iter_mut().filter(|container| container.log.driver == firelens::DRIVER) {
+        if container.depends_on.iter().all(|on| on.container != router) {
+            container.depends_on.push(Dependency { container: router.clone(), condition: Condition::Start });
+        }
+    }
 }
 
 fn network(
@@ -129,33 +147,47 @@ fn volume(wire: ecs::Volume) -> Result<Volume, String> {
     if wire.configured_at_launch == Some(true) {
         return unsupported("Amazon EBS");
     }
-    if wire.efs_volume_configuration.is_some() {
-        return unsupported("Amazon EFS");
-    }
     if wire.fsx_windows_file_server_volume_configuration.is_some() {
         return unsupported("FSx for Windows File Server");
     }
     if wire.s3files_volume_configuration.is_some() {
         return unsupported("S3 Files");
     }
-    let source = match wire.docker_volume_configuration {
-        Some(docker) => {
-            if docker.driver.as_deref().is_some_and(|driver| !driver.is_empty() && driver != "local") {
-                return unsupported("volume plug-in");
-            }
-            match docker.scope {
-                Some(ecs::Scope::Shared) => {
-                    VolumeSource::Shared { autoprovision: docker.autoprovision.unwrap_or(false) }
-                }
-                _ => VolumeSource::Task,
-            }
+    let source = if let Some(efs) = wire.efs_volume_configuration {
+        VolumeSource::FileSystem(file_system(efs))
+    } else if let Some(docker) = wire.docker_volume_configuration {
+        if docker.driver.as_deref().is_some_and(|driver| !driver.is_empty() && driver != "local") {
+            return unsupported("volume plug-in");
         }
-        None => match wire.host.and_then(|host| host.source_path).filter(|path| !path.is_empty()) {
+        docker_volume(docker).map_err(|error| format!("volume {name}: {error} is not supported by this agent"))?
+    } else {
+        match wire.host.and_then(|host| host.source_path).filter(|path| !path.is_empty()) {
             Some(path) => VolumeSource::Host(path),
             None => VolumeSource::Task,
-        },
+        }
     };
     Ok(Volume { name, source })
+}
+
+fn docker_volume(docker: ecs::DockerVolumeConfiguration) -> Result<VolumeSource, LocalVolumeError> {
+    let mount = local_mount(&docker.driver_opts.unwrap_or_default())?;
+    Ok(match (docker.scope, mount) {
+        (Some(ecs::Scope::Shared), mount) => VolumeSource::Shared {
+            autoprovision: docker.autoprovision.unwrap_or(false),
+            made: SharedVolume { mount, labels: docker.labels.unwrap_or_default() },
+        },
+        (_, Some(mount)) => VolumeSource::Mounted(mount),
+        (_, None) => VolumeSource::Task,
+    })
+}
+
+fn file_system(efs: ecs::EFSVolumeConfiguration) -> FileSystemVolume {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    FileSystemVolume {
+        id: efs.file_system_id.unwrap_or_default(),
+        root_directory: efs.root_directory.unwrap_or_default(),
+        access_point: efs.authorization_config.and_then(|authorization| given(authorization.access_point_id)),
+    }
 }
 
 fn apply_override(container: &mut ecs::ContainerDefinition, change: &ecs::ContainerOverride) {
@@ -218,6 +250,7 @@ fn container(wire: ecs::ContainerDefinition) -> ContainerDefinition {
             .map(|entry| (entry.hostname.unwrap_or_default(), entry.ip_address.unwrap_or_default()))
             .collect(),
         pseudo_terminal: wire.pseudo_terminal.unwrap_or(false),
+        interactive: wire.interactive.unwrap_or(false),
         docker_labels: wire.docker_labels.unwrap_or_default(),
         ulimits: wire
             .ulimits
@@ -239,6 +272,7 @@ fn container(wire: ecs::ContainerDefinition) -> ContainerDefinition {
         health_check: wire.health_check.and_then(health_check),
         restart_policy: wire.restart_policy.filter(|policy| policy.enabled == Some(true)).map(restart_policy),
         log: wire.log_configuration.map(log_configuration).unwrap_or_default(),
+        firelens: wire.firelens_configuration.map(router),
     }
 }
 
@@ -354,6 +388,18 @@ fn log_configuration(wire: ecs::LogConfiguration) -> LogConfiguration {
     LogConfiguration {
         driver: wire.log_driver.map(|driver| driver.as_str().to_owned()).unwrap_or_default(),
         options: wire.options.unwrap_or_default(),
+    }
+}
+
+fn router(wire: ecs::FirelensConfiguration) -> Firelens {
+    let options = wire.options.unwrap_or_default();
+    Firelens {
+        kind: match wire.r#type {
+            Some(ecs::FirelensConfigurationType::Fluentd) => RouterKind::Fluentd,
+            _ => RouterKind::Fluentbit,
+        },
+        metadata: options.get("enable-ecs-log-metadata").is_none_or(|value| value != "false"),
+        config_file: options.get("config-file-value").cloned(),
     }
 }
 

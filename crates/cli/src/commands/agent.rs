@@ -15,7 +15,7 @@ use super::serve::wait_for_signal;
 use crate::{
     Hint,
     arguments::AgentOptions,
-    config::{DEFAULT_DATA_DIR, File, Running, heartbeat, variable},
+    config::{DEFAULT_DATA_DIR, EcsVariables, File, Running, file_systems, heartbeat, variable},
     host, observe,
 };
 
@@ -34,6 +34,8 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
         .or(file.data_dir)
         .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let endpoint = options.server.clone().or_else(|| variable("GANTRY_ENDPOINT")).or(file.endpoint);
+    let ecs = EcsVariables::read()?;
+    let endpoint = endpoint.or_else(|| ecs.get("ECS_BACKEND_HOST"));
     let endpoint = endpoint.or_else(|| Running::read(&data_dir).ok().map(|running| running.endpoint));
     let endpoint = endpoint.ok_or_else(|| {
         Hint::error("the agent does not know its control plane", "say where it is with --server https://HOST:4566")
@@ -41,7 +43,9 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
     let runtime = options.runtime.clone().or_else(|| variable("GANTRY_RUNTIME")).or(file.runtime);
     let mut config = config(&endpoint, join(&options, &data_dir)?, &data_dir);
     let cluster = options.cluster.or_else(|| variable("GANTRY_CLUSTER")).or(file.cluster);
+    let cluster = cluster.or_else(|| ecs.get("ECS_CLUSTER"));
     config.cluster = cluster.unwrap_or_default();
+    apply(&ecs, &mut config)?;
     if let Some(provider) = options.capacity_provider {
         config.attributes.insert("gantry.capacity-provider".to_owned(), provider);
     }
@@ -51,9 +55,8 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
     config.advertise_address = advertise_address(options.advertise_address, file.advertise_address)?;
     let mut mistakes = Vec::new();
     config.heartbeat_interval = heartbeat(file.heartbeat_seconds, &mut mistakes);
-    if !mistakes.is_empty() {
-        bail!("the configuration is not usable\n  {}", mistakes.join("\n  "));
-    }
+    config.file_systems = file_systems(file.file_systems, &mut mistakes);
+    no_mistakes(&mistakes)?;
     std::fs::create_dir_all(&data_dir).with_context(|| format!("could not create {}", data_dir.display()))?;
     let lazy_images = !options.no_lazy_images && file.lazy_images.unwrap_or(true);
     let parts = host::open(&data_dir, runtime.as_deref().unwrap_or("embedded"), lazy_images).await?;
@@ -66,6 +69,20 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
     .await
     .context("the agent failed")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Applies the settings that have the names of the ECS agent's.
+pub(crate) fn apply(ecs: &EcsVariables, config: &mut Config) -> Result<()> {
+    let mut mistakes = Vec::new();
+    ecs.apply(config, &mut mistakes);
+    no_mistakes(&mistakes)
+}
+
+fn no_mistakes(mistakes: &[String]) -> Result<()> {
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    bail!("the configuration is not usable\n  {}", mistakes.join("\n  "))
 }
 
 /// The agent's configuration with its defaults.

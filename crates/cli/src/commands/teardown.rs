@@ -14,7 +14,7 @@ use crate::{
     host,
 };
 
-/// Kills the containers, removes networks, packet filter rules and the mounts of image layers. The data stays.
+/// Kills the containers, removes networks, packet filter rules and the mounts of image layers and volumes. The data stays.
 pub(crate) async fn run(options: &TeardownOptions) -> Result<ExitCode> {
     let data_dir = options.data_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     if let Ok(running) = Running::read(&data_dir)
@@ -41,6 +41,7 @@ pub(crate) async fn run(options: &TeardownOptions) -> Result<ExitCode> {
     networks.tear_down().await?;
     gantry_runtime::image::LocalImages::unmount_all(&data_dir.join("runtime/images"))
         .context("could not unmount the layers of images")?;
+    gantry_agent::unmount_volumes(&data_dir).context("could not unmount volumes")?;
     eprintln!("removed {} containers and their networks", known.len() - failed);
     if failed > 0 {
         bail!("{failed} containers are left");

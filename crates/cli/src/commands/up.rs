@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     arguments::UpOptions,
-    config::{DEFAULT_DATA_DIR, ServerConfig},
+    config::{DEFAULT_DATA_DIR, EcsVariables, ServerConfig},
     host, observe,
 };
 
@@ -23,6 +23,7 @@ pub(crate) async fn run(options: UpOptions) -> Result<ExitCode> {
     let (stop_server, server_shutdown) = watch::channel(false);
     let (stop_agent, mut agent_shutdown) = watch::channel(false);
     config.create_data_dir()?;
+    let ecs = if options.no_agent { None } else { Some(EcsVariables::read()?) };
     // What can fail for reasons of the host fails before the port is open.
     let lazy_images = config.lazy_images && !options.no_lazy_images;
     let parts = match options.no_agent {
@@ -33,19 +34,23 @@ pub(crate) async fn run(options: UpOptions) -> Result<ExitCode> {
     super::print(&screen(&config, &server.endpoint, parts.is_some()));
 
     let advertised = agent::advertise_address(None, config.advertise_address)?;
-    let agent = parts.map(|parts| {
+    let agent = parts.map(|parts| -> Result<_> {
         let join = Join::TokenFile { path: join_token_path(&config.data_dir), renewed: true };
         let mut agent = agent::config(&server.endpoint, join, &config.data_dir);
         agent.advertise_address = advertised;
         agent.heartbeat_interval = config.heartbeat;
         agent.stop_tasks_on_shutdown = options.stop_tasks;
+        agent.file_systems.clone_from(&config.file_systems);
+        if let Some(ecs) = &ecs {
+            agent::apply(ecs, &mut agent)?;
+        }
         // This machine is also the Fargate fleet: it serves FARGATE for every cluster.
         agent.attributes.insert("gantry.fargate".to_owned(), String::new());
-        tokio::spawn(gantry_agent::run(agent, parts, async move {
+        Ok(tokio::spawn(gantry_agent::run(agent, parts, async move {
             let _ = agent_shutdown.wait_for(|end| *end).await;
-        }))
+        })))
     });
-    match agent {
+    match agent.transpose()? {
         None => wait_for_signal().await?,
         Some(mut agent) => {
             tokio::select! {

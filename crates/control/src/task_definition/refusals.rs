@@ -3,15 +3,82 @@
 
 use std::fmt;
 
-use gantry_api::ecs::{LaunchType, LogDriver, Scope, TaskDefinition, Volume};
+use gantry_api::ecs::{EFSAuthorizationConfigIAM, LaunchType, LogDriver, TaskDefinition, Volume};
+use gantry_domain::task_definition::local_mount;
 
 use super::document::{Container, Document, list, text};
 
-/// Options of the log drivers we have that change what is logged or where, and that the agent does not follow.
-/// `awslogs-force-flush-interval-seconds` and `awslogs-max-buffered-events` only tune a buffer that the agent sizes
-/// itself, so they may stand.
-const LOG_OPTIONS_MISSING: &[&str] =
-    &["awslogs-endpoint", "awslogs-format", "compress", "env", "env-regex", "labels", "labels-regex", "tag"];
+/// Options that every driver has.
+const COMMON_OPTIONS: &[&str] = &["max-buffer-size", "mode"];
+/// Options of drivers that send what is said of the container.
+const ABOUT_OPTIONS: &[&str] = &["env", "env-regex", "labels", "labels-regex", "tag"];
+
+/// The options of a driver that the agent follows; none when any may stand, as a router's are its own business. Options
+/// that only tune a buffer which the agent sizes itself may stand, too.
+fn options_of(driver: &LogDriver) -> Option<&'static [&'static str]> {
+    Some(match driver {
+        LogDriver::Awslogs => &[
+            "awslogs-create-group",
+            "awslogs-datetime-format",
+            "awslogs-force-flush-interval-seconds",
+            "awslogs-group",
+            "awslogs-max-buffered-events",
+            "awslogs-multiline-pattern",
+            "awslogs-region",
+            "awslogs-stream-prefix",
+            "tag",
+        ],
+        LogDriver::JsonFile => &["max-file", "max-size"],
+        LogDriver::Fluentd => &[
+            "fluentd-address",
+            "fluentd-async",
+            "fluentd-async-connect",
+            "fluentd-async-reconnect-interval",
+            "fluentd-buffer-limit",
+            "fluentd-max-retries",
+            "fluentd-request-ack",
+            "fluentd-retry-wait",
+            "fluentd-sub-second-precision",
+        ],
+        LogDriver::Gelf => &[
+            "gelf-address",
+            "gelf-compression-level",
+            "gelf-compression-type",
+            "gelf-tcp-max-reconnect",
+            "gelf-tcp-reconnect-delay",
+        ],
+        LogDriver::Splunk => &[
+            "splunk-capath",
+            "splunk-format",
+            "splunk-gzip",
+            "splunk-gzip-level",
+            "splunk-index",
+            "splunk-insecureskipverify",
+            "splunk-source",
+            "splunk-sourcetype",
+            "splunk-token",
+            "splunk-url",
+            "splunk-verify-connection",
+        ],
+        LogDriver::Syslog => &[
+            "syslog-address",
+            "syslog-facility",
+            "syslog-format",
+            "syslog-tls-ca-cert",
+            "syslog-tls-cert",
+            "syslog-tls-key",
+            "syslog-tls-skip-verify",
+        ],
+        LogDriver::Journald => &[],
+        _ => return None,
+    })
+}
+
+fn is_followed(driver: &LogDriver, option: &str) -> bool {
+    let Some(own) = options_of(driver) else { return true };
+    let about = !matches!(driver, LogDriver::Awslogs | LogDriver::JsonFile) && ABOUT_OPTIONS.contains(&option);
+    about || own.contains(&option) || COMMON_OPTIONS.contains(&option)
+}
 
 /// One member that cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +133,9 @@ fn task(document: Document<'_>) -> Vec<Refusal> {
 
 fn volume(volume: &Volume) -> Option<String> {
     let named = |kind: &str| Some(format!("{kind} of volume '{}'", text(&volume.name)));
-    if volume.efs_volume_configuration.is_some() {
-        return named("efsVolumeConfiguration");
+    let efs = volume.efs_volume_configuration.as_ref().and_then(|efs| efs.authorization_config.as_ref());
+    if efs.is_some_and(|authorization| authorization.iam == Some(EFSAuthorizationConfigIAM::Enabled)) {
+        return named("efsVolumeConfiguration authorizationConfig iam");
     }
     if volume.s3files_volume_configuration.is_some() {
         return named("s3filesVolumeConfiguration");
@@ -83,14 +151,8 @@ fn volume(volume: &Volume) -> Option<String> {
     if driver != "local" {
         return named(&format!("dockerVolumeConfiguration driver '{driver}'"));
     }
-    // Labels of a shared volume choose nothing; options of the local driver mount other things than a directory.
-    let options = docker.driver_opts.as_ref().is_some_and(|options| !options.is_empty());
-    let shared = docker.scope == Some(Scope::Shared);
-    match options {
-        true if shared => named("dockerVolumeConfiguration driverOpts (scope shared)"),
-        true => named("dockerVolumeConfiguration driverOpts"),
-        false => None,
-    }
+    let mount = docker.driver_opts.as_ref().map(local_mount);
+    mount.and_then(Result::err).and_then(|error| named(&format!("dockerVolumeConfiguration {error}")))
 }
 
 fn members(container: Container<'_>) -> Vec<String> {
@@ -102,19 +164,18 @@ fn members(container: Container<'_>) -> Vec<String> {
         (!list(&definition.environment_files).is_empty(), "environmentFiles"),
         (!list(&definition.resource_requirements).is_empty(), "resourceRequirements"),
         (!list(&definition.credential_specs).is_empty(), "credentialSpecs"),
-        (definition.firelens_configuration.is_some(), "firelensConfiguration"),
-        (definition.interactive == Some(true), "interactive"),
+        (has_remote_configuration(container), "firelensConfiguration config-file-type 's3'"),
         (logging.is_some_and(|logging| !list(&logging.secret_options).is_empty()), "secretOptions"),
     ];
     let mut found: Vec<String> =
         given.into_iter().filter(|(given, _)| *given).map(|(_, member)| member.to_owned()).collect();
-    if let Some(driver) =
-        container.log_driver().filter(|driver| !matches!(driver, LogDriver::Awslogs | LogDriver::JsonFile))
-    {
+    if let Some(driver @ LogDriver::Unknown(_)) = container.log_driver() {
         found.push(format!("logDriver '{driver}'"));
     }
-    if let Some(options) = logging.and_then(|logging| logging.options.as_ref()) {
-        let without_effect = options.keys().filter(|option| LOG_OPTIONS_MISSING.contains(&option.as_str()));
+    if let (Some(driver), Some(options)) =
+        (container.log_driver(), logging.and_then(|logging| logging.options.as_ref()))
+    {
+        let without_effect = options.keys().filter(|option| !is_followed(driver, option));
         found.extend(without_effect.map(|option| format!("log option '{option}'")));
     }
     let options = list(&definition.docker_security_options).iter();
@@ -124,4 +185,11 @@ fn members(container: Container<'_>) -> Vec<String> {
             .map(|option| format!("dockerSecurityOptions '{option}'")),
     );
     found
+}
+
+/// A router's configuration that is fetched from S3.
+fn has_remote_configuration(container: Container<'_>) -> bool {
+    let firelens = container.definition.firelens_configuration.as_ref();
+    let options = firelens.and_then(|firelens| firelens.options.as_ref());
+    options.and_then(|options| options.get("config-file-type")).is_some_and(|kind| kind == "s3")
 }

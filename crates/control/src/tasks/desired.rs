@@ -40,6 +40,7 @@ pub(crate) fn desired(scope: &Scope, cluster: &Name, row: &TaskRow) -> Option<De
             .collect(),
         cpu_units: row.cpu_units,
         memory_mib: row.memory_mib,
+        ephemeral_storage_gib: row.ephemeral_storage_gib.and_then(|gib| u32::try_from(gib).ok()),
         network_interface: row.network.as_deref().map(interface),
         tags: row.tags.clone(),
     })

@@ -187,7 +187,7 @@ fn prepare(
     filesystem::set_sysctls(&spec.sysctls)?;
     if spec.terminal {
         terminal::attach(console, identity.uid)?;
-    } else {
+    } else if !spec.stdin_open {
         filesystem::replace_null_input()?;
     }
     filesystem::restrict(spec)?;

@@ -46,7 +46,7 @@ pub(super) fn available_capabilities() -> BTreeSet<String> {
 /// Refuses mounts whose source is missing, in Docker's words.
 pub(super) fn check_mount_sources(spec: &ContainerSpec) -> Result<(), Failure> {
     for mount in &spec.mounts {
-        if let MountSource::Bind(source) = &mount.source
+        if let MountSource::Bind(source) | MountSource::Below { directory: source, .. } = &mount.source
             && !source.exists()
         {
             return Err(Failure::Spec(format!(

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::{
-    ContainerSpec, Limits,
+    ContainerSpec, Limits, MountSource,
     cgroup::settings,
     console::Console,
     embedded::{Launched, Stdio},
@@ -123,6 +123,7 @@ pub(super) fn launch(
     rootfs::enter_private_namespace()?;
     rootfs::mount_scratch(&scratch)?;
     rootfs::mount_root(&spec.rootfs)?;
+    let spec = &with_paths(spec, &scratch)?;
     let configuration = configuration(gantry, spec, &scratch)?;
     fs::write(scratch.join("config.json"), configuration.to_string())
         .map_err(|error| Failure::io("writing the configuration", &error))?;
@@ -145,6 +146,22 @@ pub(super) fn launch(
     let pid = fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok());
     let pid = pid.ok_or_else(|| Failure::Runtime("the OCI runtime wrote no pid".to_owned()))?;
     Ok(Launched { pid, console })
+}
+
+/// Directories that must not be looked up by their path again get one in our own mount namespace, for the binary.
+fn with_paths(spec: &ContainerSpec, scratch: &Path) -> Result<ContainerSpec, Failure> {
+    let mut spec = spec.clone();
+    for (nth, mount) in spec.mounts.iter_mut().enumerate() {
+        let MountSource::Below { directory, path } = &mount.source else { continue };
+        let at = scratch.join(format!("below-{nth}"));
+        let failure = |error: io::Error| Failure::io(format!("mounting {}", mount.target), &error);
+        let tree = rootfs::clone_directory_in(directory, path).map_err(|error| failure(error.into()))?;
+        fs::create_dir(&at).map_err(failure)?;
+        let flags = rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(&tree, "", rustix::fs::CWD, &at, flags).map_err(|error| failure(error.into()))?;
+        mount.source = MountSource::Bind(at);
+    }
+    Ok(spec)
 }
 
 fn configuration(gantry: &Path, spec: &ContainerSpec, scratch: &Path) -> Result<Value, Failure> {

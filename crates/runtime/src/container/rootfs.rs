@@ -208,6 +208,17 @@ pub(super) fn create_file_in(root: BorrowedFd<'_>, path: &str) -> io::Result<()>
     Ok(())
 }
 
+/// A copy of the mount of the directory `path` in `directory`, wherever links lead, as long as that is in it. It is
+/// opened once and copied by its descriptor: who can write there cannot move it aside in between.
+pub(super) fn clone_directory_in(directory: impl rustix::path::Arg, path: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = rustix::fs::openat(CWD, directory, flags, Mode::empty())?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(&top, path, flags, Mode::empty(), resolve)?;
+    let flags = rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    rustix::mount::open_tree(&found, "", flags | rustix::mount::OpenTreeFlags::AT_EMPTY_PATH)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

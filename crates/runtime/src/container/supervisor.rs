@@ -78,6 +78,8 @@ struct Shim {
     /// Keeps the container's mounts until the exit is reported: taking them down may wait for the disk.
     mounts: Option<File>,
     outputs: Vec<Output>,
+    /// The writing end of a standard input that stays open; held, never written.
+    stdin: Option<OwnedFd>,
     log: LogWriter,
     oci: Option<oci_binary::OciContainer>,
 }
@@ -105,7 +107,7 @@ impl Shim {
         let cgroup = create_cgroup(&spec, inheritance)?;
         let oom_kills_before = cgroup.oom_kills();
         let started = start_in_child(bundle, &spec, &cgroup, inheritance, &alive);
-        let Started { launched, outputs } = match started {
+        let Started { launched, outputs, stdin } = match started {
             Ok(started) => started,
             Err(failure) => {
                 cgroup.kill(KILL_PATIENCE);
@@ -135,6 +137,7 @@ impl Shim {
             signals,
             mounts: File::open(format!("/proc/{pid}/ns/mnt")).ok(),
             outputs,
+            stdin,
             log,
             oci,
         };
@@ -169,6 +172,7 @@ impl Shim {
         if let Some(oci) = &self.oci {
             oci.delete();
         }
+        drop(self.stdin);
         drop(self.alive);
         drop(self.mounts);
     }
@@ -285,6 +289,7 @@ fn create_cgroup(spec: &ContainerSpec, inheritance: &Inheritance) -> Result<Cgro
 struct Started {
     launched: Launched,
     outputs: Vec<Output>,
+    stdin: Option<OwnedFd>,
 }
 
 /// Starts the container in a process forked for it.
@@ -296,10 +301,16 @@ fn start_in_child(
     alive: &File,
 ) -> Result<Started, Failure> {
     let failure = |error: rustix::io::Errno| Failure::io("making a pipe", &error.into());
-    let stdin = File::open("/dev/null").map_err(|error| Failure::io("opening /dev/null", &error))?;
+    let (stdin, stdin_writer) = if spec.stdin_open && !spec.terminal {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(failure)?;
+        (reader, Some(writer))
+    } else {
+        let null = File::open("/dev/null").map_err(|error| Failure::io("opening /dev/null", &error))?;
+        (null.into(), None)
+    };
     let (stdout_reader, stdout) = pipe_with(PipeFlags::CLOEXEC).map_err(failure)?;
     let (stderr_reader, stderr) = pipe_with(PipeFlags::CLOEXEC).map_err(failure)?;
-    let stdio = Stdio { stdin: stdin.into(), stdout, stderr };
+    let stdio = Stdio { stdin, stdout, stderr };
     let launched = match &inheritance.config.runtime {
         Runtime::Embedded => embedded::start(spec, cgroup, inheritance, stdio)?,
         Runtime::OciBinary(program) => {
@@ -314,7 +325,7 @@ fn start_in_child(
         }
         None => vec![output("stdout", stdout_reader)?, output("stderr", stderr_reader)?],
     };
-    Ok(Started { launched, outputs })
+    Ok(Started { launched, outputs, stdin: stdin_writer })
 }
 
 /// Has the OCI binary called in a child that ends right afterwards: the container ends up a child of ours, and nothing

@@ -308,6 +308,10 @@ impl Images for LocalImages {
         copied.map_err(|failure| failure.about("", ""))
     }
 
+    async fn writable_layer(&self, container_id: &str) -> Option<PathBuf> {
+        snapshot::directory(&self.store, container_id).ok().map(|directory| directory.join("upper"))
+    }
+
     async fn remove_rootfs(&self, container_id: &str) -> Result<(), ImageError> {
         snapshot::discard(&self.store, container_id).map_err(|failure| failure.about("", ""))?;
         self.empty_trash_later();

@@ -24,7 +24,7 @@ pub(super) struct Snapshot {
     rootfs: Rootfs,
 }
 
-fn directory(store: &Store, container_id: &str) -> Result<PathBuf, Failure> {
+pub(super) fn directory(store: &Store, container_id: &str) -> Result<PathBuf, Failure> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let valid = (1..=ID_LENGTH_MAX).contains(&container_id.len())
         && container_id.bytes().all(fits)

@@ -96,6 +96,7 @@ impl Fixture {
             shm_bytes: None,
             init_process: false,
             no_new_privileges: false,
+            stdin_open: false,
             terminal: false,
             log: LogFile { path: self.directory.path().join(format!("{id}.log")), max_bytes: None, max_files: 1 },
             labels: BTreeMap::new(),

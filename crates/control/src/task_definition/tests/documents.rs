@@ -145,22 +145,36 @@ fn the_extract_says_what_the_document_says() {
 
 #[test]
 fn log_options_without_effect_are_refused_by_name() {
-    let options = json!({"awslogs-group": "g", "awslogs-region": "r", "tag": "x", "mode": "blocking"});
-    let prepared =
-        prepare(&document(json!({}), json!({"logConfiguration": {"logDriver": "awslogs", "options": options}})))
-            .unwrap();
-    let refused: Vec<String> = refusals(&prepared, &LaunchType::Ec2).iter().map(ToString::to_string).collect();
-    assert_eq!(refused, ["log option 'tag' of container 'app'"]);
+    for (driver, options, refused) in [
+        (
+            "awslogs",
+            json!({"awslogs-group": "g", "awslogs-region": "r", "tag": "x", "mode": "blocking", "awslogs-endpoint": "e"}),
+            vec!["log option 'awslogs-endpoint' of container 'app'"],
+        ),
+        ("json-file", json!({"max-size": "1m", "tag": "x"}), vec!["log option 'tag' of container 'app'"]),
+        ("gelf", json!({"gelf-address": "udp://h:1", "tag": "x", "env": "A"}), vec![]),
+        ("syslog", json!({"syslog-color": "red"}), vec!["log option 'syslog-color' of container 'app'"]),
+        ("fluentd", json!({"fluentd-address": "h:1", "max-buffer-size": "1m"}), vec![]),
+    ] {
+        let given = document(json!({}), json!({"logConfiguration": {"logDriver": driver, "options": options}}));
+        let prepared = prepare(&given).unwrap();
+        let found: Vec<String> = refusals(&prepared, &LaunchType::Ec2).iter().map(ToString::to_string).collect();
+        assert_eq!(found, refused, "{driver}");
+    }
 }
 
 #[test]
 fn what_cannot_be_honoured_is_refused_by_name() {
     let prepared = prepare(&document(
         json!({"taskRoleArn": "r", "executionRoleArn": "r",
-            "volumes": [{"name": "efs", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}},
-                {"name": "nfs", "dockerVolumeConfiguration": {"driver": "local", "driverOpts": {"type": "nfs"}}},
+            "volumes": [{"name": "efs", "efsVolumeConfiguration": {"fileSystemId": "fs-1",
+                    "transitEncryption": "ENABLED", "authorizationConfig": {"iam": "ENABLED"}}},
+                {"name": "disk", "dockerVolumeConfiguration": {"driver": "local",
+                    "driverOpts": {"type": "ext4", "device": "/dev/sda1"}}},
+                {"name": "nfs", "dockerVolumeConfiguration": {"driver": "local",
+                    "driverOpts": {"type": "nfs", "device": ":/x", "o": "addr=10.0.0.1"}}},
                 {"name": "fine", "dockerVolumeConfiguration": {"scope": "shared", "autoprovision": true}}]}),
-        json!({"secrets": [{"name": "A", "valueFrom": "b"}], "logConfiguration": {"logDriver": "syslog"},
+        json!({"secrets": [{"name": "A", "valueFrom": "b"}], "logConfiguration": {"logDriver": "syslog"}, "interactive": true,
             "dockerSecurityOptions": ["no-new-privileges", "apparmor:x"]}),
     ))
     .unwrap();
@@ -168,10 +182,9 @@ fn what_cannot_be_honoured_is_refused_by_name() {
     assert_eq!(
         refused,
         [
-            "efsVolumeConfiguration of volume 'efs'",
-            "dockerVolumeConfiguration driverOpts of volume 'nfs'",
+            "efsVolumeConfiguration authorizationConfig iam of volume 'efs'",
+            "dockerVolumeConfiguration driverOpts type 'ext4' of volume 'disk'",
             "secrets of container 'app'",
-            "logDriver 'syslog' of container 'app'",
             "dockerSecurityOptions 'apparmor:x' of container 'app'",
         ]
     );
@@ -196,10 +209,21 @@ fn what_is_not_refused_needs_no_more_than_every_host_has() {
     });
     let task = json!({"executionRoleArn": "r", "taskRoleArn": "r", "networkMode": "awsvpc", "pidMode": "host", "ipcMode": "host",
         "cpu": "16 vCPU", "memory": "32 GB",
-        "volumes": [{"name": "a", "dockerVolumeConfiguration": {"scope": "task"}}]});
-    let mut json_file = everything.clone();
-    json_file["logConfiguration"] = json!({"logDriver": "json-file"});
-    for container in [everything, json_file] {
+        "volumes": [{"name": "a", "dockerVolumeConfiguration": {"scope": "task"}},
+            {"name": "b", "efsVolumeConfiguration": {"fileSystemId": "fs-1", "transitEncryption": "ENABLED",
+                "authorizationConfig": {"accessPointId": "fsap-1"}}}]});
+    let with = |member: &str, value: serde_json::Value| {
+        let mut changed = everything.clone();
+        changed[member] = value;
+        changed
+    };
+    let mut containers = vec![everything.clone()];
+    let splunk = json!({"splunk-url": "http://h", "splunk-token": "t"});
+    for driver in ["json-file", "fluentd", "gelf", "journald", "syslog", "splunk"] {
+        let options = if driver == "splunk" { splunk.clone() } else { json!({}) };
+        containers.push(with("logConfiguration", json!({"logDriver": driver, "options": options})));
+    }
+    for container in containers {
         let prepared = prepare(&document(task.clone(), container)).unwrap();
         assert_eq!(refusals(&prepared, &LaunchType::Ec2), []);
         for name in names(&prepared.requires_attributes) {

@@ -8,6 +8,7 @@ use rustix::{
 };
 
 use super::super::{
+    rootfs,
     spec::mounts::MountEntry,
     sys::{MountAttributes, mount_attribute, set_mount_attributes},
 };
@@ -98,7 +99,10 @@ fn propagation(option: &str) -> Option<(u64, bool)> {
 pub(super) fn make(entry: &MountEntry) -> rustix::io::Result<OwnedFd> {
     let options = Options::parse(&entry.options);
     let mount = if entry.kind == "bind" {
-        clone_tree(&entry.source, options.with_submounts)?
+        match &entry.below {
+            Some(path) => private(rootfs::clone_directory_in(&entry.source, path)?)?,
+            None => clone_tree(&entry.source, options.with_submounts)?,
+        }
     } else {
         new_filesystem(entry.kind, &entry.source, &options.data)?
     };
@@ -113,7 +117,10 @@ pub(super) fn clone_tree(source: impl rustix::path::Arg, with_submounts: bool) -
     if with_submounts {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    let tree = rustix::mount::open_tree(CWD, source, flags)?;
+    private(rustix::mount::open_tree(CWD, source, flags)?)
+}
+
+fn private(tree: OwnedFd) -> rustix::io::Result<OwnedFd> {
     apply(tree.as_fd(), MountAttributes { propagation: libc::MS_PRIVATE, ..MountAttributes::default() }, true)?;
     Ok(tree)
 }

@@ -17,6 +17,8 @@ pub(in crate::container) struct MountEntry {
     /// A file system of the kernel, `bind`, or `cgroup` for the container's own control groups.
     pub(in crate::container) kind: &'static str,
     pub(in crate::container) source: String,
+    /// Of a `bind`: a path in `source` that is shown instead of it.
+    pub(in crate::container) below: Option<String>,
     pub(in crate::container) options: Vec<String>,
 }
 
@@ -26,6 +28,7 @@ impl MountEntry {
             destination: destination.to_owned(),
             kind,
             source: source.to_owned(),
+            below: None,
             options: options.iter().map(|option| (*option).to_owned()).collect(),
         }
     }
@@ -95,14 +98,18 @@ fn given_mount(given: &Mount) -> Result<MountEntry, Failure> {
         return Err(Failure::Spec(format!("invalid mount target {:?}: must be an absolute path", given.target)));
     }
     Ok(match &given.source {
-        MountSource::Bind(source) => {
+        MountSource::Bind(source) | MountSource::Below { directory: source, .. } => {
             // A read-only volume is read-only all the way down, also what is mounted below it on the host.
             let options: &[&str] =
                 if given.readonly { &["rbind", "rprivate", "ro", "rro"] } else { &["rbind", "rprivate", "rw"] };
             let source = source
                 .to_str()
                 .ok_or_else(|| Failure::Spec(format!("mount source {} is not valid UTF-8", source.display())))?;
-            MountEntry::new(source, &given.target, "bind", options)
+            let below = match &given.source {
+                MountSource::Below { path, .. } => Some(path.clone()),
+                _ => None,
+            };
+            MountEntry { below, ..MountEntry::new(source, &given.target, "bind", options) }
         }
         MountSource::Tmpfs { bytes, options } => {
             let access = if given.readonly { "ro" } else { "rw" };

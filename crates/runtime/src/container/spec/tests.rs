@@ -37,6 +37,7 @@ pub(crate) fn spec() -> ContainerSpec {
         shm_bytes: None,
         init_process: false,
         no_new_privileges: false,
+        stdin_open: false,
         terminal: false,
         log: LogFile { path: "/log".into(), max_bytes: None, max_files: 1 },
         labels: BTreeMap::new(),

@@ -1,0 +1,307 @@
+//! What is behind a volume is made on the host. Every step may be repeated: an agent that was killed in between finds
+//! the whole thing or nothing.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use gantry_domain::task_definition::LocalMount;
+use gantry_runtime::image::Image;
+use rustix::{
+    fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid},
+    mount::{MountFlags, UnmountFlags},
+};
+
+use crate::{
+    file_systems::Owner,
+    host::Host,
+    reason::{ContainerReason, chain},
+    record::{Durability, blocking, replace},
+    task::SharedVolume,
+    volumes::{Backing, MOUNTS, VolumeDirs, VolumeMount},
+};
+
+/// Makes it, and says which directory of the host it is when that is another than planned.
+pub(crate) async fn prepare(
+    host: &Host,
+    dirs: &VolumeDirs,
+    image: &Image,
+    volume: &mut VolumeMount,
+) -> Result<(), ContainerReason> {
+    let failed = |error: io::Error| ContainerReason::CannotCreateVolume(chain(&error));
+    let directory = volume.directory.clone();
+    match volume.backing.clone() {
+        Backing::Host => blocking(move || make_host_path(&directory)).await.map_err(failed),
+        Backing::Present => present(&directory).map_err(failed),
+        Backing::Filled => fill(host, image, &volume.target, directory).await,
+        Backing::Mounted(mount) => {
+            let _alone = host.mounting.lock().await;
+            blocking(move || mount_once(&mount, &directory)).await.map_err(failed)
+        }
+        Backing::FileSystem(owner) => {
+            let below = volume.below.clone().unwrap_or_default();
+            let made = blocking(move || make_below(&directory, &below, owner)).await;
+            made.map_err(|error| ContainerReason::ResourceInitialization(efs_failure(&error)))
+        }
+        Backing::Shared { volume: name, autoprovision, made } => {
+            let _alone = host.mounting.lock().await;
+            let found = shared(host, dirs, &name, autoprovision, made).await?;
+            match &found.mount {
+                None => fill(host, image, &volume.target, directory).await,
+                Some(LocalMount::Directory { path, read_only }) => {
+                    volume.directory = PathBuf::from(path);
+                    volume.readonly |= read_only;
+                    present(&volume.directory).map_err(failed)
+                }
+                Some(mount) => {
+                    volume.directory = dirs.shared_mounts.join(&name);
+                    let (mount, directory) = (mount.clone(), volume.directory.clone());
+                    blocking(move || mount_once(&mount, &directory)).await.map_err(failed)
+                }
+            }
+        }
+    }
+}
+
+/// A host path may be a file or a device; only a missing one is made, as a directory.
+fn make_host_path(path: &Path) -> io::Result<()> {
+    if path.exists() { Ok(()) } else { fs::create_dir_all(path) }
+}
+
+fn present(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let error = format!("failed to mount local volume: mount {}: no such file or directory", directory.display());
+    Err(io::Error::new(io::ErrorKind::NotFound, error))
+}
+
+/// Filled beside its place and then renamed: a crash in between leaves no half-filled volume.
+async fn fill(host: &Host, image: &Image, target: &str, directory: PathBuf) -> Result<(), ContainerReason> {
+    let failed = |error: &dyn std::error::Error| ContainerReason::CannotCreateVolume(chain(error));
+    let Some(staging) = staging_of(&directory) else {
+        return Err(ContainerReason::CannotCreateVolume("volume has no name".to_owned()));
+    };
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let fresh = staging.clone();
+    blocking(move || fs::create_dir_all(&fresh)).await.map_err(|error| failed(&error))?;
+    let copied = host.runtime.images.copy_out(image, target, &staging).await;
+    copied.map_err(|error| failed(&error))?;
+    // Another container of the task may have been faster; its directory is as good.
+    let renamed = blocking(move || match fs::rename(&staging, &directory) {
+        Err(_) if directory.is_dir() => fs::remove_dir_all(&staging),
+        other => other,
+    });
+    renamed.await.map_err(|error| failed(&error))
+}
+
+/// A unique sibling to fill.
+fn staging_of(directory: &Path) -> Option<PathBuf> {
+    let name = directory.file_name()?.to_str()?;
+    Some(directory.with_file_name(format!(".filling-{name}-{}", uuid::Uuid::new_v4().simple())))
+}
+
+/// How a shared volume was made; it is recorded now when there is none and it may be made.
+async fn shared(
+    host: &Host,
+    dirs: &VolumeDirs,
+    name: &str,
+    autoprovision: bool,
+    wanted: SharedVolume,
+) -> Result<SharedVolume, ContainerReason> {
+    let refused = |why: &str| {
+        ContainerReason::ResourceInitialization(format!(
+            "initialize volume: volume detection failed, volume '{name}' {why}"
+        ))
+    };
+    // No volume of a task definition has such a name.
+    let record = dirs.shared.join(format!(".{name}.json"));
+    let plain = dirs.shared.join(name);
+    let path = record.clone();
+    let found = blocking(move || match fs::read(&path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice::<SharedVolume>(&bytes)?)),
+        // A volume of an agent that kept no records, or one that the operator made by hand.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(plain.is_dir().then(SharedVolume::default)),
+        Err(error) => Err(error),
+    });
+    let found = found.await.map_err(|error| ContainerReason::CannotCreateVolume(chain(&error)))?;
+    match found {
+        Some(found) if host.config.shared_volume_match_full_config && found != wanted => {
+            Err(refused("exists with another configuration"))
+        }
+        Some(found) => Ok(found),
+        None if !autoprovision => Err(refused("does not exist and autoprovision is set to false")),
+        None => {
+            let made = wanted.clone();
+            let written = blocking(move || {
+                if let Some(parent) = record.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                replace(&record, &serde_json::to_vec(&wanted)?, Durability::Power)
+            });
+            written.await.map_err(|error| ContainerReason::CannotCreateVolume(chain(&error)))?;
+            Ok(made)
+        }
+    }
+}
+
+/// Mounts a file system on `at`, unless something is mounted there already.
+fn mount_once(mount: &LocalMount, at: &Path) -> io::Result<()> {
+    let LocalMount::FileSystem { kind, device, options } = mount else { return Ok(()) };
+    fs::create_dir_all(at)?;
+    if is_mounted(at)? {
+        return Ok(());
+    }
+    let mut flags = MountFlags::NODEV | MountFlags::NOSUID;
+    let mut data = Vec::new();
+    for option in options {
+        match option.as_str() {
+            "ro" => flags |= MountFlags::RDONLY,
+            "noexec" => flags |= MountFlags::NOEXEC,
+            "noatime" => flags |= MountFlags::NOATIME,
+            "sync" => flags |= MountFlags::SYNCHRONOUS,
+            "rw" | "nodev" | "nosuid" | "exec" | "defaults" => {}
+            other => data.push(other),
+        }
+    }
+    let data = std::ffi::CString::new(data.join(","))?;
+    rustix::mount::mount(device.as_str(), at, kind.as_str(), flags, data.as_c_str()).map_err(|error| {
+        let error = io::Error::from(error);
+        io::Error::new(
+            error.kind(),
+            format!(
+                "failed to mount local volume: mount {device}:{}, data: {}: {error}",
+                at.display(),
+                data.to_string_lossy()
+            ),
+        )
+    })
+}
+
+/// Whether `path` is the root of a mount.
+fn is_mounted(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let Some(parent) = path.parent() else { return Ok(true) };
+    Ok(fs::metadata(path)?.dev() != fs::metadata(parent)?.dev())
+}
+
+/// Makes the directory of an access point where it is missing: with its owner, as the service does at first use.
+fn make_below(root: &Path, below: &str, owner: Option<Owner>) -> io::Result<()> {
+    let open = |from: std::os::fd::BorrowedFd<'_>, path: &str| {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(from, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve)
+    };
+    let top = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    use std::os::fd::AsFd;
+    match (open(top.as_fd(), below), owner) {
+        (Ok(_), _) => return Ok(()),
+        (Err(rustix::io::Errno::NOENT), Some(_)) => {}
+        (Err(error), _) => return Err(error.into()),
+    }
+    let Some(owner) = owner else { return Ok(()) };
+    let mut parent = top;
+    for name in below.split('/').filter(|name| !name.is_empty()) {
+        if name == ".." {
+            return Err(rustix::io::Errno::XDEV.into());
+        }
+        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {
+                let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+                rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+                let made = rustix::fs::openat(
+                    &parent,
+                    name,
+                    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )?;
+                rustix::fs::fchmod(&made, Mode::from_raw_mode(owner.mode))?;
+            }
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        parent = open(parent.as_fd(), name)?;
+    }
+    Ok(())
+}
+
+fn efs_failure(error: &io::Error) -> String {
+    format!(
+        "failed to invoke EFS utils commands to set up EFS volumes: stderr: b'mount.nfs4: mounting 127.0.0.1:/ failed, \
+         reason given by server: {error}' : unsuccessful EFS utils command execution; code: 32"
+    )
+}
+
+/// Takes down what was mounted for a task. Only mounts and empty directories go: what was in them is not ours.
+pub(crate) fn unmount_task(dirs: &VolumeDirs) -> io::Result<()> {
+    unmount_below(&dirs.task_mounts)
+}
+
+/// Takes down everything that was mounted for volumes.
+///
+/// # Errors
+/// The host refuses.
+pub fn unmount_volumes(data_dir: &Path) -> io::Result<()> {
+    let mounts = data_dir.join("agent").join(MOUNTS);
+    let tasks = match fs::read_dir(&mounts) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for task in tasks {
+        unmount_below(&task?.path())?;
+    }
+    Ok(())
+}
+
+fn unmount_below(directory: &Path) -> io::Result<()> {
+    let volumes = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for volume in volumes {
+        let volume = volume?.path();
+        // A server that is away must not keep it.
+        match rustix::mount::unmount(&volume, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            Ok(()) | Err(rustix::io::Errno::INVAL) => fs::remove_dir(&volume)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    fs::remove_dir(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn an_access_points_directory_is_made_inside_its_file_system_only() {
+        let outside = tempfile::tempdir().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let own = fs::metadata(root.path()).unwrap();
+        let owner = Some(Owner { uid: own.uid(), gid: own.gid(), mode: 0o711 });
+        make_below(root.path(), "a/b", owner).unwrap();
+        make_below(root.path(), "a/b", owner).unwrap();
+        assert_eq!(fs::metadata(root.path().join("a/b")).unwrap().mode() & 0o7777, 0o711);
+        symlink(outside.path(), root.path().join("out")).unwrap();
+        symlink("/etc", root.path().join("etc")).unwrap();
+        for (path, owner) in [("out/x", owner), ("etc", None), ("../x", owner), ("a/../../x", owner), ("missing", None)]
+        {
+            assert!(make_below(root.path(), path, owner).is_err(), "{path}");
+        }
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn taking_down_mounts_leaves_what_was_never_one() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("task/volume/precious")).unwrap();
+        assert!(unmount_below(&directory.path().join("task")).is_err());
+        assert!(directory.path().join("task/volume/precious").is_dir());
+        unmount_below(&directory.path().join("nothing")).unwrap();
+    }
+}
