@@ -195,7 +195,7 @@ impl Registry {
             collected.links += usize::from(self.collect_link(&holder, &blob.digest).await?);
             self.forget_holder(&holder, &blob.digest).await?;
         }
-        let Some(_removing) = self.commits.try_removing(&blob.digest) else { return Ok(collected) };
+        let Some(_removing) = self.commits.try_removing(&blob.digest).await else { return Ok(collected) };
         if self.metadata.store.range(&holders_prefix(&blob.digest), 1).await?.kvs.is_empty()
             && self.blobs.delete(&blob.digest).await?
         {

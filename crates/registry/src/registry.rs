@@ -10,7 +10,7 @@ use gantry_domain::Timestamp;
 use gantry_protocol::fixed::Fixed;
 use gantry_protocol::principals::Principals;
 use gantry_store::Store;
-use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::blobs::{BlobError, BlobStore, LocalBlobs, LocalLimits};
 use crate::changes::ChangeNumbers;
@@ -240,27 +240,44 @@ const COMMIT_LOCKS: usize = 64;
 /// Keeps the collector from removing a file between its commit and the link that makes it wanted. Commits of one
 /// digest go on side by side; only the removal of a file is alone. One process owns a content store on local disk,
 /// so locks in memory are enough.
-pub(crate) struct CommitLocks([RwLock<()>; COMMIT_LOCKS]);
+pub(crate) struct CommitLocks([CommitLock; COMMIT_LOCKS]);
+
+/// One for all digests that begin alike.
+#[derive(Default)]
+struct CommitLock {
+    commits: RwLock<()>,
+    /// Held by a removal, so that those of two digests that share the lock do not take each other for commits.
+    removals: Mutex<()>,
+}
+
+/// Held while a file is removed.
+pub(crate) struct Removing<'a> {
+    _commits: RwLockWriteGuard<'a, ()>,
+    _removals: MutexGuard<'a, ()>,
+}
 
 impl Default for CommitLocks {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| RwLock::new(())))
+        Self(std::array::from_fn(|_| CommitLock::default()))
     }
 }
 
 impl CommitLocks {
     /// Held from before a file gets its name until its link is durable.
     pub(crate) async fn committing(&self, digest: &Digest) -> RwLockReadGuard<'_, ()> {
-        self.of(digest).read().await
+        self.of(digest).commits.read().await
     }
 
     /// Held while a file nobody links is removed. None while commits are under way: waiting for one that takes long
     /// would hold up those that come after it, and the next pass is soon enough.
-    pub(crate) fn try_removing(&self, digest: &Digest) -> Option<RwLockWriteGuard<'_, ()>> {
-        self.of(digest).try_write().ok()
+    pub(crate) async fn try_removing(&self, digest: &Digest) -> Option<Removing<'_>> {
+        let lock = self.of(digest);
+        let _removals = lock.removals.lock().await;
+        let _commits = lock.commits.try_write().ok()?;
+        Some(Removing { _commits, _removals })
     }
 
-    fn of(&self, digest: &Digest) -> &RwLock<()> {
+    fn of(&self, digest: &Digest) -> &CommitLock {
         let index = digest.hex().bytes().take(4).fold(0_usize, |sum, byte| sum * 31 + usize::from(byte));
         &self.0[index % COMMIT_LOCKS]
     }
