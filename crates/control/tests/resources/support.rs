@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gantry_api::{Caller, Fault, ecs};
 use gantry_control::{Control, EcsService, Settings, SharedClock, SystemClock, keys};
-use gantry_domain::arn::{ContainerInstanceId, Name, Scope, TaskId};
+use gantry_domain::arn::{ContainerInstanceId, Scope, TaskId};
 use gantry_protocol::json::Json;
 use gantry_store::{Memory, Txn};
 use serde_json::{Value, json};
