@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use gantry_api::{ecr, ecs, logs};
+use gantry_api::{
+    ecr, ecs, logs,
+    task_values::{TASK_VALUES_PATH, TaskValues},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -16,6 +19,8 @@ use crate::{
 
 /// Bound on one call; the control plane answers in milliseconds or not at all.
 const CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+/// The values of a task may come from a bucket, which has half a minute.
+const VALUES_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 
 #[derive(Clone)]
 pub(crate) struct AwsClient {
@@ -218,6 +223,24 @@ impl AwsClient {
             call = call.header(name, value);
         }
         let answer = read(call.body(body), operation).await;
+        if answer.as_ref().is_err_and(AwsError::is_about_credentials) {
+            self.signer.refused();
+        }
+        answer
+    }
+
+    /// The values that a task of this host refers to.
+    pub(crate) async fn task_values(&self, cluster: &str, task: &str) -> Result<TaskValues, AwsError> {
+        let path = format!("{TASK_VALUES_PATH}/{cluster}/{task}");
+        let headers = vec![("host", host_of(&self.door.endpoint).to_owned())];
+        let request = Request { method: "GET", path: &path, query: &[], headers, body: b"" };
+        let credentials = self.signer.credentials().await?;
+        let added = sign(request, &Scope { region: &self.region, service: "ecs" }, &credentials, self.clock.now_ms());
+        let mut call = self.door.http.get(format!("{}{path}", self.door.endpoint)).timeout(VALUES_TIMEOUT);
+        for (name, value) in added {
+            call = call.header(name, value);
+        }
+        let answer = read(call, "TaskValues").await;
         if answer.as_ref().is_err_and(AwsError::is_about_credentials) {
             self.signer.refused();
         }

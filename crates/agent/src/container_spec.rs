@@ -1,6 +1,9 @@
 //! From a container definition and an image to what the runtime starts. Pure.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use gantry_runtime::{
     container::{ContainerSpec, Device, Limits, LogFile, Mount, MountSource, Namespace},
@@ -41,6 +44,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) log: LogFile,
     /// Where the container finds its credentials and metadata.
     pub(crate) endpoint: EndpointIds,
+    /// Variables whose values are not written anywhere and come when the container is started.
+    pub(crate) held_names: BTreeSet<&'a str>,
     /// The most open files that this host can grant.
     pub(crate) nofile_max: i64,
 }
@@ -70,6 +75,7 @@ pub(crate) fn container_spec(
         readonly_rootfs: definition.readonly_root_filesystem,
         args,
         env: environment(task, definition, &parts),
+        held_env: Default::default(),
         working_dir: first_set([definition.working_directory.as_deref(), Some(&parts.image.working_dir)], "/"),
         user: first_set([definition.user.as_deref(), Some(&parts.image.user)], ""),
         hostname: parts.hostname,
@@ -104,6 +110,7 @@ pub(crate) fn pause_spec(id: String, rootfs: Rootfs, task_cgroup: &str) -> Conta
         readonly_rootfs: true,
         args: Vec::new(),
         env: Vec::new(),
+        held_env: Default::default(),
         working_dir: "/".to_owned(),
         user: String::new(),
         hostname: None,
@@ -175,7 +182,8 @@ fn environment(task: &TaskSpec, definition: &ContainerDefinition, parts: &Parts<
         variables.set("FLUENT_HOST", host);
         variables.set("FLUENT_PORT", &firelens::PORT.to_string());
     }
-    if !variables.has("AWS_REGION") && !variables.has("AWS_DEFAULT_REGION") {
+    let is_given = |name: &str| variables.has(name) || parts.held_names.contains(name);
+    if !is_given("AWS_REGION") && !is_given("AWS_DEFAULT_REGION") {
         variables.set("AWS_REGION", task.region());
         variables.set("AWS_DEFAULT_REGION", task.region());
     }

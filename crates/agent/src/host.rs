@@ -25,6 +25,7 @@ use crate::{
     exec,
     file_systems::FileSystems,
     firelens,
+    held_values::HeldValues,
     logs::Logs,
     outbox::Outbox,
     overlay, ports,
@@ -57,6 +58,7 @@ pub(crate) struct Host {
     /// The sessions of ECS Exec, as the control plane says.
     pub(crate) exec_sessions: exec::Wanted,
     pub(crate) registries: RegistryAccesses,
+    pub(crate) values: HeldValues,
     pub(crate) logs: Logs,
     /// Of its tasks' roles.
     pub(crate) credentials: Arc<TaskCredentials>,
@@ -124,6 +126,7 @@ pub(crate) struct HostParts {
     pub(crate) clock: Clock,
     pub(crate) boot_id: String,
     pub(crate) registries: RegistryAccesses,
+    pub(crate) values: HeldValues,
     pub(crate) logs: Logs,
     pub(crate) credentials: Arc<TaskCredentials>,
     pub(crate) client: Option<Arc<AwsClient>>,
@@ -149,6 +152,7 @@ impl Host {
             overlay: overlay::Wanted::new(None),
             exec_sessions: exec::Wanted::new(None),
             registries: parts.registries,
+            values: parts.values,
             logs: parts.logs,
             credentials: parts.credentials,
             endpoints: Endpoints::default(),

@@ -25,6 +25,7 @@ mod exec;
 mod file_systems;
 mod firelens;
 mod health;
+mod held_values;
 mod host;
 mod identity;
 mod images_cleanup;

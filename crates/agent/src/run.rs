@@ -17,6 +17,7 @@ use crate::{
     credentials::{InRole, TaskCredentials},
     engine::supervisor::{RecoverError, Supervisor},
     exec,
+    held_values::HeldValues,
     host::{Dirs, Host, HostParts},
     identity::{Identity, IdentityError},
     images_cleanup,
@@ -102,6 +103,7 @@ pub async fn run(
         clock,
         boot_id: boot_id.trim().to_owned(),
         registries: RegistryAccesses::new(registry, Some((Arc::clone(&client), Arc::clone(&credentials))), clock),
+        values: HeldValues::new(Some(Arc::clone(&client))),
         logs: Logs::open(Dirs::new(&config.data_dir).logs(), &config.region, Some(sinks), clock)
             .map_err(AgentError::Files)?,
         credentials,

@@ -41,6 +41,11 @@ impl TaskSpec {
         task_id(&self.arn)
     }
 
+    /// Whether it refers to values that are asked for when it starts.
+    pub(crate) fn has_values(&self) -> bool {
+        self.containers.iter().any(|container| container.has_held_environment || container.has_registry_credentials)
+    }
+
     /// Whether its containers share a namespace, which a pause container then holds.
     pub(crate) fn has_pause(&self) -> bool {
         self.pid == SharedNamespace::Task || self.ipc == SharedNamespace::Task
@@ -207,6 +212,12 @@ pub(crate) struct ContainerDefinition {
     pub(crate) health_check: Option<HealthCheck>,
     pub(crate) restart_policy: Option<RestartPolicy>,
     pub(crate) log: LogConfiguration,
+    /// It has secrets or environment files: variables that are asked for and held in memory only.
+    #[serde(default)]
+    pub(crate) has_held_environment: bool,
+    /// Its image is pulled with credentials that are asked for.
+    #[serde(default)]
+    pub(crate) has_registry_credentials: bool,
     /// It is the task's log router.
     #[serde(default)]
     pub(crate) firelens: Option<Firelens>,

@@ -24,6 +24,7 @@ pub mod secretsmanager;
 mod service;
 pub mod ssm;
 pub mod sts;
+pub mod task_values;
 pub mod validate;
 
 pub use caller::{Caller, Origin, PrincipalKind, Session, TaskSession};

@@ -6,6 +6,7 @@ mod blobs;
 mod ecs_variables;
 mod file_systems;
 mod quotas;
+mod task_files;
 mod upstreams;
 
 use std::{
@@ -31,6 +32,8 @@ use crate::{
 pub(crate) use blobs::Blobs;
 pub(crate) use ecs_variables::EcsVariables;
 pub(crate) use file_systems::{FileSystemsFile, file_systems};
+pub(crate) use task_files::TaskFilesConfig;
+use task_files::TaskFilesFile;
 use upstreams::RegistryFile;
 
 /// The default file; it need not exist.
@@ -87,6 +90,7 @@ pub(crate) struct File {
     pub(crate) registry: RegistryFile,
     /// Of an agent: what stands behind the file system ids of tasks' volumes.
     pub(crate) file_systems: FileSystemsFile,
+    pub(crate) task_files: Option<TaskFilesFile>,
 }
 
 /// Networks in which HTTP endpoints may be to which rules send events.
@@ -186,6 +190,8 @@ pub(crate) struct ServerConfig {
     /// How long the registry keeps what no image needs.
     pub(crate) registry_grace: Duration,
     pub(crate) quotas: Quotas,
+    /// Where the environment files of tasks are.
+    pub(crate) task_files: Option<TaskFilesConfig>,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) log_level: Option<String>,
     pub(crate) log_format: Option<LogFormat>,
@@ -238,6 +244,7 @@ impl ServerConfig {
         let blobs = blobs::build(&file.registry, variable, &mut mistakes);
         let registry_grace = blobs::grace(&file.registry, variable, &mut mistakes);
         let quotas = quotas::build(&file.registry, variable, &mut mistakes);
+        let task_files = task_files::build(file.task_files, variable, &mut mistakes);
         let upstreams = upstreams::build(file.registry, &mut mistakes);
         let insecure = options.insecure || variable("GANTRY_INSECURE").is_some() || file.insecure.unwrap_or(false);
         if let Ok(listen) = listen
@@ -318,6 +325,7 @@ impl ServerConfig {
             blobs,
             registry_grace,
             quotas,
+            task_files,
             tls,
             log_level: options.log_level.clone().or_else(|| variable("GANTRY_LOG_LEVEL")).or(file.log_level),
             log_format: options.log_format.or(file.log_format),

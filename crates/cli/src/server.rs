@@ -12,7 +12,9 @@ pub(crate) mod own;
 mod presences;
 mod run_tasks;
 mod scaled_services;
+mod task_files;
 mod task_roles;
+mod task_values;
 mod tls;
 mod upstream_access;
 
@@ -28,6 +30,8 @@ pub(crate) use own::Own;
 pub(crate) use presences::MachinesOfInstances;
 pub(crate) use run_tasks::TasksFromInside;
 pub(crate) use scaled_services::ScaledServices;
+pub(crate) use task_files::TaskFiles;
 pub(crate) use task_roles::RolesOfTasks;
+pub(crate) use task_values::ValuesOfCompanions;
 pub(crate) use tls::acceptor as tls_acceptor;
 pub(crate) use upstream_access::{UpstreamRoles, UpstreamSecrets};

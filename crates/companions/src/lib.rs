@@ -3,6 +3,8 @@
 //! They know nothing of ECS. What one needs of another crate it takes as a value or trait that the program wires.
 
 pub mod application_autoscaling;
+mod background;
+mod commit;
 pub mod events;
 pub mod iam;
 pub mod logs;

@@ -46,8 +46,8 @@ use gantry_domain::Timestamp;
 use gantry_protocol::principals::{Authority, Principals};
 use gantry_store::{Store, StoreError, View};
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 
+use crate::background::Background;
 use crate::sealing::Sealer;
 use picture::Picture;
 
@@ -75,14 +75,6 @@ struct Inner {
     turn: Mutex<()>,
 }
 
-struct Background(JoinHandle<()>);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl SecretsManager {
     /// Loads what is known of the secrets in `store`. Values are sealed with `sealer`.
     ///
@@ -96,17 +88,12 @@ impl SecretsManager {
     ) -> Result<Self, StoreError> {
         let view = View::start(&store, rows::PREFIX).await?;
         let inner = Arc::new(Inner { store, view, sealer, principals, clock, turn: Mutex::new(()) });
-        let weak = Arc::downgrade(&inner);
-        let purge = tokio::spawn(async move {
-            while let Some(inner) = weak.upgrade() {
-                if let Err(fault) = delete::purge(&inner).await {
-                    tracing::warn!(%fault, "cannot remove secrets whose recovery window is over");
-                }
-                drop(inner);
-                tokio::time::sleep(PURGE_EVERY).await;
+        let purge = Background::every(PURGE_EVERY, &inner, |inner| async move {
+            if let Err(fault) = delete::purge(&inner).await {
+                tracing::warn!(%fault, "cannot remove secrets whose recovery window is over");
             }
         });
-        Ok(Self { inner, _purge: Arc::new(Background(purge)) })
+        Ok(Self { inner, _purge: Arc::new(purge) })
     }
 
     /// The value that `reference` (`ARN[:json-key:stage:version]`) means, for a principal whose policies and those of

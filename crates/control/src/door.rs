@@ -11,6 +11,7 @@ mod overlay;
 mod roles;
 mod session;
 mod socket;
+mod values;
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +28,7 @@ use tokio::{
 
 pub use session::{Ended, Session};
 pub use socket::router;
+pub use values::ValuesOfTasks;
 
 use crate::{Control, keys::InstanceKey, view::Change};
 use overlay::ScopeOverlay;
@@ -48,6 +50,7 @@ struct Shared {
     control: Control,
     sessions: Mutex<Sessions>,
     admitted: Mutex<Option<Admitted>>,
+    values: Mutex<Arc<dyn ValuesOfTasks>>,
     overlays: Mutex<BTreeMap<Scope, Arc<ScopeOverlay>>>,
     /// Held while a host gets its number, so that no two get the same.
     numbers: tokio::sync::Mutex<()>,
@@ -83,6 +86,7 @@ impl Door {
             control,
             sessions: Mutex::default(),
             admitted: Mutex::default(),
+            values: Mutex::new(Arc::new(values::NoValues)),
             overlays: Mutex::default(),
             numbers: tokio::sync::Mutex::default(),
         });
@@ -94,6 +98,13 @@ impl Door {
     #[must_use]
     pub fn admitting(self, admitted: impl Fn(&Caller) -> bool + Send + Sync + 'static) -> Self {
         *self.shared.admitted.lock() = Some(Arc::new(admitted));
+        self
+    }
+
+    /// Finds the values that tasks refer to with `values`.
+    #[must_use]
+    pub fn with_values(self, values: Arc<dyn ValuesOfTasks>) -> Self {
+        *self.shared.values.lock() = values;
         self
     }
 

@@ -41,6 +41,7 @@ pub const OF_EVERY_HOST: &[&str] = &[
     "ecs.capability.ecr-endpoint",
     "ecs.capability.efs",
     "ecs.capability.efsAuth",
+    "ecs.capability.env-files.s3",
     "ecs.capability.execution-role-awslogs",
     "ecs.capability.execution-role-ecr-pull",
     "ecs.capability.firelens.fluentbit",
@@ -49,6 +50,9 @@ pub const OF_EVERY_HOST: &[&str] = &[
     "ecs.capability.increased-task-cpu-limit",
     "ecs.capability.network.container-port-range",
     "ecs.capability.pid-ipc-namespace-sharing",
+    "ecs.capability.private-registry-authentication.secretsmanager",
+    "ecs.capability.secrets.asm.environment-variables",
+    "ecs.capability.secrets.ssm.environment-variables",
     "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.task-eni",
 ];

@@ -2,4 +2,5 @@
 
 pub mod password;
 pub mod reference;
+pub mod value_from;
 pub mod versions;

@@ -93,6 +93,7 @@ async fn cycle(containers: &ShimContainers, root: &Path, id: &str, command: &[&s
         readonly_rootfs: false,
         args,
         env: vec!["PATH=/bin".into()],
+        held_env: Default::default(),
         working_dir: "/".into(),
         user: String::new(),
         hostname: None,

@@ -14,6 +14,7 @@ mod driver;
 mod embedded;
 mod exec;
 mod facts;
+mod held_env;
 mod logs;
 mod message;
 mod oci_binary;
@@ -32,6 +33,7 @@ mod zygote;
 mod zygote_client;
 
 pub use driver::{ShimContainers, ShimOptions};
+pub use held_env::HeldEnv;
 pub use message::Runtime;
 pub use session::{RunningSession, SessionRequest, SessionStreams, TerminalSize, set_terminal_size};
 
@@ -51,6 +53,9 @@ pub struct ContainerSpec {
     pub args: Vec<String>,
     /// `KEY=value`, final.
     pub env: Vec<String>,
+    /// Variables that are written nowhere, so whoever starts the container again gives them again.
+    #[serde(skip)]
+    pub held_env: HeldEnv,
     /// Absolute; created when missing.
     pub working_dir: String,
     /// `user`, `uid`, `user:group`, `uid:gid` or empty for root; names are looked up in the image's /etc/passwd.

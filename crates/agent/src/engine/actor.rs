@@ -292,7 +292,8 @@ impl Actor {
         let handle = match action {
             Action::Record => self.begin_record(host),
             Action::Provision => {
-                self.running.spawn(async move { Outcome::Provisioned(steps::provision(&host, &task).await) })
+                let is_new = self.state.containers.iter().all(|container| container.spec.is_none());
+                self.running.spawn(async move { Outcome::Provisioned(steps::provision(&host, &task, is_new).await) })
             }
             Action::Pull(index) => self.begin_pull(index, host, task),
             Action::Network(index) => {
@@ -413,7 +414,7 @@ impl Actor {
             let missing = ContainerReason::CannotStart("started before it was created".to_owned());
             return self.container(index, async move { Event::Started(Err(missing)) });
         };
-        self.container(index, async move { Event::Started(steps::start(&host, &task, spec).await) })
+        self.container(index, async move { Event::Started(steps::start(&host, &task, index, spec).await) })
     }
 
     fn begin_signal(&mut self, index: usize, host: Arc<Host>) -> AbortHandle {
@@ -467,6 +468,7 @@ impl Actor {
     }
 
     async fn tear_down(&self, ids: &[String]) {
+        self.host.values.forget(&self.task.arn);
         let _counted = self.host.teardowns.begin();
         let _turn = self.host.teardowns.turn().await;
         teardown::tear_down(&self.host, &self.task, ids).await;

@@ -95,6 +95,7 @@ fn spec() -> ContainerSpec {
         readonly_rootfs: false,
         args: vec![],
         env: vec![],
+        held_env: Default::default(),
         working_dir: "/".into(),
         user: String::new(),
         hostname: None,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use gantry_runtime::image::{Image, ImageError, NoProgress, RegistryAccess};
+use gantry_api::task_values::RegistryLogin;
+use gantry_runtime::image::{Image, ImageError, NoProgress, Password, RegistryAccess};
 use tracing::warn;
 
 use crate::{
@@ -40,7 +41,14 @@ async fn pull_as_configured(host: &Host, task: &TaskSpec, index: usize) -> Resul
     {
         return Ok(image.clone());
     }
-    match pull_from_registry(host, task, reference, cached.as_ref()).await {
+    let pulled = match task.containers[index].has_registry_credentials {
+        true => {
+            let values = host.values.of_container(task, index).await?;
+            pull_with_login(host, reference, cached.as_ref(), values.registry).await
+        }
+        false => pull_from_registry(host, task, reference, cached.as_ref()).await,
+    };
+    match pulled {
         Ok(image) => Ok(image),
         Err(reason) => match cached {
             Some(image) if behavior == ImagePullBehavior::Default => {
@@ -82,6 +90,18 @@ fn no_access(task: &TaskSpec, error: &AwsError) -> ContainerReason {
         )),
         LaunchType::Ec2 | LaunchType::External => ContainerReason::CannotPullEcr(error),
     }
+}
+
+/// From somebody else's registry, with the credentials that the container's definition refers to.
+async fn pull_with_login(
+    host: &Host,
+    reference: &str,
+    cached: Option<&Image>,
+    login: Option<RegistryLogin>,
+) -> Result<Image, ContainerReason> {
+    let basic = login.map(|login| (login.username, Password(login.password)));
+    let access = RegistryAccess { basic, ..RegistryAccess::default() };
+    attempt(host, reference, cached, &access).await.map_err(|error| ContainerReason::from_pull(&error))
 }
 
 async fn attempt(

@@ -6,7 +6,8 @@ use gantry_api::agent::RoleKind;
 use gantry_domain::reason::RoleNotAssumed;
 use gantry_runtime::{
     container::{
-        ContainerError, ContainerSpec, ExecRequest, LogFile, Mount, MountSource, Namespace, Started, TaskLimits,
+        ContainerError, ContainerSpec, ExecRequest, HeldEnv, LogFile, Mount, MountSource, Namespace, Started,
+        TaskLimits,
     },
     image::Image,
     network::{Interface, NetworkError, NetworkRequest, Publish},
@@ -18,6 +19,7 @@ use super::state::{ContainerNetwork, Event, Exit, Provision};
 use crate::{
     container_spec::{EndpointIds, Parts, container_spec, hostname, pause_spec},
     endpoint, etc_files, firelens,
+    held_values::held_environment,
     host::Host,
     logs::log_file_of,
     ports,
@@ -35,10 +37,14 @@ const RANGE_ATTEMPTS: usize = 64;
 /// Between two looks at a container that the runtime could not be asked about.
 const WAIT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Task cgroup and, for awsvpc, the task's namespace; the first credentials of the task's roles.
-pub(crate) async fn provision(host: &Arc<Host>, task: &TaskSpec) -> Result<Provision, ContainerReason> {
+/// Task cgroup and, for awsvpc, the task's namespace; the first credentials of the task's roles; and of a task none of
+/// whose containers was started yet the values that it refers to, so that one that does not get them has not begun.
+pub(crate) async fn provision(host: &Arc<Host>, task: &TaskSpec, is_new: bool) -> Result<Provision, ContainerReason> {
     if let Some(reason) = task.refused.clone().or_else(|| refused_here(host, task)) {
         return Err(ContainerReason::ResourceInitialization(reason));
+    }
+    if is_new && task.has_values() {
+        host.values.of(task).await?;
     }
     let limits = TaskLimits {
         cpu_units: task.cpu_units,
@@ -214,6 +220,10 @@ pub(crate) async fn create(
         async { if task.has_pause() { start_pause(host, task, &input.image, &input.cgroup).await } else { Ok(()) } };
     let (rootfs, volumes, mut files, router, (), ()) = tokio::try_join!(rootfs, volumes, files, router, stream, pause)?;
     files.extend(router);
+    let held = match definition.has_held_environment {
+        true => held_environment(definition, &host.values.of_container(task, index).await?),
+        false => Vec::new(),
+    };
     let parts = Parts {
         id: &input.id,
         task_cgroup: &input.cgroup,
@@ -226,6 +236,7 @@ pub(crate) async fn create(
         fluent_host: input.fluent_host,
         log: log_of(host, task, index, &input.id),
         endpoint: input.endpoint,
+        held_names: held.iter().map(|(name, _)| name.as_str()).collect(),
         nofile_max: host.nofile_max,
     };
     container_spec(task, definition, parts).map(Box::new)
@@ -300,7 +311,17 @@ async fn write_etc_files(
 }
 
 /// Executes the container, in the task's own namespaces where it has some.
-pub(crate) async fn start(host: &Host, task: &TaskSpec, mut spec: ContainerSpec) -> Result<Started, ContainerReason> {
+pub(crate) async fn start(
+    host: &Host,
+    task: &TaskSpec,
+    index: usize,
+    mut spec: ContainerSpec,
+) -> Result<Started, ContainerReason> {
+    let definition = &task.containers[index];
+    if definition.has_held_environment {
+        let held = held_environment(definition, &host.values.of_container(task, index).await?);
+        spec.held_env = HeldEnv(held.into_iter().map(|(name, value)| format!("{name}={value}")).collect());
+    }
     let containers = &host.runtime.containers;
     let _turn = host.starts.acquire().await;
     let shared = async |kind: &str| {

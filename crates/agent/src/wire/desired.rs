@@ -197,6 +197,9 @@ fn apply_override(container: &mut ecs::ContainerDefinition, change: &ecs::Contai
     if let Some(environment) = &change.environment {
         container.environment.get_or_insert_default().extend(environment.iter().cloned());
     }
+    if let Some(files) = &change.environment_files {
+        container.environment_files = Some(files.clone());
+    }
     container.cpu = change.cpu.or(container.cpu);
     container.memory = change.memory.or(container.memory);
     container.memory_reservation = change.memory_reservation.or(container.memory_reservation);
@@ -273,6 +276,9 @@ fn container(wire: ecs::ContainerDefinition) -> ContainerDefinition {
         restart_policy: wire.restart_policy.filter(|policy| policy.enabled == Some(true)).map(restart_policy),
         log: wire.log_configuration.map(log_configuration).unwrap_or_default(),
         firelens: wire.firelens_configuration.map(router),
+        has_held_environment: wire.secrets.is_some_and(|secrets| !secrets.is_empty())
+            || wire.environment_files.is_some_and(|files| !files.is_empty()),
+        has_registry_credentials: wire.repository_credentials.is_some(),
     }
 }
 

@@ -13,7 +13,7 @@ use gantry_companions::{
     machines::{self, Machines},
     sealing::Sealer,
     secretsmanager::SecretsManager,
-    ssm::Ssm,
+    ssm::{Parameters, Ssm},
 };
 use gantry_control::{
     Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, exec, reconcile::Reconcilers,
@@ -40,8 +40,8 @@ use crate::{
     observe,
     server::{
         Door, HttpHooks, Identities, ImagesOfTasks, MachinesOfInstances, Own, OwnImages, RolesOfTasks, ScaledServices,
-        SessionsOfTasks, Shutdown, Site, TasksFromInside, TranscriptsOfTasks, UpstreamRoles, UpstreamSecrets, World,
-        tls_acceptor,
+        SessionsOfTasks, Shutdown, Site, TaskFiles, TasksFromInside, TranscriptsOfTasks, UpstreamRoles,
+        UpstreamSecrets, ValuesOfCompanions, World, tls_acceptor,
     },
 };
 
@@ -128,6 +128,7 @@ struct Parts {
     events: EventBridge,
     iam: Iam,
     secrets: SecretsManager,
+    parameters: Parameters,
     scaling: AutoScaling,
     machines: Machines,
     /// With which agents on this machine join.
@@ -176,8 +177,11 @@ impl Parts {
             let open = move || Registry::open_with(blobs, &folder, store, clock, registry_config);
             tokio::task::spawn_blocking(open).await?.context("could not open the registry")?
         };
-        let secrets = SecretsManager::open(store.clone(), sealer, Arc::new(iam.clone()), clock.clone()).await;
+        let principals = Arc::new(iam.clone());
+        let secrets = SecretsManager::open(store.clone(), sealer.clone(), principals, clock.clone()).await;
         let secrets = secrets.context("could not open Secrets Manager")?;
+        let parameters = Parameters::open(store.clone(), sealer, secrets.clone(), clock.clone()).await;
+        let parameters = parameters.context("could not open Parameter Store")?;
         let own = (config.account.as_str(), config.region.as_str());
         let machines = Machines::open(store.clone(), iam.clone(), clock.clone(), own).await;
         let (machines, own_token) =
@@ -195,15 +199,28 @@ impl Parts {
             events: events.clone(),
             iam: iam.clone(),
             scaling: scaling.clone(),
+            parameters: parameters.clone(),
         });
         let inside = Inside::new(services::logs(Arc::new(logs.clone())), Arc::new(iam.clone()), facts);
         let control =
             control.with_transcripts(Arc::new(TranscriptsOfTasks { iam: iam.clone(), logs: Arc::new(inside) }));
-        Ok(Self { control, registry: registry.into_shared(), logs, events, iam, secrets, scaling, machines, own_token })
+        Ok(Self {
+            control,
+            registry: registry.into_shared(),
+            logs,
+            events,
+            iam,
+            secrets,
+            parameters,
+            scaling,
+            machines,
+            own_token,
+        })
     }
 
     fn ssm(&self) -> Ssm {
-        Ssm::new(self.machines.clone(), Arc::new(MachinesOfInstances(self.control.clone())))
+        let presences = Arc::new(MachinesOfInstances(self.control.clone()));
+        Ssm::new(self.machines.clone(), presences, self.parameters.clone())
             .with_sessions(Arc::new(SessionsOfTasks(self.control.clone())))
     }
 
@@ -227,7 +244,18 @@ impl Parts {
             events: self.events.clone(),
             iam: self.iam.clone(),
             scaling: self.scaling.clone(),
+            parameters: self.parameters.clone(),
         })
+    }
+
+    /// Where tasks get what they refer to.
+    fn values(&self, config: &ServerConfig) -> ValuesOfCompanions {
+        ValuesOfCompanions {
+            iam: self.iam.clone(),
+            secrets: self.secrets.clone(),
+            ssm: Inside::new(services::ssm(Arc::new(self.ssm())), Arc::new(self.iam.clone()), self.facts()),
+            files: TaskFiles(config.task_files.clone()),
+        }
     }
 
     /// How EventBridge reaches its targets.
@@ -342,8 +370,10 @@ fn build_site(config: &ServerConfig, parts: &Parts, identities: &Identities) -> 
             account: config.account.clone(),
         },
         machines: parts.machines.clone(),
-        agents: door::router(AgentDoor::open(parts.control.clone()).admitting(known))
-            .merge(exec::agent_router(parts.control.clone())),
+        agents: door::router(
+            AgentDoor::open(parts.control.clone()).admitting(known).with_values(Arc::new(parts.values(config))),
+        )
+        .merge(exec::agent_router(parts.control.clone())),
         data_channels: exec::client_router(parts.control.clone()),
         metrics: observe::start_metrics()?,
     })

@@ -55,14 +55,7 @@ pub(crate) fn build(
     let prefix = said("PREFIX", &file.prefix);
     let endpoint = said("ENDPOINT", &file.endpoint);
     let region = said("REGION", &file.region);
-    let credentials = match (file.access_key_id.clone(), file.secret_access_key.clone()) {
-        (Some(id), Some(Secret(secret))) => Some((id, secret)),
-        (None, None) => None,
-        _ => {
-            mistakes.push("registry: access_key_id and secret_access_key go together".into());
-            None
-        }
-    };
+    let credentials = credentials("registry", file.access_key_id.clone(), file.secret_access_key.clone(), mistakes);
     let nothing_else = prefix.is_none() && endpoint.is_none() && credentials.is_none();
     match (said("BLOBS", &file.blobs).as_deref(), bucket) {
         (Some("s3"), Some(bucket)) => {
@@ -77,6 +70,23 @@ pub(crate) fn build(
         }
     }
     Blobs::Disk
+}
+
+/// The keys `access_key_id` and `secret_access_key` of a table.
+pub(super) fn credentials(
+    table: &str,
+    id: Option<String>,
+    secret: Option<Secret>,
+    mistakes: &mut Vec<String>,
+) -> Option<(String, String)> {
+    match (id, secret) {
+        (Some(id), Some(Secret(secret))) => Some((id, secret)),
+        (None, None) => None,
+        _ => {
+            mistakes.push(format!("{table}: access_key_id and secret_access_key go together"));
+            None
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use gantry_api::Caller;
-use gantry_companions::{application_autoscaling::AutoScaling, events::EventBridge, iam::Iam};
+use gantry_companions::{application_autoscaling::AutoScaling, events::EventBridge, iam::Iam, ssm::Parameters};
 use gantry_control::Control;
 use gantry_protocol::access::{Facts, TaskDefinition};
 
-/// ECS, EventBridge and IAM.
+/// ECS, EventBridge, IAM and Systems Manager.
 pub(crate) struct World {
     pub(crate) control: Control,
     pub(crate) events: EventBridge,
     pub(crate) iam: Iam,
     pub(crate) scaling: AutoScaling,
+    pub(crate) parameters: Parameters,
 }
 
 impl Facts for World {
@@ -22,6 +23,7 @@ impl Facts for World {
             Some("events") => self.events.resource_tags(arn),
             Some("application-autoscaling") => self.scaling.resource_tags(arn),
             Some("iam") => self.iam.resource_tags(arn),
+            Some("ssm") => self.parameters.resource_tags(arn),
             _ => BTreeMap::new(),
         }
     }

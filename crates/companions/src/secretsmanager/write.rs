@@ -1,11 +1,12 @@
 //! Changes: planned on the picture, committed as one transaction, and seen by the picture before they are answered.
 
 use gantry_api::Fault;
-use gantry_store::{Txn, TxnError};
+use gantry_store::Txn;
 use tokio::sync::MutexGuard;
 
 use super::rows::{Scope, Secret, SecretRow, value_key, values_prefix};
 use super::{Inner, fault};
+use crate::commit::{Committed, commit};
 
 /// What happens to values in a change of a secret.
 #[derive(Default)]
@@ -54,13 +55,10 @@ impl Inner {
     }
 
     async fn commit(&self, txn: Txn) -> Result<(), Fault> {
-        let (revision, result) = match self.store.txn(txn).await {
-            Ok(revision) => (revision, Ok(())),
-            Err(TxnError::Conflict { .. }) => (self.store.revision(), Err(fault::concurrent())),
-            Err(TxnError::Store(error)) => return Err(fault::store(error)),
-        };
-        self.view.wait_for(revision).await.map_err(fault::store)?;
-        result
+        match commit(&self.store, &self.view, txn).await.map_err(fault::store)? {
+            Committed::Done => Ok(()),
+            Committed::Overtaken => Err(fault::concurrent()),
+        }
     }
 }
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use gantry_api::ssm::{
     Activation, CreateActivationRequest, CreateActivationResult, DeleteActivationRequest, DeleteActivationResult,
-    DescribeActivationsFilterKeys, DescribeActivationsRequest, DescribeActivationsResult, Tag,
+    DescribeActivationsFilterKeys, DescribeActivationsRequest, DescribeActivationsResult,
 };
 use gantry_api::{Caller, Fault, Timestamp};
 use gantry_domain::paging::Pager;
 use gantry_domain::tags::Tags;
 use gantry_store::Txn;
 
-use super::{Ssm, fault};
+use super::{Ssm, fault, tags};
 use crate::machines::{ActivationRow, activation_key, hash, random_text};
 
 /// Who assumes the roles of managed instances.
@@ -142,10 +142,6 @@ fn activation(id: &str, row: &ActivationRow, now: u64) -> Activation {
         iam_role: Some(row.role.clone()),
         registration_limit: count(row.limit),
         registrations_count: count(row.registrations),
-        tags: Some(wire_tags(&row.tags)),
+        tags: Some(tags::wire(&row.tags)),
     }
-}
-
-fn wire_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
-    tags.iter().map(|(key, value)| Tag { key: Some(key.clone()), value: Some(value.clone()) }).collect()
 }

@@ -1,5 +1,7 @@
 //! Managed instances: machines that joined by an activation.
 
+use std::collections::BTreeMap;
+
 use gantry_api::ssm::{
     DeregisterManagedInstanceRequest, DeregisterManagedInstanceResult, DescribeInstanceInformationRequest,
     DescribeInstanceInformationResult, InstanceInformation, PingStatus, PlatformType, ResourceType,
@@ -7,6 +9,7 @@ use gantry_api::ssm::{
 };
 use gantry_api::{Caller, Fault, Timestamp};
 use gantry_domain::paging::Pager;
+use gantry_domain::tags::Tags;
 use gantry_store::Txn;
 
 use super::{Presence, Ssm, activations, fault};
@@ -46,6 +49,30 @@ pub(super) async fn update_managed_instance_role(
     });
     update.await?;
     Ok(UpdateManagedInstanceRoleResult {})
+}
+
+/// The tags of a managed instance.
+pub(super) fn tags(ssm: &Ssm, caller: &Caller, id: &str) -> Result<BTreeMap<String, String>, Fault> {
+    ssm.machines.look(|picture| Ok(managed(picture.identity(id).map(AsRef::as_ref), caller, id)?.row.tags.clone()))
+}
+
+/// Changes the tags of a managed instance.
+pub(super) async fn change_tags(
+    ssm: &Ssm,
+    caller: &Caller,
+    id: &str,
+    change: impl Fn(Tags) -> Result<Tags, Fault>,
+) -> Result<(), Fault> {
+    let changed = ssm.machines.change(|picture| {
+        let found = picture.identity(id).map(AsRef::as_ref);
+        let kept = managed(found, caller, id).map_err(|_| fault::no_resource(id))?;
+        let tags = change(Tags::from_stored(kept.row.tags.clone()))?.into();
+        let row = IdentityRow { tags, ..kept.row.clone() };
+        let key = identity_key(&kept.scope.0, &kept.scope.1, id);
+        let value = serde_json::to_vec(&row).map_err(fault::internal)?;
+        Ok((Txn::new().require(&key, kept.revision).put(key, value), ()))
+    });
+    changed.await
 }
 
 fn managed<'a>(kept: Option<&'a Kept<IdentityRow>>, caller: &Caller, id: &str) -> Result<&'a Kept<IdentityRow>, Fault> {

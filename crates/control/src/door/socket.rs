@@ -7,15 +7,16 @@ use axum::{
         ws::{Message, WebSocket, WebSocketUpgrade},
     },
     response::Response,
-    routing::any,
+    routing::{any, get},
 };
 use gantry_api::{
     Caller,
     agent::{AgentMessage, ControlMessage},
+    task_values::TASK_VALUES_PATH,
 };
 use tokio::time::timeout;
 
-use super::{Door, Ended, Session};
+use super::{Door, Ended, Session, values};
 
 /// Bytes of one message: a hello names every task of a host.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -23,9 +24,10 @@ const READ_BUFFER_BYTES: usize = 4 << 10;
 /// Longest time for the last words to an agent.
 const GOODBYE_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Serves `/agent/v1/connect`. The layer before it has checked the signature and left the [`Caller`] as an extension.
+/// Serves `/agent/v1/connect` and the values of tasks. The layer before it has checked the signature and left the [`Caller`] as an extension.
 pub fn router(door: Door) -> Router {
-    Router::new().route("/agent/v1/connect", any(connect)).with_state(door)
+    let values = format!("{TASK_VALUES_PATH}/{{cluster}}/{{task}}");
+    Router::new().route("/agent/v1/connect", any(connect)).route(&values, get(values::answer)).with_state(door)
 }
 
 async fn connect(

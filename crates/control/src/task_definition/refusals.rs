@@ -159,9 +159,6 @@ fn members(container: Container<'_>) -> Vec<String> {
     let definition = container.definition;
     let logging = definition.log_configuration.as_ref();
     let given = [
-        (definition.repository_credentials.is_some(), "repositoryCredentials"),
-        (!list(&definition.secrets).is_empty(), "secrets"),
-        (!list(&definition.environment_files).is_empty(), "environmentFiles"),
         (!list(&definition.resource_requirements).is_empty(), "resourceRequirements"),
         (!list(&definition.credential_specs).is_empty(), "credentialSpecs"),
         (has_remote_configuration(container), "firelensConfiguration config-file-type 's3'"),

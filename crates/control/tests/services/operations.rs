@@ -155,12 +155,11 @@ async fn what_breaks_a_rule_is_refused_in_the_services_words() {
     ] {
         server.refused("CreateService", input(more), code, message).await;
     }
-    let secret = json!({"family": "secret", "containerDefinitions": [{"name": "app", "image": "a", "memory": 6,
-        "secrets": [{"name": "A", "valueFrom": "arn:aws:ssm:us-east-1:000000000000:parameter/a"}]}],
-        "executionRoleArn": "arn:aws:iam::000000000000:role/r"});
-    server.ok("RegisterTaskDefinition", secret).await;
-    let fault = server.call("CreateService", input(json!({"taskDefinition": "secret"}))).await.unwrap_err();
-    assert_eq!(fault.message, "Gantry does not support secrets of container 'app' yet.");
+    let router = json!({"family": "router", "containerDefinitions": [{"name": "app", "image": "a", "memory": 6,
+        "firelensConfiguration": {"type": "fluentbit"}}]});
+    server.ok("RegisterTaskDefinition", router).await;
+    let fault = server.call("CreateService", input(json!({"taskDefinition": "router"}))).await.unwrap_err();
+    assert_eq!(fault.message, "Gantry does not support firelensConfiguration of container 'app' yet.");
     server.ok("DeregisterTaskDefinition", json!({"taskDefinition": "web:1"})).await;
     server
         .refused("CreateService", input(json!({"taskDefinition": "web:1"})), CLIENT, "TaskDefinition is inactive")

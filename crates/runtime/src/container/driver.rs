@@ -16,6 +16,7 @@ use super::{
     SessionRequest, Started, TaskLimits, Usage,
     bundle::{is_alive, wait_for_shim, write_bundle},
     cgroup::{Cgroup, Hierarchies, settings},
+    held_env,
     message::{self, ExecPlan, Failure, Purpose, Reply, Request, Runtime, ShimConfig, State, file},
     process, skeleton,
     zygote_client::{ZygoteClient, read_reply},
@@ -153,10 +154,15 @@ impl Inner {
             }
         }
         let failure = |error: io::Error| ContainerError::from(Failure::io("writing the bundle", &error));
+        let held = spec.held_env.encode().map_err(failure)?;
         fs::DirBuilder::new().mode(0o700).create(&bundle).map_err(failure)?;
         let asked = write_bundle(&bundle, spec)
             .map_err(failure)
-            .and_then(|()| self.zygote.ask(&Request::Start { bundle: bundle.clone() }));
+            .and_then(|()| self.zygote.ask(&Request::Start { bundle: bundle.clone(), held_bytes: held.len() }))
+            .and_then(|reply| {
+                held_env::send(&reply, &held).map_err(failure)?;
+                Ok(reply)
+            });
         match asked {
             Ok(reply) => Ok(Begun::Asked(reply)),
             Err(error) => {

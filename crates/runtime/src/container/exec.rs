@@ -23,6 +23,7 @@ use rustix::{
 
 use super::{
     ContainerSpec, TerminalSize, embedded, facts,
+    held_env::HeldEnv,
     message::{self, ExecPlan, Failure, Purpose, Reply, Runtime, file},
     oci_binary, process,
     program::{self, Program},
@@ -76,8 +77,11 @@ enum Streams {
 }
 
 fn read_spec(plan: &ExecPlan) -> Result<ContainerSpec, Failure> {
-    message::read_json(&plan.bundle.join(file::SPEC))
-        .ok_or_else(|| Failure::Runtime("the container's specification is not readable".to_owned()))
+    let mut spec: ContainerSpec = message::read_json(&plan.bundle.join(file::SPEC))
+        .ok_or_else(|| Failure::Runtime("the container's specification is not readable".to_owned()))?;
+    let held = HeldEnv::of_running(&plan.bundle).map_err(|error| Failure::io("reading what the shim keeps", &error))?;
+    held.merge_into(&mut spec.env);
+    Ok(spec)
 }
 
 fn make_pipe() -> Result<(OwnedFd, OwnedFd), Failure> {

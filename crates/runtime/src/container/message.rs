@@ -36,8 +36,8 @@ pub(super) struct ShimConfig {
 /// From the agent to the zygote, one datagram each, with one descriptor to answer on.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Start the container described in this bundle directory.
-    Start { bundle: PathBuf },
+    /// Start the container described in this bundle directory. As many bytes of `held_env.rs` follow on the descriptor.
+    Start { bundle: PathBuf, held_bytes: usize },
     /// Run a command inside the running container of this bundle.
     Exec(ExecPlan),
 }

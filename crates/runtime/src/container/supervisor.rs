@@ -35,6 +35,7 @@ use super::{
     cgroup::{Cgroup, settings},
     embedded::{self, Launched, Stdio},
     facts,
+    held_env::HeldEnv,
     logs::{LogWriter, Stream},
     message::{self, Failure, Reply, Runtime, State, file},
     oci_binary, process, program,
@@ -50,8 +51,9 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 16 * 1024;
 
 /// Runs the shim in a process forked for it.
-pub(super) fn run(bundle: PathBuf, reply: OwnedFd, inheritance: &Inheritance) -> ! {
-    let status = match Shim::start(&bundle, inheritance) {
+pub(super) fn run(bundle: PathBuf, held_bytes: usize, reply: OwnedFd, inheritance: &Inheritance) -> ! {
+    let held = HeldEnv::receive(&reply, held_bytes).map_err(|error| Failure::io("taking over secrets", &error));
+    let status = match held.and_then(|held| Shim::start(&bundle, held, inheritance)) {
         Ok((shim, state)) => {
             zygote::answer(&reply, &Reply::Started(state));
             drop(reply);
@@ -70,6 +72,8 @@ struct Shim {
     bundle: PathBuf,
     /// Held, never written.
     alive: OwnedFd,
+    /// For the commands that are run in the container later.
+    _held_env: Option<OwnedFd>,
     cgroup: Cgroup,
     oom_kills_before: u64,
     pid: Pid,
@@ -91,10 +95,12 @@ struct Output {
 }
 
 impl Shim {
-    fn start(bundle: &Path, inheritance: &Inheritance) -> Result<(Self, State), Failure> {
+    fn start(bundle: &Path, held: HeldEnv, inheritance: &Inheritance) -> Result<(Self, State), Failure> {
         let signals = detach(bundle)?;
-        let spec: ContainerSpec = message::read_json(&bundle.join(file::SPEC))
+        let mut spec: ContainerSpec = message::read_json(&bundle.join(file::SPEC))
             .ok_or_else(|| Failure::Runtime("the container's specification is not readable".to_owned()))?;
+        let kept = held.keep().map_err(|error| Failure::io("keeping secrets", &error))?;
+        held.merge_into(&mut spec.env);
         let alive = OpenOptions::new()
             // For reading too: opening only the writing end of a FIFO waits for a reader.
             .read(true)
@@ -130,6 +136,7 @@ impl Shim {
         let shim = Self {
             bundle: bundle.to_owned(),
             alive: alive.into(),
+            _held_env: kept,
             cgroup,
             oom_kills_before,
             pid: Pid::from_raw(launched.pid),

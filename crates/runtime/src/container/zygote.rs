@@ -103,7 +103,7 @@ pub(super) fn run(config: ShimConfig, socket: OwnedFd) -> io::Result<()> {
                 drop(socket);
                 drop(buffer);
                 match request {
-                    Request::Start { bundle } => supervisor::run(bundle, reply, &inheritance),
+                    Request::Start { bundle, held_bytes } => supervisor::run(bundle, held_bytes, reply, &inheritance),
                     Request::Exec(plan) => exec::run(&plan, reply, &inheritance),
                 }
             }

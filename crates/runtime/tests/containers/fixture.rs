@@ -79,6 +79,7 @@ impl Fixture {
             readonly_rootfs: false,
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             env: vec!["PATH=/bin".into()],
+            held_env: Default::default(),
             working_dir: String::new(),
             user: String::new(),
             hostname: None,

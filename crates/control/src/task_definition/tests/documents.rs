@@ -174,7 +174,7 @@ fn what_cannot_be_honoured_is_refused_by_name() {
                 {"name": "nfs", "dockerVolumeConfiguration": {"driver": "local",
                     "driverOpts": {"type": "nfs", "device": ":/x", "o": "addr=10.0.0.1"}}},
                 {"name": "fine", "dockerVolumeConfiguration": {"scope": "shared", "autoprovision": true}}]}),
-        json!({"secrets": [{"name": "A", "valueFrom": "b"}], "logConfiguration": {"logDriver": "syslog"}, "interactive": true,
+        json!({"credentialSpecs": ["credentialspecdomainless:arn:aws:ssm:x"], "logConfiguration": {"logDriver": "syslog"}, "interactive": true,
             "dockerSecurityOptions": ["no-new-privileges", "apparmor:x"]}),
     ))
     .unwrap();
@@ -184,7 +184,7 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         [
             "efsVolumeConfiguration authorizationConfig iam of volume 'efs'",
             "dockerVolumeConfiguration driverOpts type 'ext4' of volume 'disk'",
-            "secrets of container 'app'",
+            "credentialSpecs of container 'app'",
             "dockerSecurityOptions 'apparmor:x' of container 'app'",
         ]
     );
@@ -206,6 +206,10 @@ fn what_is_not_refused_needs_no_more_than_every_host_has() {
             "capabilities": {"add": ["ALL"]}},
         "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "g", "awslogs-region": "r"}},
         "dockerSecurityOptions": ["no-new-privileges"],
+        "secrets": [{"name": "A", "valueFrom": "arn:aws:secretsmanager:us-east-1:000000000000:secret:a-123456"},
+            {"name": "B", "valueFrom": "b"}],
+        "environmentFiles": [{"type": "s3", "value": "arn:aws:s3:::b/k.env"}],
+        "repositoryCredentials": {"credentialsParameter": "arn:aws:secretsmanager:x"},
     });
     let task = json!({"executionRoleArn": "r", "taskRoleArn": "r", "networkMode": "awsvpc", "pidMode": "host", "ipcMode": "host",
         "cpu": "16 vCPU", "memory": "32 GB",

@@ -20,6 +20,7 @@ pub(crate) fn spec() -> ContainerSpec {
         readonly_rootfs: false,
         args: vec!["/bin/app".into()],
         env: vec!["A=1".into()],
+        held_env: Default::default(),
         working_dir: String::new(),
         user: String::new(),
         hostname: None,

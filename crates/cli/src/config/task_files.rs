@@ -1,0 +1,77 @@
+//! Where the environment files of tasks are: keys of the table `[task_files]`. Each has a variable
+//! `GANTRY_TASK_FILES_` in capitals, but for the credentials: those are the variables of the AWS SDKs.
+
+use serde::Deserialize;
+
+use super::blobs::{Secret, credentials};
+
+/// As it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TaskFilesFile {
+    endpoint: Option<String>,
+    region: Option<String>,
+    access_key_id: Option<String>,
+    secret_access_key: Option<Secret>,
+}
+
+/// An S3-compatible service.
+#[derive(Clone)]
+pub(crate) struct TaskFilesConfig {
+    /// URL; none for AWS itself.
+    pub(crate) endpoint: Option<String>,
+    /// None for what the environment says.
+    pub(crate) region: Option<String>,
+    /// Id and secret; none for `AWS_*` variables, a web identity, or the machine's instance profile.
+    pub(crate) credentials: Option<(String, String)>,
+}
+
+// By hand: the secret is nobody's business.
+impl std::fmt::Debug for TaskFilesConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TaskFilesConfig {{ endpoint: {:?}, region: {:?} }}", self.endpoint, self.region)
+    }
+}
+
+/// What was said, checked; none when nothing was. Mistakes are added to `mistakes`.
+pub(super) fn build(
+    file: Option<TaskFilesFile>,
+    variable: impl Fn(&str) -> Option<String>,
+    mistakes: &mut Vec<String>,
+) -> Option<TaskFilesConfig> {
+    let is_table = file.is_some();
+    let file = file.unwrap_or_default();
+    let said = |name: &str, file: Option<String>| variable(&format!("GANTRY_TASK_FILES_{name}")).or(file);
+    let endpoint = said("ENDPOINT", file.endpoint);
+    let region = said("REGION", file.region);
+    let credentials = credentials("task_files", file.access_key_id, file.secret_access_key, mistakes);
+    (is_table || endpoint.is_some()).then_some(TaskFilesConfig { endpoint, region, credentials })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::File;
+
+    #[test]
+    fn files_of_tasks_are_where_the_operator_says() {
+        let build = |text: &str, endpoint: Option<&str>| {
+            let file: File = toml::from_str(text).expect("is TOML");
+            assert!(!format!("{file:?}").contains("the-secret"));
+            let mut mistakes = Vec::new();
+            let get = |name: &str| endpoint.filter(|_| name == "GANTRY_TASK_FILES_ENDPOINT").map(str::to_owned);
+            (super::build(file.task_files, get, &mut mistakes), mistakes)
+        };
+        assert!(build("", None).0.is_none());
+        assert!(build("[task_files]\n", None).0.is_some_and(|config| config.endpoint.is_none()));
+        let text = "[task_files]\nendpoint = \"http://s3.internal\"\naccess_key_id = \"id\"\n\
+                    secret_access_key = \"the-secret\"\n";
+        let (config, mistakes) = build(text, None);
+        let config = config.expect("is configured");
+        assert!(mistakes.is_empty() && config.credentials.is_some());
+        assert!(!format!("{config:?}").contains("the-secret"));
+        let (config, _) = build(text, Some("http://other"));
+        assert_eq!(config.and_then(|config| config.endpoint).as_deref(), Some("http://other"));
+        let (_, mistakes) = build("[task_files]\naccess_key_id = \"id\"\n", None);
+        assert!(mistakes.iter().any(|mistake| mistake.contains("go together")));
+    }
+}

@@ -1,0 +1,84 @@
+//! What tasks refer to, for the agent that runs them: the control plane knows the task and whose it is, somebody else
+//! finds the values. Nothing of an answer is kept.
+
+use axum::{
+    Extension,
+    extract::{Path, State},
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use futures_util::future::BoxFuture;
+use gantry_api::{
+    Caller, Fault,
+    agent::DesiredTask,
+    task_values::{TASK_VALUES_REFUSED, TaskValues},
+};
+use gantry_domain::arn::{Name, Scope};
+use gantry_domain::reason::ValuesFailure;
+
+use super::Door;
+use crate::{Control, instances::owner, keys::TaskKey, tasks::desired};
+
+/// Finds the values that a task refers to, with the permissions of its execution role.
+pub trait ValuesOfTasks: Send + Sync + 'static {
+    /// The values, or what the task is told.
+    fn values<'a>(&'a self, task: &'a DesiredTask) -> BoxFuture<'a, Result<TaskValues, ValuesFailure>>;
+}
+
+/// For a control plane without companions: there are no values.
+#[derive(Debug)]
+pub(super) struct NoValues;
+
+impl ValuesOfTasks for NoValues {
+    fn values<'a>(&'a self, _: &'a DesiredTask) -> BoxFuture<'a, Result<TaskValues, ValuesFailure>> {
+        Box::pin(async { Err(ValuesFailure::NoRole) })
+    }
+}
+
+pub(super) async fn answer(
+    State(door): State<Door>,
+    Extension(caller): Extension<Caller>,
+    Path((cluster, task)): Path<(String, String)>,
+) -> Response {
+    let answered = match wanted(&door.shared.control, &caller, &cluster, &task) {
+        Ok(task) => values(&door, &task).await,
+        Err(fault) => Err(fault),
+    };
+    let (status, body) = match answered {
+        Ok(body) => (StatusCode::OK, body),
+        Err(fault) => {
+            tracing::info!(task, code = fault.code, message = fault.message, "an agent does not get a task's values");
+            let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST);
+            (status, gantry_protocol::json::fault_body(&fault).into())
+        }
+    };
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// The task, when it runs on the caller's own container instance and is not to stop.
+fn wanted(control: &Control, caller: &Caller, cluster: &str, task: &str) -> Result<DesiredTask, Fault> {
+    let key = || {
+        let cluster: Name = cluster.parse().ok()?;
+        Some(TaskKey { scope: Scope::new(&caller.account, &caller.region), cluster, id: task.parse().ok()? })
+    };
+    let no_task = || Fault::new("InvalidParameterException", 400, "The task was not found.");
+    let key = key().ok_or_else(no_task)?;
+    let view = control.read();
+    let row = view.task(&key).ok_or_else(no_task)?;
+    let host = row.host.as_ref().and_then(|host| view.host(host)).and_then(|host| host.row.as_ref());
+    if !host.is_some_and(|host| owner::speaks_for(caller, host)) {
+        return Err(owner::denied(caller, "ecs:Poll", &key.arn()));
+    }
+    if row.is_stopped() {
+        return Err(no_task());
+    }
+    desired::desired(&key.scope, &key.cluster, row).ok_or_else(no_task)
+}
+
+async fn values(door: &Door, task: &DesiredTask) -> Result<Vec<u8>, Fault> {
+    let finder = door.shared.values.lock().clone();
+    let found = finder.values(task).await;
+    let found = found
+        .map_err(|failure| Fault::new(TASK_VALUES_REFUSED, 400, failure.message(task.launch_type == "FARGATE")))?;
+    serde_json::to_vec(&found).map_err(|error| Fault::new("InternalFailure", 500, error.to_string()))
+}

@@ -1,0 +1,53 @@
+//! Environment files: `NAME=value` lines, taken as they are.
+
+/// The variables of a file. A line that begins with `#` or has no `=` is none; nothing is trimmed, unquoted or expanded;
+/// of a name that stands twice the last line counts.
+pub fn parse(text: &str) -> Vec<(String, String)> {
+    let mut variables: Vec<(String, String)> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((name, value)) = line.split_once('=').filter(|(name, _)| !name.is_empty()) else { continue };
+        match variables.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => variables.push((name.to_owned(), value.to_owned())),
+        }
+    }
+    variables
+}
+
+/// Bucket and key of `arn:aws:s3:::BUCKET/KEY`; none for another text, or a key that leaves its place.
+pub fn object(arn: &str) -> Option<(&str, &str)> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", _, "s3", "", "", object] = parts[..] else { return None };
+    let (bucket, key) = object.split_once('/')?;
+    let stays = |part: &str| !matches!(part, "" | "." | "..");
+    (stays(bucket) && key.split('/').all(stays)).then_some((bucket, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_as_they_are() {
+        let text = "# comment\nA=1\n B = x y \nno line\n=empty\nURL=a=b?c=\"d\"\r\n #C=3\nEMPTY=\nA=2\n";
+        let expected = [("A", "2"), (" B ", " x y "), ("URL", "a=b?c=\"d\""), (" #C", "3"), ("EMPTY", "")];
+        let expected: Vec<(String, String)> =
+            expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        assert_eq!(parse(text), expected);
+    }
+
+    #[test]
+    fn an_object_stays_in_its_bucket() {
+        for (arn, expected) in [
+            ("arn:aws:s3:::conf/prod/web.env", Some(("conf", "prod/web.env"))),
+            ("arn:aws:s3:::conf/../other/web.env", None),
+            ("arn:aws:s3:::../web.env", None),
+            ("arn:aws:s3:::conf//web.env", None),
+            ("arn:aws:s3:::conf", None),
+            ("arn:aws:s3:us-east-1::conf/web.env", None),
+            ("s3://conf/web.env", None),
+        ] {
+            assert_eq!(object(arn), expected, "{arn}");
+        }
+    }
+}
