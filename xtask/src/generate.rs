@@ -29,6 +29,7 @@ pub(crate) const SERVICES: &[(&str, &str)] = &[
     ("secretsmanager", "InvalidParameterException"),
     ("ssm", "ValidationException"),
     ("sts", "ValidationError"),
+    ("xray", "InvalidRequestException"),
 ];
 
 /// Whether to write the generated files or to compare them.

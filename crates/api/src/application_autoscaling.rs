@@ -19,6 +19,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
     target_prefix: "AnyScaleFrontendService",
     api_version: "2016-02-06",
     query: false,
+    rest: &[],
     xml_namespace: "",
     validation_code: "ValidationException",
     operations: OPERATIONS,

@@ -19,6 +19,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
     target_prefix: "AmazonEC2ContainerRegistry_V20150921",
     api_version: "2015-09-21",
     query: false,
+    rest: &[],
     xml_namespace: "",
     validation_code: "InvalidParameterException",
     operations: OPERATIONS,

@@ -19,6 +19,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
     target_prefix: "AmazonEC2ContainerServiceV20141113",
     api_version: "2014-11-13",
     query: false,
+    rest: &[],
     xml_namespace: "",
     validation_code: "InvalidParameterException",
     operations: OPERATIONS,

@@ -19,6 +19,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
     target_prefix: "AWSEvents",
     api_version: "2015-10-07",
     query: false,
+    rest: &[],
     xml_namespace: "",
     validation_code: "ValidationException",
     operations: OPERATIONS,

@@ -19,6 +19,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
     target_prefix: "",
     api_version: "2010-05-08",
     query: true,
+    rest: &[],
     xml_namespace: "https://iam.amazonaws.com/doc/2010-05-08/",
     validation_code: "ValidationError",
     operations: OPERATIONS,

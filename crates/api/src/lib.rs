@@ -26,6 +26,7 @@ pub mod ssm;
 pub mod sts;
 pub mod task_values;
 pub mod validate;
+pub mod xray;
 
 pub use caller::{Caller, Origin, PrincipalKind, Session, TaskSession};
 pub use codec::Codec;

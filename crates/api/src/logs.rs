@@ -19,6 +19,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
     target_prefix: "Logs_20140328",
     api_version: "2014-03-28",
     query: false,
+    rest: &[],
     xml_namespace: "",
     validation_code: "InvalidParameterException",
     operations: OPERATIONS,

@@ -19,6 +19,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
     target_prefix: "secretsmanager",
     api_version: "2017-10-17",
     query: false,
+    rest: &[],
     xml_namespace: "",
     validation_code: "InvalidParameterException",
     operations: OPERATIONS,

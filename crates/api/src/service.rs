@@ -15,6 +15,8 @@ pub struct ServiceInfo {
     pub api_version: &'static str,
     /// Speaks the Query protocol (forms in, XML out) instead of JSON.
     pub query: bool,
+    /// Path and operation, of services that are addressed by paths.
+    pub rest: &'static [(&'static str, &'static str)],
     /// Of Query answers.
     pub xml_namespace: &'static str,
     /// The error code that refuses input against the model.

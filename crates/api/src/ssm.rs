@@ -19,6 +19,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
     target_prefix: "AmazonSSM",
     api_version: "2014-11-06",
     query: false,
+    rest: &[],
     xml_namespace: "",
     validation_code: "ValidationException",
     operations: OPERATIONS,

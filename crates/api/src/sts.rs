@@ -19,6 +19,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
     target_prefix: "",
     api_version: "2011-06-15",
     query: true,
+    rest: &[],
     xml_namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
     validation_code: "ValidationError",
     operations: OPERATIONS,

@@ -14,5 +14,6 @@ pub mod sealing;
 pub mod secretsmanager;
 pub mod ssm;
 mod sts;
+pub mod xray;
 
 pub use sts::Sts;

@@ -32,6 +32,7 @@ pub mod tags;
 pub mod task;
 pub mod task_definition;
 pub mod time;
+pub mod trace;
 pub mod wildcard;
 
 pub use time::Timestamp;

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use gantry_api::{Caller, Fault, Origin, PrincipalKind, ServiceInfo};
 use http::{
-    HeaderValue, Request, Response, StatusCode,
+    HeaderValue, Method, Request, Response, StatusCode,
     header::{CONTENT_TYPE, HOST, USER_AGENT},
     request::Parts,
 };
@@ -180,7 +180,7 @@ impl Endpoint {
         match route::target(&parts.headers) {
             Some(Target::Json { prefix, operation }) => {
                 let service = self
-                    .find(|info| !info.query && info.target_prefix == prefix)
+                    .find(|info| !info.query && !prefix.is_empty() && info.target_prefix == prefix)
                     .ok_or_else(|| route::unknown_service(prefix))?;
                 Ok(Routed { service, operation: operation.to_string(), form: None })
             }
@@ -189,7 +189,15 @@ impl Endpoint {
             None if parts.uri.query().is_some_and(|query| query.contains("Action=")) => {
                 self.route_form(parts.uri.query().unwrap_or_default().as_bytes())
             }
-            None => Err(Fault::new("UnknownOperationException", 404, "This is not a request of an AWS API.")),
+            None => {
+                let not_ours = || Fault::new("UnknownOperationException", 404, "This is not a request of an AWS API.");
+                let path = parts.uri.path();
+                let found = self.services.iter().find_map(|service| {
+                    let operation = route::by_path(service.info(), path).filter(|_| parts.method == Method::POST)?;
+                    Some(Routed { service: service.as_ref(), operation: operation.to_owned(), form: None })
+                });
+                found.ok_or_else(not_ours)
+            }
         }
     }
 
@@ -311,7 +319,12 @@ fn render_fault(service: Option<&ServiceInfo>, fault: &Fault, request_id: &str) 
             let body = query::fault_body(fault, info.xml_namespace, request_id);
             render(info, status, body, request_id)
         }
-        _ => respond(status, json::CONTENT_TYPE, json::fault_body(fault), request_id),
+        _ => {
+            let mut response = respond(status, json::CONTENT_TYPE, json::fault_body(fault), request_id);
+            // Where SDKs look that speak with services which are addressed by paths.
+            response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(fault.code));
+            response
+        }
     }
 }
 

@@ -17,6 +17,11 @@ pub enum Target<'a> {
     Query,
 }
 
+/// The operation of a service that is addressed by paths.
+pub fn by_path(service: &ServiceInfo, path: &str) -> Option<&'static str> {
+    service.rest.iter().find(|(known, _)| *known == path).map(|(_, operation)| *operation)
+}
+
 /// Reads the target; requests that are for no AWS service at all are `None`.
 pub fn target(headers: &HeaderMap) -> Option<Target<'_>> {
     if let Some(target) = headers.get("x-amz-target") {

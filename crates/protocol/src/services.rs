@@ -65,4 +65,5 @@ mount!(/** Security Token Service. */ sts, sts, Sts);
 mount!(/** EventBridge. */ events, events, Events);
 mount!(/** Application Auto Scaling. */ application_autoscaling, application_autoscaling, ApplicationAutoscaling);
 mount!(/** Systems Manager. */ ssm, ssm, Ssm);
+mount!(/** X-Ray. */ xray, xray, Xray);
 mount!(/** Secrets Manager. */ secretsmanager, secretsmanager, Secretsmanager);

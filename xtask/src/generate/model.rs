@@ -28,10 +28,18 @@ pub(crate) struct Metadata {
 /// One operation.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Operation {
+    pub(crate) http: Http,
     pub(crate) input: Option<Reference>,
     pub(crate) output: Option<Output>,
     #[serde(default)]
     pub(crate) errors: Vec<Reference>,
+}
+
+/// Where an operation is.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Http {
+    pub(crate) request_uri: String,
 }
 
 /// A use of a shape.

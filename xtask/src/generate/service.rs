@@ -33,6 +33,14 @@ pub(crate) fn generate(name: &str, validation_code: &str, model: &Model) -> Resu
         }
     }
 
+    // A service all of whose shapes are of one operation each has no file for shared ones.
+    let has_shared = bodies.contains_key(&None);
+    let import = match has_shared {
+        true => {
+            "#[allow(unused_imports, reason = \"not every operation shares shapes\")]\nuse super::super::shapes::*;\n\n"
+        }
+        false => "",
+    };
     let mut files = BTreeMap::new();
     let mut modules = String::new();
     for (owner, body) in bodies {
@@ -44,16 +52,14 @@ pub(crate) fn generate(name: &str, validation_code: &str, model: &Model) -> Resu
             Some(operation) => {
                 let module = names::snake(operation);
                 writeln!(modules, "mod {module};\npub use {module}::*;")?;
-                let doc = format!(
-                    "//! Shapes of `{operation}` alone.\n{HEADER}#[allow(unused_imports, reason = \"not every operation shares shapes\")]\nuse super::super::shapes::*;\n\n"
-                );
+                let doc = format!("//! Shapes of `{operation}` alone.\n{HEADER}{import}");
                 files.insert(format!("{folder}/operations/{module}.rs"), doc + &body);
             }
         }
     }
     files.insert(format!("{folder}/operations.rs"), format!("//! Shapes by operation.\n{HEADER}{modules}"));
     files.insert(format!("{folder}/fault.rs"), faults(name, model)?);
-    files.insert(format!("{folder}.rs"), root(name, validation_code, model)?);
+    files.insert(format!("{folder}.rs"), root(name, validation_code, model, has_shared)?);
     Ok(files)
 }
 
@@ -100,12 +106,15 @@ fn faults(name: &str, model: &Model) -> Result<String> {
     Ok(out)
 }
 
-fn root(name: &str, validation_code: &str, model: &Model) -> Result<String> {
+fn root(name: &str, validation_code: &str, model: &Model, has_shared: bool) -> Result<String> {
     let metadata = &model.metadata;
     let trait_name: String = name.split('-').map(names::type_name).collect();
     let mut out = format!("//! Wire types, errors and operations of `{name}` ({}).\n{HEADER}", metadata.api_version);
     out += "use std::future::Future;\n\nuse crate::{Caller, Codec, Fault, OperationInfo, ServiceInfo};\n\n";
-    out += "pub mod fault;\nmod operations;\nmod shapes;\n\npub use operations::*;\npub use shapes::*;\n\n";
+    out += match has_shared {
+        true => "pub mod fault;\nmod operations;\nmod shapes;\n\npub use operations::*;\npub use shapes::*;\n\n",
+        false => "pub mod fault;\nmod operations;\n\npub use operations::*;\n\n",
+    };
     writeln!(out, "/// How the service is addressed.\npub const SERVICE: ServiceInfo = ServiceInfo {{")?;
     writeln!(out, "name: {name:?},")?;
     let signing = metadata.signing_name.as_deref().unwrap_or(&metadata.endpoint_prefix);
@@ -113,6 +122,7 @@ fn root(name: &str, validation_code: &str, model: &Model) -> Result<String> {
     writeln!(out, "target_prefix: {:?},", metadata.target_prefix.as_deref().unwrap_or(""))?;
     writeln!(out, "api_version: {:?},", metadata.api_version)?;
     writeln!(out, "query: {},", metadata.protocol == "query")?;
+    writeln!(out, "rest: &{:?},", rest(model))?;
     writeln!(out, "xml_namespace: {:?},", metadata.xml_namespace.as_deref().unwrap_or(""))?;
     writeln!(out, "validation_code: {validation_code:?},\noperations: OPERATIONS,\n}};\n")?;
 
@@ -168,6 +178,14 @@ fn root(name: &str, validation_code: &str, model: &Model) -> Result<String> {
     }
     out += "_ => return None,\n})\n}\n";
     Ok(out)
+}
+
+/// Path and operation, of a service that is addressed by paths. All of ours take everything in the body of a POST.
+fn rest(model: &Model) -> Vec<(&str, &str)> {
+    if model.metadata.protocol != "rest-json" {
+        return Vec::new();
+    }
+    model.operations.iter().map(|(name, operation)| (operation.http.request_uri.as_str(), name.as_str())).collect()
 }
 
 /// Input and output types of an operation; `Empty` where the model has none.

@@ -14,6 +14,7 @@ use gantry_companions::{
     sealing::Sealer,
     secretsmanager::SecretsManager,
     ssm::{Parameters, Ssm},
+    xray::XRay,
 };
 use gantry_control::{
     Control, Door as AgentDoor, EcsService, Settings, SystemClock, door, exec, reconcile::Reconcilers,
@@ -129,6 +130,7 @@ struct Parts {
     iam: Iam,
     secrets: SecretsManager,
     parameters: Parameters,
+    xray: XRay,
     scaling: AutoScaling,
     machines: Machines,
     /// With which agents on this machine join.
@@ -182,6 +184,7 @@ impl Parts {
         let secrets = secrets.context("could not open Secrets Manager")?;
         let parameters = Parameters::open(store.clone(), sealer, secrets.clone(), clock.clone()).await;
         let parameters = parameters.context("could not open Parameter Store")?;
+        let xray = XRay::open(config.data_dir.join("traces"), clock.clone()).await.context("could not open X-Ray")?;
         let own = (config.account.as_str(), config.region.as_str());
         let machines = Machines::open(store.clone(), iam.clone(), clock.clone(), own).await;
         let (machines, own_token) =
@@ -212,6 +215,7 @@ impl Parts {
             iam,
             secrets,
             parameters,
+            xray,
             scaling,
             machines,
             own_token,
@@ -235,6 +239,7 @@ impl Parts {
             services::ssm(Arc::new(self.ssm())),
             services::sts(Arc::new(Sts::new(self.iam.clone()))),
             services::secretsmanager(Arc::new(self.secrets.clone())),
+            services::xray(Arc::new(self.xray.clone())),
         ]
     }
 
@@ -510,6 +515,7 @@ mod tests {
         call_all!(events, &parts.events);
         call_all!(ssm, &parts.ssm());
         call_all!(secretsmanager, &parts.secrets);
+        call_all!(xray, &parts.xray);
 
         let list = include_str!("../../../../docs/unimplemented.txt");
         let listed: BTreeSet<String> = list.lines().filter(|line| !line.starts_with('#')).map(str::to_string).collect();

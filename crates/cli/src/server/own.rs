@@ -35,6 +35,7 @@ pub(crate) static GANTRY: ServiceInfo = ServiceInfo {
     target_prefix: "Gantry",
     api_version: "",
     query: false,
+    rest: &[],
     xml_namespace: "",
     validation_code: "ValidationException",
     operations: &[

@@ -1,0 +1,100 @@
+//! X-Ray: segments of traces come in, summaries and traces go out.
+//!
+//! Segments are in memory and, before they are answered, in files of the data directory. Both have a bound of bytes and
+//! of age; the oldest goes first. There is one sampling rule, the default.
+
+mod fault;
+mod graph;
+mod journal;
+mod put;
+mod read;
+mod sampling;
+#[cfg(test)]
+mod tests;
+mod traces;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gantry_api::xray::{
+    self, BatchGetTracesRequest, BatchGetTracesResult, GetSamplingRulesRequest, GetSamplingRulesResult,
+    GetSamplingTargetsRequest, GetSamplingTargetsResult, GetServiceGraphRequest, GetServiceGraphResult,
+    GetTraceSummariesRequest, GetTraceSummariesResult, PutTelemetryRecordsRequest, PutTelemetryRecordsResult,
+    PutTraceSegmentsRequest, PutTraceSegmentsResult,
+};
+use gantry_api::{Caller, Fault};
+use gantry_domain::arn::Scope;
+use parking_lot::{Mutex, RwLock};
+
+use crate::secretsmanager::Clock;
+use journal::Journal;
+use sampling::Samplers;
+use traces::Traces;
+
+/// The service. Clones share it.
+#[derive(Clone)]
+pub struct XRay {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    journal: tokio::sync::Mutex<Journal>,
+    traces: RwLock<Traces>,
+    samplers: Mutex<Samplers>,
+    clock: Clock,
+}
+
+impl XRay {
+    /// Opens what is kept in `folder`.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub async fn open(folder: PathBuf, clock: Clock) -> io::Result<Self> {
+        let opened = tokio::task::spawn_blocking(move || {
+            let mut traces = Traces::default();
+            let journal = Journal::open(folder, |file, record, bytes| traces.keep_record(file, record, bytes))?;
+            Ok::<_, io::Error>((journal, traces))
+        });
+        let (journal, traces) = opened.await.map_err(io::Error::other)??;
+        let inner = Inner {
+            journal: tokio::sync::Mutex::new(journal),
+            traces: RwLock::new(traces),
+            samplers: Mutex::default(),
+            clock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+impl Inner {
+    /// Milliseconds since the epoch.
+    fn now(&self) -> u64 {
+        u64::try_from((self.clock)().as_millis()).unwrap_or(0)
+    }
+}
+
+fn scope_of(caller: &Caller) -> Scope {
+    Scope::new(&*caller.account, &*caller.region)
+}
+
+/// Carries out each operation with the function of the same name in its family's module.
+macro_rules! operations {
+    ($($family:ident::$name:ident($input:ident) -> $output:ident),* $(,)?) => {
+        impl xray::Xray for XRay {
+            $(async fn $name(&self, caller: &Caller, input: $input) -> Result<$output, Fault> {
+                $family::$name(&self.inner, caller, input).await
+            })*
+        }
+    };
+}
+
+operations!(
+    graph::get_service_graph(GetServiceGraphRequest) -> GetServiceGraphResult,
+    put::put_telemetry_records(PutTelemetryRecordsRequest) -> PutTelemetryRecordsResult,
+    put::put_trace_segments(PutTraceSegmentsRequest) -> PutTraceSegmentsResult,
+    read::batch_get_traces(BatchGetTracesRequest) -> BatchGetTracesResult,
+    read::get_trace_summaries(GetTraceSummariesRequest) -> GetTraceSummariesResult,
+    sampling::get_sampling_rules(GetSamplingRulesRequest) -> GetSamplingRulesResult,
+    sampling::get_sampling_targets(GetSamplingTargetsRequest) -> GetSamplingTargetsResult,
+);

@@ -1,0 +1,112 @@
+//! X-Ray over a folder of its own.
+
+#![allow(clippy::unwrap_used)]
+
+use gantry_api::xray::Xray as _;
+use gantry_domain::Timestamp;
+use serde_json::json;
+
+use super::*;
+
+const NOW: i64 = 1_700_000_000;
+const TRACE: &str = "1-6553f100-bd862e3fe1be46a994272793";
+
+async fn service(folder: &std::path::Path) -> XRay {
+    XRay::open(folder.join("traces"), Arc::new(|| Timestamp::from_seconds(NOW))).await.unwrap()
+}
+
+fn root() -> Caller {
+    Caller::root("000000000000", "us-east-1")
+}
+
+fn segment(id: &str, more: serde_json::Value) -> String {
+    let mut segment = json!({"id": id, "trace_id": TRACE, "name": "front", "start_time": NOW, "end_time": NOW + 2});
+    segment.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    segment.to_string()
+}
+
+async fn put(service: &XRay, documents: Vec<String>) -> usize {
+    let input = PutTraceSegmentsRequest { trace_segment_documents: Some(documents) };
+    let answer = service.put_trace_segments(&root(), input).await.unwrap();
+    answer.unprocessed_trace_segments.unwrap().len()
+}
+
+fn question(expression: &str) -> GetTraceSummariesRequest {
+    let at = |seconds: i64| Some(gantry_api::Timestamp::from_millis(u64::try_from(seconds).unwrap() * 1000));
+    GetTraceSummariesRequest {
+        start_time: at(NOW - 60),
+        end_time: at(NOW + 60),
+        filter_expression: Some(expression.to_owned()),
+        ..Default::default()
+    }
+}
+
+async fn found(service: &XRay, expression: &str) -> usize {
+    service.get_trace_summaries(&root(), question(expression)).await.unwrap().trace_summaries.unwrap().len()
+}
+
+#[tokio::test]
+async fn segments_survive_and_the_whole_one_replaces_the_one_in_progress() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = service(folder.path()).await;
+    let id = "70de5b6f19ff9a0a";
+    let progress = json!({"id": id, "trace_id": TRACE, "name": "front", "start_time": NOW, "in_progress": true});
+    assert_eq!(put(&service, vec![progress.to_string(), "nonsense".to_owned()]).await, 1);
+    assert_eq!(found(&service, "partial").await, 1);
+    put(&service, vec![segment(id, json!({}))]).await;
+    put(&service, vec![progress.to_string()]).await;
+    let back = json!({"name": "back", "parent_id": id, "fault": true});
+    put(&service, vec![segment("53995c3f42cd8ad8", back)]).await;
+    drop(service);
+    let service = self::service(folder.path()).await;
+    for (expression, count) in
+        [("", 1), ("partial", 0), ("fault", 1), ("service(\"back\")", 1), ("service(\"none\")", 0), ("duration > 3", 0)]
+    {
+        assert_eq!(found(&service, expression).await, count, "{expression}");
+    }
+    let wrong = service.get_trace_summaries(&root(), question("nonsense = 1")).await.unwrap_err();
+    assert_eq!(wrong.code, "InvalidRequestException");
+    let input = BatchGetTracesRequest { trace_ids: Some(vec![TRACE.to_owned(), "x".to_owned()]), ..Default::default() };
+    let traces = service.batch_get_traces(&root(), input).await.unwrap();
+    assert_eq!(traces.unprocessed_trace_ids.unwrap(), ["x"]);
+    assert_eq!(traces.traces.unwrap()[0].segments.as_ref().unwrap().len(), 2);
+    let other = Caller::root("111111111111", "us-east-1");
+    let none = service.get_trace_summaries(&other, question("")).await.unwrap();
+    assert!(none.trace_summaries.unwrap().is_empty(), "of another account");
+    let graph = GetServiceGraphRequest {
+        start_time: question("").start_time,
+        end_time: question("").end_time,
+        ..Default::default()
+    };
+    let services = service.get_service_graph(&root(), graph).await.unwrap().services.unwrap();
+    let named = |name: &str| services.iter().find(|one| one.name.as_deref() == Some(name)).unwrap();
+    assert_eq!(named("front").edges.as_ref().unwrap()[0].reference_id, named("back").reference_id);
+    assert!(named("front").root.unwrap() && !named("back").root.unwrap());
+}
+
+#[test]
+fn the_oldest_go_when_there_is_too_much_or_they_are_too_old() {
+    let record = |at: u64, id: &str| {
+        let document = segment(id, json!({}));
+        let segment = gantry_domain::trace::segment::parse(&document).unwrap();
+        let (account, region) = ("000000000000".to_owned(), "us-east-1".to_owned());
+        (journal::Record { account, region, at, document }, segment)
+    };
+    let mut traces = Traces::default();
+    for (file, id) in [(1, "aaaaaaaaaaaaaaaa"), (2, "bbbbbbbbbbbbbbbb"), (3, "aaaaaaaaaaaaaaaa")] {
+        let (record, segment) = record(file * 1000, id);
+        traces.keep(file, record, segment, traces::BYTES_MAX / 3);
+    }
+    assert_eq!(traces.surplus(3000, 3), None);
+    assert_eq!(traces.surplus(1001 + traces::AGE_MAX_MS, 3), Some(1));
+    let (one_more, segment) = record(4000, "cccccccccccccccc");
+    traces.keep(3, one_more, segment, 10);
+    assert_eq!(traces.surplus(3000, 3), Some(1));
+    traces.forget(1);
+    let scope = Scope::new("000000000000", "us-east-1");
+    assert_eq!(traces.get(&scope, TRACE).unwrap().len(), 3, "the newer of two with one id stays");
+    traces.forget(2);
+    traces.forget(3);
+    assert!(traces.get(&scope, TRACE).is_none());
+    assert_eq!(traces.surplus(u64::MAX / 2, 9), None);
+}
