@@ -1,5 +1,5 @@
 //! FireLens: a task's log router gets a configuration and a socket that the other containers' output goes to. Pure but
-//! for [`write`].
+//! for [`write()`].
 
 use std::{
     fmt::Write as _,

@@ -1,7 +1,7 @@
 //! Makes prepared images, one layer at a time, at the lowest priority.
 //!
 //! A layer that another image of the repository has prepared already is not made again. What fails is tried again
-//! later, a few times ([`super::attempts`]): agents pull the layer itself meanwhile.
+//! later, a few times ([`crate::attempts`]): agents pull the layer itself meanwhile.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
