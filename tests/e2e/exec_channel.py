@@ -9,6 +9,9 @@ import uuid
 import websocket
 
 HEADER = 120
+# A client says again what was not acknowledged; the plugin does so after a time that it measures.
+RESEND_SECONDS = 1
+SILENT_MAX = 60
 OUTPUT, SIZE, HANDSHAKE_REQUEST, HANDSHAKE_RESPONSE, HANDSHAKE_COMPLETE = 1, 3, 5, 6, 7
 
 
@@ -47,7 +50,9 @@ class Channel:
         self.connect(session["tokenValue"])
 
     def connect(self, token):
+        self.silent = 0
         self.socket = websocket.create_connection(self.url, timeout=30)
+        self.socket.settimeout(RESEND_SECONDS)
         self.socket.send(json.dumps({
             "MessageSchemaVersion": "1.0", "RequestId": str(uuid.uuid4()), "TokenValue": token,
             "ClientId": self.client_id, "ClientVersion": "1.2.0.0"}))
@@ -75,11 +80,18 @@ class Channel:
         self.send(SIZE, json.dumps({"cols": columns, "rows": rows}).encode())
 
     def step(self):
-        """Takes one frame; false at the end of the connection."""
+        """Takes one frame, or says again what nobody acknowledged; false at the end of the connection."""
         try:
             opcode, frame = self.socket.recv_data()
+        except websocket.WebSocketTimeoutException:
+            self.silent += 1
+            assert self.silent < SILENT_MAX, f"nothing came: {self.output[-2000:]}"
+            for unacknowledged in self.unacknowledged.values():
+                self.socket.send_binary(unacknowledged)
+            return True
         except websocket.WebSocketConnectionClosedException:
             return False
+        self.silent = 0
         if opcode != websocket.ABNF.OPCODE_BINARY:
             return opcode != websocket.ABNF.OPCODE_CLOSE
         kind, sequence, payload_type, payload, message_id = decode(frame)
