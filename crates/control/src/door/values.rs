@@ -49,7 +49,7 @@ pub(super) async fn answer(
         Err(fault) => {
             tracing::info!(task, code = fault.code, message = fault.message, "an agent does not get a task's values");
             let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST);
-            (status, gantry_protocol::json::fault_body(&fault).into())
+            (status, gantry_protocol::json::fault_body(&fault))
         }
     };
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
