@@ -114,6 +114,7 @@ def collection():
                                   stdout=subprocess.PIPE, text=True)
             while gc.poll() is None:
                 rows.append(["8 clients beside the collection", push("bench", 8, 2_000)])
+            assert gc.returncode == 0, "the collection failed"
             rows.append([f"the collection: {gc.communicate()[0].strip()}", f"{time.monotonic() - began:.1f} s"])
             return rows
         finally:
