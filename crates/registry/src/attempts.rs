@@ -1,7 +1,18 @@
-//! How often background work on an image (preparing, signing) is tried, and what is known of it meanwhile. Pure.
+//! Background work on images (preparing, signing): what waits is a row, which says how often it was tried.
 
+use std::time::Duration;
+
+use gantry_store::{KeyRange, KeyValue, StoreError, WatchError};
 use serde::{Deserialize, Serialize};
 
+use crate::registry::Registry;
+
+/// After the store could not be read.
+pub(crate) const PAUSE: Duration = Duration::from_secs(5);
+/// Looked for at least this often, because what waits for its next try tells nobody.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Waiting rows read at a time.
+const PAGE: usize = 100;
 const MINUTE_MS: i64 = 60_000;
 /// Pauses after the first, second … failure. After the last one's try it is given up.
 const PAUSES_MS: [i64; 4] = [MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 120 * MINUTE_MS];
@@ -37,6 +48,53 @@ impl Attempts {
             error: error.chars().take(ERROR_CHARS_MAX).collect(),
         }
     }
+}
+
+impl Registry {
+    /// The rows below `prefix` that are due, a page at most; waits until there is one. None when the store is closed.
+    pub(crate) async fn due(&self, prefix: &str) -> Option<Vec<(KeyValue, Attempts)>> {
+        loop {
+            match self.due_now(prefix).await {
+                Ok(due) if due.is_empty() => {}
+                Ok(due) => return Some(due),
+                Err(WatchError::Store(StoreError::Closed)) => return None,
+                Err(error) => pause(&error).await,
+            }
+        }
+    }
+
+    /// The same, or none after a while.
+    async fn due_now(&self, prefix: &str) -> Result<Vec<(KeyValue, Attempts)>, WatchError> {
+        let store = &self.metadata.store;
+        let (mut range, mut due) = (KeyRange::prefix(prefix), Vec::new());
+        loop {
+            let page = store.range(range, PAGE).await.map_err(WatchError::Store)?;
+            let last = page.kvs.last().map(|last| last.key.clone());
+            for row in page.kvs {
+                let attempts: Attempts = serde_json::from_slice(&row.value).unwrap_or_default();
+                if attempts.is_due(self.now().as_millis()) {
+                    due.push((row, attempts));
+                }
+            }
+            match last {
+                _ if !due.is_empty() => return Ok(due),
+                Some(last) if page.more => range = KeyRange::prefix(prefix).after(&last),
+                _ => {
+                    let mut watch = store.watch(prefix, page.revision + 1);
+                    if let Ok(woken) = tokio::time::timeout(LOOK_EVERY, watch.next()).await {
+                        woken?;
+                    }
+                    return Ok(due);
+                }
+            }
+        }
+    }
+}
+
+/// After the store did not do what work in the background asked of it.
+pub(crate) async fn pause(error: &(dyn std::error::Error + Sync)) {
+    tracing::warn!(%error, "work in the background waits for the store");
+    tokio::time::sleep(PAUSE).await;
 }
 
 #[cfg(test)]

@@ -10,9 +10,10 @@
 //!
 //! A crash at any point leaves something for the next pass, never a link to a missing file.
 
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use gantry_store::{KeyRange, Txn, TxnError};
 use serde::{Deserialize, Serialize};
 
@@ -118,8 +119,9 @@ impl Registry {
         let page = self.blobs.list(after, BLOBS_AT_A_TIME).await?;
         let mut collected = Collected::default();
         for blobs in page.chunks(BLOBS_AT_ONCE) {
-            let each = try_join_all(blobs.iter().map(|blob| self.weigh(blob, doing))).await?;
-            collected = each.into_iter().fold(collected, Collected::and);
+            for one in join_all(blobs.iter().map(|blob| self.weigh(blob, doing))).await {
+                collected = collected.and(one?);
+            }
         }
         Ok(CollectedPage { collected, next: page.last().map(|last| last.digest.clone()) })
     }
@@ -195,14 +197,24 @@ impl Registry {
             collected.links += usize::from(self.collect_link(&holder, &blob.digest).await?);
             self.forget_holder(&holder, &blob.digest).await?;
         }
-        let Some(_removing) = self.commits.try_removing(&blob.digest).await else { return Ok(collected) };
-        if self.metadata.store.range(&holders_prefix(&blob.digest), 1).await?.kvs.is_empty()
-            && self.blobs.delete(&blob.digest).await?
-        {
+        if self.remove_unlinked(&blob.digest).await? {
             collected.blobs += 1;
             collected.bytes += blob.size;
         }
         Ok(collected)
+    }
+
+    /// Removes a file that nobody links; whether it did. The work goes on when nobody waits for it any more: the lock
+    /// must not be free before a removal that the disk has been told of is done.
+    async fn remove_unlinked(&self, digest: &Digest) -> Result<bool, RegistryError> {
+        let Some(removing) = self.commits.try_removing(digest).await else { return Ok(false) };
+        let (store, blobs, digest) = (self.metadata.store.clone(), Arc::clone(&self.blobs), digest.clone());
+        let removal = tokio::spawn(async move {
+            let _removing = removing;
+            let unlinked = store.range(&holders_prefix(&digest), 1).await?.kvs.is_empty();
+            Ok(unlinked && blobs.delete(&digest).await?)
+        });
+        removal.await.map_err(|stopped| BlobError::io("removing a blob")(stopped.into()))?
     }
 
     /// Removes a link that is past its grace and used by no image.

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use gantry_domain::arn::Scope;
-use gantry_store::Txn;
+use gantry_store::{KeyRange, Txn};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::fault::RegistryError;
-use crate::metadata::{RepositoryKeys, encode, repository_count_key};
+use crate::metadata::{RepositoryKeys, decode, encode, repository_count_key};
 use crate::registry::Registry;
 
 /// Counts of one repository.
@@ -91,11 +91,18 @@ impl Registry {
 
     /// The same for one more image; refuses when there may be none. Pushes side by side may go over by their number.
     pub(crate) async fn room_for_image(&self, keys: &RepositoryKeys, image: &Digest) -> Result<Count, RegistryError> {
-        let counts = self.metadata.page(&keys.image_counts(), None, COUNTS, |digit| Some(digit.to_owned())).await?;
-        let images: u64 = counts.0.iter().map(|(_, row): &(String, CountRow)| row.count).sum();
+        let mut own = Count { key: keys.image_count(image), revision: 0, count: 0 };
+        let mut images = 0_u64;
+        for row in self.metadata.store.range(KeyRange::prefix(&keys.image_counts()), COUNTS).await?.kvs {
+            let CountRow { count } = decode(&row)?;
+            images = images.saturating_add(count);
+            if *row.key == *own.key {
+                (own.revision, own.count) = (row.mod_revision, count);
+            }
+        }
         let max = self.config.quotas.images;
         if images < max {
-            return self.image_count(keys, image).await;
+            return Ok(own);
         }
         Err(RegistryError::LimitExceeded(format!(
             "The repository with name '{}' in registry with id '{}' already has the maximum allowed number of images \

@@ -10,7 +10,7 @@ use gantry_domain::Timestamp;
 use gantry_protocol::fixed::Fixed;
 use gantry_protocol::principals::Principals;
 use gantry_store::Store;
-use tokio::sync::{Mutex, MutexGuard, Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedRwLockWriteGuard, RwLock, RwLockReadGuard};
 
 use crate::blobs::{BlobError, BlobStore, LocalBlobs, LocalLimits};
 use crate::changes::ChangeNumbers;
@@ -235,30 +235,31 @@ pub fn system_clock() -> Clock {
     })
 }
 
-const COMMIT_LOCKS: usize = 64;
+/// With eight pushes under way, fewer than one removal in a hundred finds its lock taken.
+const COMMIT_LOCKS: usize = 1024;
 
 /// Keeps the collector from removing a file between its commit and the link that makes it wanted. Commits of one
 /// digest go on side by side; only the removal of a file is alone. One process owns a content store on local disk,
 /// so locks in memory are enough.
-pub(crate) struct CommitLocks([CommitLock; COMMIT_LOCKS]);
+pub(crate) struct CommitLocks(Box<[CommitLock]>);
 
 /// One for all digests that begin alike.
 #[derive(Default)]
 struct CommitLock {
-    commits: RwLock<()>,
+    commits: Arc<RwLock<()>>,
     /// Held by a removal, so that those of two digests that share the lock do not take each other for commits.
-    removals: Mutex<()>,
+    removals: Arc<Mutex<()>>,
 }
 
 /// Held while a file is removed.
-pub(crate) struct Removing<'a> {
-    _commits: RwLockWriteGuard<'a, ()>,
-    _removals: MutexGuard<'a, ()>,
+pub(crate) struct Removing {
+    _commits: OwnedRwLockWriteGuard<()>,
+    _removals: OwnedMutexGuard<()>,
 }
 
 impl Default for CommitLocks {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| CommitLock::default()))
+        Self((0..COMMIT_LOCKS).map(|_| CommitLock::default()).collect())
     }
 }
 
@@ -270,10 +271,10 @@ impl CommitLocks {
 
     /// Held while a file nobody links is removed. None while commits are under way: waiting for one that takes long
     /// would hold up those that come after it, and the next pass is soon enough.
-    pub(crate) async fn try_removing(&self, digest: &Digest) -> Option<Removing<'_>> {
+    pub(crate) async fn try_removing(&self, digest: &Digest) -> Option<Removing> {
         let lock = self.of(digest);
-        let _removals = lock.removals.lock().await;
-        let _commits = lock.commits.try_write().ok()?;
+        let _removals = Arc::clone(&lock.removals).lock_owned().await;
+        let _commits = Arc::clone(&lock.commits).try_write_owned().ok()?;
         Some(Removing { _commits, _removals })
     }
 

@@ -7,18 +7,17 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use gantry_layers::prepared::{PreparedImage, PreparedLayer, chunks::TablePlace, pack};
 use gantry_layers::{Layer, LayerError, Limits, erofs};
 use gantry_protocol::endpoint::chain;
-use gantry_store::{KeyRange, StoreError, Txn, TxnError, WatchError};
+use gantry_store::{StoreError, Txn, TxnError};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, pause};
 use crate::blobs::WriteMode;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::fault::RegistryError;
@@ -35,12 +34,6 @@ const LIMITS: Limits = Limits { bytes_max: 64 << 30, entries_max: 1_000_000 };
 const CONFIGURATION_BYTES_MAX: u64 = 4 << 20;
 /// Chunks on their way between the store and the thread that works.
 const QUEUE: usize = 8;
-/// After the store could not be read.
-const PAUSE: Duration = Duration::from_secs(5);
-/// Looked for at least this often, because what waits for its next try tells nobody.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// Waiting images read at a time.
-const PAGE: usize = 100;
 const NICENESS: i32 = 19;
 
 /// Why an image was not prepared.
@@ -76,38 +69,10 @@ struct Rootfs {
 impl Registry {
     /// Prepares images until the future is dropped. Spawned once beside the server.
     pub async fn prepare_images(self: Arc<Self>) {
-        loop {
-            match self.prepare_waiting().await {
-                Err(WatchError::Store(StoreError::Closed)) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "images to prepare cannot be read");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Ok(()) => {}
-            }
-        }
-    }
-
-    /// Prepares what is due, then waits for more.
-    async fn prepare_waiting(&self) -> Result<(), WatchError> {
-        let store = &self.metadata.store;
-        let mut range = KeyRange::prefix(TO_PREPARE_PREFIX);
-        loop {
-            let page = store.range(range, PAGE).await.map_err(WatchError::Store)?;
-            for row in &page.kvs {
-                let attempts: Attempts = serde_json::from_slice(&row.value).unwrap_or_default();
-                if attempts.is_due(self.now().as_millis()) {
-                    self.prepare_row(&row.key, &attempts).await.map_err(WatchError::Store)?;
-                }
-            }
-            match page.kvs.last() {
-                Some(last) if page.more => range = KeyRange::prefix(TO_PREPARE_PREFIX).after(&last.key),
-                _ => {
-                    let mut watch = store.watch(TO_PREPARE_PREFIX, page.revision + 1);
-                    return match tokio::time::timeout(LOOK_EVERY, watch.next()).await {
-                        Ok(woken) => woken.map(drop),
-                        Err(_) => Ok(()),
-                    };
+        while let Some(due) = self.due(TO_PREPARE_PREFIX).await {
+            for (row, attempts) in due {
+                if let Err(error) = self.prepare_row(&row.key, &attempts).await {
+                    pause(&error).await;
                 }
             }
         }

@@ -4,16 +4,15 @@
 //! say why. The next push of the image begins them anew.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_protocol::endpoint::chain;
-use gantry_store::{KeyRange, KeyValue, StoreError, Txn, TxnError, WatchError};
+use gantry_store::{KeyValue, StoreError, Txn, TxnError};
 
 use super::envelope::{CONFIGURATION, Target, sign};
 use super::keys::key_of;
 use super::{JobStatus, ProfileArn, SigningJob, SigningKeyError};
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, PAUSE, pause};
 use crate::changes::{Actor, Origin};
 use crate::digest::Digest;
 use crate::fault::RegistryError;
@@ -21,13 +20,6 @@ use crate::manifest::OCI_MANIFEST;
 use crate::metadata::{Read, RepositoryKeys, TO_SIGN_PREFIX, encode, parse_to_sign};
 use crate::push_image::{ImagePush, Repeated};
 use crate::registry::Registry;
-
-/// After the store could not be read.
-const PAUSE: Duration = Duration::from_secs(5);
-/// Looked for at least this often, because what waits for its next try tells nobody.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// Waiting images read at a time.
-const PAGE: usize = 100;
 
 /// Why an image was not signed.
 #[derive(Debug, thiserror::Error)]
@@ -69,14 +61,11 @@ impl Failed {
 impl Registry {
     /// Signs images until the future is dropped. Spawned once beside the server.
     pub async fn sign_images(self: Arc<Self>) {
-        loop {
-            match self.sign_waiting().await {
-                Err(WatchError::Store(StoreError::Closed)) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "images to sign cannot be read");
-                    tokio::time::sleep(PAUSE).await;
+        while let Some(due) = self.due(TO_SIGN_PREFIX).await {
+            for (row, attempts) in due {
+                if let Err(error) = self.sign_row(&row, &attempts).await {
+                    pause(&error).await;
                 }
-                Ok(()) => {}
             }
         }
     }
@@ -85,31 +74,6 @@ impl Registry {
     /// none.
     pub async fn signing_certificate(&self, profile: &ProfileArn) -> Result<String, SigningKeyError> {
         Ok(key_of(&self.signing_keys, profile, self.now()).await?.root_pem())
-    }
-
-    /// Signs what is due, then waits for more.
-    async fn sign_waiting(&self) -> Result<(), WatchError> {
-        let store = &self.metadata.store;
-        let mut range = KeyRange::prefix(TO_SIGN_PREFIX);
-        loop {
-            let page = store.range(range, PAGE).await.map_err(WatchError::Store)?;
-            for row in &page.kvs {
-                let attempts: Attempts = serde_json::from_slice(&row.value).unwrap_or_default();
-                if attempts.is_due(self.now().as_millis()) {
-                    self.sign_row(row, &attempts).await.map_err(WatchError::Store)?;
-                }
-            }
-            match page.kvs.last() {
-                Some(last) if page.more => range = KeyRange::prefix(TO_SIGN_PREFIX).after(&last.key),
-                _ => {
-                    let mut watch = store.watch(TO_SIGN_PREFIX, page.revision + 1);
-                    return match tokio::time::timeout(LOOK_EVERY, watch.next()).await {
-                        Ok(woken) => woken.map(drop),
-                        Err(_) => Ok(()),
-                    };
-                }
-            }
-        }
     }
 
     /// Does the jobs of one image. Its row goes unless a push has renewed it meanwhile.

@@ -1,7 +1,7 @@
 //! Where tasks find their credentials and metadata: port 80 of [`TASK_ENDPOINT`].
 //!
 //! The listener is at another port of that address, and the packet filter leads there: somebody who listens at port 80 of
-//! every address, as web servers do, would otherwise be in its way. In a namespace the address is on the loopback
+//! every address, as web servers do, would otherwise be in its way. A namespace is made with that rule. In a namespace the address is on the loopback
 //! interface, so nobody outside has a way to it. On the host the listener takes connections from the loopback interface
 //! only, for the same effect.
 
@@ -27,7 +27,6 @@ const BACKLOG: i32 = 128;
 /// Opens the listener of the namespace at `path`.
 pub(super) fn open_inside(path: &Path) -> io::Result<TcpListener> {
     in_namespace(path, || {
-        Table::new("gantry").redirect_endpoint()?;
         let listener = TcpListener::bind((TASK_ENDPOINT, LISTENER_PORT))?;
         listener.set_nonblocking(true)?;
         Ok(listener)
@@ -42,7 +41,9 @@ pub(super) fn open_on_host(netlink: &mut Netlink, table: &str) -> io::Result<Tcp
     setsockopt(&fd, sockopt::BindToDevice, &OsString::from("lo"))?;
     bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(TASK_ENDPOINT, LISTENER_PORT)))?;
     listen(&fd, Backlog::new(BACKLOG)?)?;
-    Table::new(table).redirect_endpoint()?;
+    let mut table = Table::new(table);
+    table.delete()?;
+    table.redirect_endpoint()?;
     Ok(TcpListener::from(fd))
 }
 

@@ -13,7 +13,10 @@ use std::{
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
-use super::netlink::{Family, Netlink};
+use super::{
+    netlink::{Family, Netlink},
+    nftables::Table,
+};
 
 const NSFS_MAGIC: rustix::fs::FsWord = 0x6e73_6673;
 
@@ -25,10 +28,12 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
+    /// Makes one, with the way to the tasks' endpoint in its packet filter: the kernel takes ten milliseconds over that.
     pub(super) fn create() -> io::Result<Self> {
         on_own_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
             set_defaults()?;
+            Table::new("gantry").redirect_endpoint()?;
             Ok(Self { file: File::open("/proc/thread-self/ns/net")?, netlink: Netlink::open(Family::Route)? })
         })
     }

@@ -1,7 +1,7 @@
 //! Network namespaces made before anybody asks for one.
 //!
-//! What is the same for every container (the namespace itself, its settings, its loopback interface) takes a
-//! millisecond or two of a start; it is done ahead, for a few, when nobody is starting anything. A spare is held by
+//! What is the same for every container (the namespace itself, its settings, its loopback interface, the way to its
+//! endpoint) takes most of the time that a start has; it is done ahead, for a few, when nobody is starting anything. A spare is held by
 //! nothing but a descriptor of this process: when the process ends, however it does, its spares are gone.
 
 use std::{
@@ -19,7 +19,7 @@ const SPARES_MAX: usize = 4;
 /// Spares are made when none was taken for this long: the start that took it comes first.
 const IDLE_TIME: Duration = Duration::from_millis(5);
 
-/// A few namespaces with nothing but a loopback interface that is up.
+/// A few namespaces with a loopback interface that is up, the way to the endpoint, and nothing else.
 pub(super) struct Spares(Arc<Mutex<State>>);
 
 struct State {

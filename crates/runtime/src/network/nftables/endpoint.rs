@@ -18,25 +18,23 @@ const TCP: u8 = 6;
 const HTTP: u16 = 80;
 
 impl Table {
-    /// Makes this the table of the endpoint, in the network namespace of the calling thread.
+    /// Makes the table, which is not there yet, in the network namespace of the calling thread.
     pub(in super::super) fn redirect_endpoint(&mut self) -> io::Result<()> {
-        let mut messages = self.delete_messages();
-        messages.push(self.message(NEW_TABLE, CREATE).string(1, &self.name));
-        messages.push(self.chain("output", "nat", HOOK_OUTPUT, PRIORITY_DNAT));
-        messages.push(self.rule(
-            "output",
-            vec![
-                E::destination_address(),
-                E::is(Register::One, &TASK_ENDPOINT.octets()),
-                E::layer4_protocol(),
-                E::is(Register::Word0, &[TCP]),
-                E::destination_port(),
-                E::is(Register::Word1, &HTTP.to_be_bytes()),
-                E::load(Register::Word0, &TASK_ENDPOINT.octets()),
-                E::load(Register::Word1, &LISTENER_PORT.to_be_bytes()),
-                E::destination_nat(),
-            ],
-        ));
-        self.commit(messages)
+        let rule = vec![
+            E::destination_address(),
+            E::is(Register::One, &TASK_ENDPOINT.octets()),
+            E::layer4_protocol(),
+            E::is(Register::Word0, &[TCP]),
+            E::destination_port(),
+            E::is(Register::Word1, &HTTP.to_be_bytes()),
+            E::load(Register::Word0, &TASK_ENDPOINT.octets()),
+            E::load(Register::Word1, &LISTENER_PORT.to_be_bytes()),
+            E::destination_nat(),
+        ];
+        self.commit(vec![
+            self.message(NEW_TABLE, CREATE).string(1, &self.name),
+            self.chain("output", "nat", HOOK_OUTPUT, PRIORITY_DNAT),
+            self.rule("output", rule),
+        ])
     }
 }
