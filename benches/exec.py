@@ -65,8 +65,8 @@ def beside_docker():
         return "–"
     peer = DockerPeer("/tmp")
     try:
-        peer.docker("run", "-d", "--name", "c", "bb:1", "sleep", "1000")
-        return throughput(["docker", "exec", "-i", "c"], peer.environment)
+        peer.docker("run", "-d", "--name", "peer", "bb:1", "sleep", "1000")
+        return throughput(["docker", "exec", "-i", "peer"], peer.environment)
     finally:
         peer.end()
 

@@ -4,6 +4,7 @@ Needs root (containers), the Debian packages and the Python packages that tools/
 test is target/debug/gantry, or what GANTRY_BIN names.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 import uuid
@@ -304,3 +306,38 @@ def run_to_end(gantry, name, script, seconds=60, **container):
     definition = register(gantry, name, container, **task_level)
     task = gantry.wait_for_status(run_task(gantry, definition, **options), "STOPPED", seconds)
     return task, gantry.logs(f"/{name}")
+
+
+@pytest.fixture
+def server(scratch):
+    """A Gantry without an agent."""
+    gantry = make(scratch, server_only=True).start()
+    yield gantry
+    gantry.stop()
+
+
+def found_in_files(folder, text, *options):
+    """The files below a folder that have the bytes of a text."""
+    done = subprocess.run(["grep", "-rlaF", *options, text, str(folder)], capture_output=True, text=True)
+    # Files that come and go while grep looks (2, with -s) are nobody's fault.
+    assert done.returncode in ((0, 1, 2) if "-s" in options else (0, 1)), done.stderr
+    return done.stdout.split()
+
+
+@contextlib.contextmanager
+def s3_server(bucket):
+    """A real S3 server that is not ours (moto's) with a bucket; gives its URL and a client."""
+    command = [str(ROOT / ".venv/bin/moto_server"), "-p", "0"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        line = next(line.decode() for line in process.stderr if b"Running on http://" in line)
+        endpoint = line[line.index("http://"):].split()[0]
+        # It says something of every request, and waits for whoever reads that.
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        s3 = boto3.client("s3", endpoint_url=endpoint, region_name=REGION, aws_access_key_id="id",
+                          aws_secret_access_key="the-secret")
+        s3.create_bucket(Bucket=bucket)
+        yield endpoint, s3
+    finally:
+        process.kill()
+        process.wait()

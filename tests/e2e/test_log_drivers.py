@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import log_receivers
-from conftest import image, register, run_task, run_to_end, wait_until
+from conftest import image, register, run_task, run_to_end
 from log_receivers import Servers, gelf_message, port_of
 
 

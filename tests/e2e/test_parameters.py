@@ -3,38 +3,13 @@ nowhere in the files; and who may read which."""
 
 import datetime
 import json
-import subprocess
 
 import pytest
-from botocore.exceptions import ClientError
 
-from conftest import AWS_V1, AWS_V2, REGION, make
+from access import refusal, user
+from conftest import AWS_V1, AWS_V2, REGION, found_in_files
 
 VALUE = "correct-horse-battery-staple"
-
-
-@pytest.fixture
-def server(scratch):
-    """A Gantry without an agent."""
-    gantry = make(scratch, server_only=True).start()
-    yield gantry
-    gantry.stop()
-
-
-def refusal(call, **arguments):
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
-
-
-def user(gantry, name, *statements):
-    """A client of Systems Manager for a new user with these permissions."""
-    iam = gantry.client("iam")
-    iam.create_user(UserName=name)
-    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(
-        {"Version": "2012-10-17", "Statement": list(statements)}))
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    return gantry.client("ssm", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
 
 
 def arn(name):
@@ -71,8 +46,7 @@ def test_versions_and_labels_survive_a_kill_and_values_are_nowhere_in_the_files(
         (1, f"{VALUE}-1", ["stable"]), (2, f"{VALUE}-2", [])]
     assert history[0]["LastModifiedUser"] == "arn:aws:iam::000000000000:root"
     server.stop()
-    found = subprocess.run(["grep", "-rlaF", VALUE, str(server.folder)], capture_output=True, text=True)
-    assert found.stdout == ""
+    assert found_in_files(server.folder, VALUE) == []
 
 
 @pytest.mark.parametrize("program", [AWS_V1, AWS_V2])
@@ -128,7 +102,7 @@ def test_who_may_read_is_decided_by_name(server):
     root = server.client("ssm")
     for name in ["/prod/db", "/prod/web", "/test/db"]:
         root.put_parameter(Name=name, Value="v", Type="String", Tags=[{"Key": "stage", "Value": name.split("/")[1]}])
-    reader = user(server, "reader",
+    reader = user(server, "ssm", "reader",
                   {"Effect": "Allow", "Action": ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"],
                    "Resource": arn("prod/*")},
                   {"Effect": "Deny", "Action": "ssm:*", "Resource": arn("prod/web")})
@@ -144,12 +118,12 @@ def test_who_may_read_is_decided_by_name(server):
     assert len(reader.get_parameters_by_path(Path="/prod")["Parameters"]) == 2
     assert refusal(reader.get_parameters_by_path, Path="/", Recursive=True)[0] == "AccessDeniedException"
     assert refusal(reader.put_parameter, Name="/prod/db", Value="w", Overwrite=True)[0] == "AccessDeniedException"
-    tagged = user(server, "tagged", {
+    tagged = user(server, "ssm", "tagged", {
         "Effect": "Allow", "Action": "ssm:GetParameter", "Resource": "*",
         "Condition": {"StringEquals": {"ssm:ResourceTag/stage": "test"}}})
     assert tagged.get_parameter(Name="/test/db")["Parameter"]["Value"] == "v"
     assert refusal(tagged.get_parameter, Name="/prod/db")[0] == "AccessDeniedException"
-    maker = user(server, "maker",
+    maker = user(server, "ssm", "maker",
                  {"Effect": "Allow", "Action": "ssm:PutParameter", "Resource": "*",
                   "Condition": {"StringEquals": {"ssm:Overwrite": "false"}}})
     maker.put_parameter(Name="/new", Value="v", Type="String")
@@ -166,7 +140,7 @@ def test_a_secret_is_read_as_a_parameter_with_the_readers_own_permissions(server
     assert json.loads(read["SourceResult"])["VersionId"] == secret["VersionId"]
     assert refusal(server.client("ssm").get_parameter, Name=name) == (
         "ValidationException", "WithDecryption flag must be True for retrieving a Secret Manager secret.")
-    reader = user(server, "reader", {"Effect": "Allow", "Action": "ssm:GetParameter", "Resource": "*"})
+    reader = user(server, "ssm", "reader", {"Effect": "Allow", "Action": "ssm:GetParameter", "Resource": "*"})
     code, message = refusal(reader.get_parameter, Name=name, WithDecryption=True)
     assert code == "AccessDeniedException" and "secretsmanager:GetSecretValue" in message
     assert refusal(server.client("ssm").get_parameter, Name=name + "none", WithDecryption=True)[0] == "ParameterNotFound"

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import ClientError
 
+from access import refusal
 from conftest import AWS_V1, REGION, make
 from image_clients import Docker, Image, run
 
@@ -64,12 +64,6 @@ def password(ecr):
 def policy(*statements):
     return json.dumps({"Version": "2012-10-17", "Statement": [
         {"Effect": effect, "Principal": principal, "Action": actions} for effect, principal, actions in statements]})
-
-
-def refusal(call, **arguments):
-    with pytest.raises(ClientError) as refused:
-        call(**arguments)
-    return refused.value.response["Error"]["Code"], refused.value.response["Error"]["Message"]
 
 
 @pytest.fixture

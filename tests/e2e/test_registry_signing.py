@@ -6,26 +6,18 @@ import hashlib
 import json
 import signal
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from conftest import make, wait_until
+from conftest import wait_until
 from image_clients import Image, Skopeo
 from test_image_clients import http
 
 PROFILE = "arn:aws:signer:us-east-1:000000000000:/signing-profiles/release"
 SIGNATURE = "application/vnd.cncf.notary.signature"
-
-
-@pytest.fixture
-def server(scratch):
-    gantry = make(scratch, server_only=True).start()
-    yield gantry
-    gantry.stop()
 
 
 def sign_everything(gantry):

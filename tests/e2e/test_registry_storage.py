@@ -5,13 +5,10 @@ import hashlib
 import json
 import os
 import socket
-import subprocess
-import threading
 
-import boto3
 import pytest
 import requests
-from conftest import ROOT, make, push_busybox, wait_until
+from conftest import make, push_busybox, s3_server, wait_until
 
 
 @pytest.fixture
@@ -35,18 +32,9 @@ def server(build):
 
 @pytest.fixture
 def bucket():
-    """A bucket in a real S3 server that is not ours (moto's); gives its URL."""
-    command = [str(ROOT / ".venv/bin/moto_server"), "-p", "0"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    line = next(line.decode() for line in process.stderr if b"Running on http://" in line)
-    endpoint = line[line.index("http://"):].split()[0]
-    threading.Thread(target=process.stderr.read, daemon=True).start()
-    s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="id",
-                      aws_secret_access_key="the-secret")
-    s3.create_bucket(Bucket="images")
-    yield endpoint, s3
-    process.kill()
-    process.wait()
+    """A bucket in a real S3 server; gives its URL and a client."""
+    with s3_server("images") as served:
+        yield served
 
 
 def credentials(gantry):

@@ -4,13 +4,12 @@ by who may; and the pull-through cache that logs in with one."""
 import json
 import os
 import string
-import subprocess
 import tempfile
 
 import pytest
-from botocore.exceptions import ClientError
 
-from conftest import AWS_V1, AWS_V2, REGION, make
+from access import refusal, user
+from conftest import AWS_V1, AWS_V2, REGION, found_in_files, make
 from image_clients import Image, Skopeo
 
 SECRET = "correct-horse-battery-staple"
@@ -34,29 +33,6 @@ def server(scratch):
     yield build
     for gantry in made:
         gantry.stop()
-
-
-def refusal(call, **arguments):
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
-
-
-def user(gantry, name, *statements):
-    """A client of Secrets Manager for a new user with these permissions."""
-    iam = gantry.client("iam")
-    iam.create_user(UserName=name)
-    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(
-        {"Version": "2012-10-17", "Statement": list(statements)}))
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    return gantry.client("secretsmanager", aws_access_key_id=key["AccessKeyId"],
-                         aws_secret_access_key=key["SecretAccessKey"])
-
-
-def found_in_files(folder, text):
-    """The files below a folder that have the bytes of a text."""
-    done = subprocess.run(["grep", "-rlaF", text, str(folder)], capture_output=True, text=True)
-    return done.stdout.split()
 
 
 def test_values_survive_a_kill_and_are_nowhere_in_the_files(server):
@@ -121,7 +97,7 @@ def test_who_may_read_is_decided_by_policies_of_users_and_of_secrets(server):
     secrets = gantry.client("secretsmanager")
     arn = secrets.create_secret(Name="team-a/db", SecretString=SECRET)["ARN"]
     secrets.create_secret(Name="team-b/db", SecretString=SECRET)
-    ann = user(gantry, "ann", {"Effect": "Allow", "Action": "secretsmanager:*",
+    ann = user(gantry, "secretsmanager", "ann", {"Effect": "Allow", "Action": "secretsmanager:*",
                                "Resource": "arn:aws:secretsmanager:*:*:secret:team-a/*"})
     assert ann.get_secret_value(SecretId="team-a/db")["SecretString"] == SECRET
     code, sentence = refusal(ann.get_secret_value, SecretId="team-b/db")
@@ -131,7 +107,7 @@ def test_who_may_read_is_decided_by_policies_of_users_and_of_secrets(server):
     # What is not there is refused as what is.
     assert refusal(ann.get_secret_value, SecretId="team-c/db")[0] == "AccessDeniedException"
     assert refusal(ann.list_secrets)[0] == "AccessDeniedException"
-    bob = user(gantry, "bob", {"Effect": "Allow", "Action": "secretsmanager:BatchGetSecretValue", "Resource": "*"})
+    bob = user(gantry, "secretsmanager", "bob", {"Effect": "Allow", "Action": "secretsmanager:BatchGetSecretValue", "Resource": "*"})
     batch = bob.batch_get_secret_value(SecretIdList=[arn, "team-b/db"])
     assert [error["ErrorCode"] for error in batch["Errors"]] == ["AccessDeniedException"] * 2
     secrets.put_resource_policy(SecretId=arn, ResourcePolicy=json.dumps({

@@ -3,31 +3,25 @@ files out of a real S3 server, and a private registry."""
 
 import json
 import os
-import signal
 import subprocess
 import tempfile
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import REGION, ROOT, awslogs, image, make, push_busybox, register, run_task, run_to_end, wait_until
+import access
+from conftest import (
+    REGION, awslogs, found_in_files, make, push_busybox, register, run_task, run_to_end, s3_server, wait_until)
 
 VALUE = "correct-horse-battery-staple"
-TRUST = {"Version": "2012-10-17", "Statement": [
-    {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
 EVERYTHING = {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue", "ssm:GetParameters"], "Resource": "*"}
 LOGS = {"Effect": "Allow", "Action": "logs:*", "Resource": "*"}
 PULL = {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}
 
 
-def role(gantry, name, *statements, trust=TRUST):
+def role(gantry, name, *statements, **more):
     """The ARN of a role with these permissions besides those for logs and pulls."""
-    iam = gantry.client("iam")
-    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
-    iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps(
-        {"Version": "2012-10-17", "Statement": [*statements, LOGS, PULL]}))
-    return arn
+    return access.role(gantry, *statements, LOGS, PULL, name=name, **more)
 
 
 def secret(gantry, name, value):
@@ -96,8 +90,7 @@ def test_values_are_nowhere_but_in_the_container(own_gantry, name):
     listed = subprocess.run(["ps", "axeww"], capture_output=True, text=True, user="nobody")
     assert listed.returncode == 0 and VALUE not in listed.stdout
     # The whole data directory: store, records, bundles, logs. A container's own file system is its own affair.
-    found = subprocess.run(["grep", "-rlaFs", VALUE, str(gantry.folder)], capture_output=True, text=True)
-    assert found.stdout == ""
+    assert found_in_files(gantry.folder, VALUE, "-s") == []
     assert VALUE not in gantry.log()
     # It was there to be found: the container's own process has it, for root to see.
     processes = [pid for pid in os.listdir("/proc") if pid.isdigit()]
@@ -116,8 +109,7 @@ def test_values_are_nowhere_but_in_the_container(own_gantry, name):
     gantry.wait_for_instance()
     assert gantry.task(task)["lastStatus"] == "RUNNING"
     wait_until(lambda: gantry.task(task)["healthStatus"] == "HEALTHY", 60, "a health check of the next agent")
-    found = subprocess.run(["grep", "-rlaFs", VALUE, str(gantry.folder)], capture_output=True, text=True)
-    assert found.stdout == ""
+    assert found_in_files(gantry.folder, VALUE, "-s") == []
 
 
 def test_a_container_that_is_started_again_gets_its_values_again(own_gantry, name):
@@ -165,9 +157,8 @@ def test_what_is_missing_or_forbidden_stops_the_task_with_the_services_words(gan
 
 
 def test_a_role_that_does_not_trust_tasks_is_not_used(gantry, name):
-    trust = json.loads(json.dumps(TRUST).replace("ecs-tasks", "ec2"))
     arn = secret(gantry, f"{name}/db", VALUE)
-    other = role(gantry, name, EVERYTHING, trust=trust)
+    other = role(gantry, name, EVERYTHING, service="ec2.amazonaws.com")
     try:
         reason = stopped(gantry, name, secrets=secrets_of(A=arn), task={"executionRoleArn": other})
     except ClientError as refused:
@@ -177,19 +168,8 @@ def test_a_role_that_does_not_trust_tasks_is_not_used(gantry, name):
 
 @pytest.fixture(scope="module")
 def buckets():
-    """A real S3 server that is not ours (moto's) with a bucket; gives its URL and a client."""
-    process = subprocess.Popen([str(ROOT / ".venv/bin/moto_server"), "-p", "0"], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE, text=True)
-    endpoint = None
-    for line in process.stderr:
-        if "Running on http://" in line:
-            endpoint = line.split("Running on ")[1].strip()
-            break
-    s3 = boto3.client("s3", endpoint_url=endpoint, region_name=REGION, aws_access_key_id="id", aws_secret_access_key="key")
-    s3.create_bucket(Bucket="conf")
-    yield endpoint, s3
-    process.send_signal(signal.SIGTERM)
-    process.wait(30)
+    with s3_server("conf") as served:
+        yield served
 
 
 FILES = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetBucketLocation"],
@@ -203,7 +183,7 @@ def test_environment_files_come_from_a_bucket(own_gantry, buckets, name, scratch
     config = os.path.join(tempfile.mkdtemp(prefix="gantry-", dir=scratch), "gantry.toml")
     with open(config, "w") as file:
         file.write(f'[task_files]\nendpoint = "{endpoint}"\nregion = "{REGION}"\naccess_key_id = "id"\n'
-                   'secret_access_key = "key"\n')
+                   'secret_access_key = "the-secret"\n')
     gantry = own_gantry(config=config)
     files = [{"type": "s3", "value": f"arn:aws:s3:::conf/{key}"} for key in ("a/one.env", "two.env")]
     task = {"executionRoleArn": role(gantry, name, FILES)}
@@ -211,8 +191,7 @@ def test_environment_files_come_from_a_bucket(own_gantry, buckets, name, scratch
         gantry, name, "echo $A $B $C $D $E; echo ${#SECRET}; tr '\\0' '\\n' < /proc/$$/environ | grep '^ Q '; echo $PATH", environmentFiles=files,
         environment=[{"name": "A", "value": "definition"}, {"name": "E", "value": "definition"}], task=task)
     assert lines == ["definition one two two definition", str(len(VALUE)), " Q = x ", "/bin:/extra"]
-    found = subprocess.run(["grep", "-rlaFs", VALUE, str(gantry.folder)], capture_output=True, text=True)
-    assert found.stdout == ""
+    assert found_in_files(gantry.folder, VALUE, "-s") == []
     missing = [{"type": "s3", "value": "arn:aws:s3:::conf/none.env"}]
     reason = stopped(gantry, name, environmentFiles=missing, task=task)
     assert reason == ("ResourceInitializationError: unable to download env file with key none.env from bucket conf, "

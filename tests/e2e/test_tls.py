@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import urllib.request
 
-from conftest import GANTRY, awslogs, busybox_rootfs, free_port, make, wait_until
+from conftest import GANTRY, awslogs, busybox_rootfs, make, wait_until
 
 
 def certificates(folder):

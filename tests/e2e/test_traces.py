@@ -7,15 +7,7 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import AWS_V1, AWS_V2, make
-
-
-@pytest.fixture
-def server(scratch):
-    """A Gantry without an agent."""
-    gantry = make(scratch, server_only=True).start()
-    yield gantry
-    gantry.stop()
+from conftest import AWS_V1, AWS_V2
 
 
 def segment(trace, **more):

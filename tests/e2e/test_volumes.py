@@ -203,8 +203,9 @@ def test_a_mount_path_with_tricks_stays_in_the_container(gantry, name, tmp_path)
 
 
 def test_devices_of_the_host_are_denied(gantry, name):
-    disk = os.stat("/dev/vda") if os.path.exists("/dev/vda") else os.stat("/dev/loop0")
-    major, minor = os.major(disk.st_rdev), os.minor(disk.st_rdev)
+    disk = sorted(os.listdir("/sys/block"))[0]
+    with open(f"/sys/block/{disk}/dev") as file:
+        major, minor = file.read().strip().split(":")
     script = (f"mknod /tmp/disk b {major} {minor} && echo made; head -c 1 /tmp/disk 2>&1; mknod /tmp/mem c 1 1; "
               "head -c 1 /tmp/mem 2>&1; mknod /tmp/kmsg c 1 11; head -c 1 /tmp/kmsg 2>&1")
     _, lines = run_to_end(gantry, name, script)
