@@ -189,37 +189,43 @@ def credentials_of(gantry, name, number=0):
     return wait_until(found, 60, "credentials")
 
 
-@pytest.mark.parametrize("mode", ["bridge", "host", "awsvpc"])
-def test_credentials_rotate_and_end_with_the_task(open_gantry, name, mode):
+def test_credentials_rotate_and_end_with_the_task(open_gantry, name):
     gantry = open_gantry
-    definition_part, run_part = in_mode(mode)
     arn = role(gantry, allow("ecs:ListClusters"))
     script = f"while true; do {CREDENTIALS}; echo; sleep 1; done"
-    definition = register(
-        gantry, name, {"command": ["sh", "-c", script], "logConfiguration": awslogs(f"/{name}")}, taskRoleArn=arn,
-        **definition_part)
-    task = run_task(gantry, definition, **run_part)
-    first = credentials_of(gantry, name)
-    who = f"arn:aws:sts::{ACCOUNT}:assumed-role/{arn.rsplit('/', 1)[1]}/{task.rsplit('/', 1)[1]}"
-    assert first["RoleArn"] == arn and first["AccessKeyId"].startswith("ASIA")
-    assert identity(gantry, first) == who
+    tasks = {}
+    for mode in ("bridge", "host", "awsvpc"):
+        definition_part, run_part = in_mode(mode)
+        definition = register(
+            gantry, f"{name}{mode}",
+            {"command": ["sh", "-c", script], "logConfiguration": awslogs(f"/{name}{mode}"), "stopTimeout": 2},
+            taskRoleArn=arn, **definition_part)
+        tasks[f"{name}{mode}"] = run_task(gantry, definition, **run_part)
 
-    newer = wait_until(lambda: next(
-        (each for each in (json.loads(line) for line in printed(gantry, name) if line.startswith("{"))
-         if each["AccessKeyId"] != first["AccessKeyId"]), None), 60, "new credentials")
-    assert newer["Expiration"] > first["Expiration"]
-    wait_until(lambda: identity(gantry, first) == "ExpiredToken", 60, "the end of the first credentials")
-    newest = credentials_of(gantry, name, -1)
-    assert identity(gantry, newest) == who
+    def who(task):
+        return f"arn:aws:sts::{ACCOUNT}:assumed-role/{arn.rsplit('/', 1)[1]}/{task.rsplit('/', 1)[1]}"
 
-    # Nothing of them is on disk, but where the task itself has printed them.
-    secret = newest["SecretAccessKey"]
-    assert found_in_files(gantry.folder, secret, "-s", "--exclude-dir=logs") == []
+    def newer(each):
+        lines = (json.loads(line) for line in printed(gantry, each) if line.startswith("{"))
+        return next((line for line in lines if line["AccessKeyId"] != first[each]["AccessKeyId"]), None)
 
-    gantry.client("ecs").stop_task(task=task)
-    gantry.wait_for_status(task, "STOPPED")
-    for each in (newest, credentials_of(gantry, name, -1)):
-        assert identity(gantry, each) in ("InvalidClientTokenId", "ExpiredToken")
+    first = {each: credentials_of(gantry, each) for each in tasks}
+    for each, task in tasks.items():
+        assert first[each]["RoleArn"] == arn and first[each]["AccessKeyId"].startswith("ASIA")
+        assert identity(gantry, first[each]) == who(task)
+    for each, task in tasks.items():
+        assert wait_until(lambda: newer(each), 60, "new credentials")["Expiration"] > first[each]["Expiration"]
+        wait_until(lambda: identity(gantry, first[each]) == "ExpiredToken", 60, "the end of the first credentials")
+        newest = credentials_of(gantry, each, -1)
+        assert identity(gantry, newest) == who(task)
+
+        # Nothing of them is on disk, but where the task itself has printed them.
+        assert found_in_files(gantry.folder, newest["SecretAccessKey"], "-s", "--exclude-dir=logs") == []
+
+        gantry.client("ecs").stop_task(task=task)
+        gantry.wait_for_status(task, "STOPPED")
+        for ended in (newest, credentials_of(gantry, each, -1)):
+            assert identity(gantry, ended) in ("InvalidClientTokenId", "ExpiredToken")
 
 
 def test_running_tasks_get_credentials_again_after_a_kill(own_gantry, name):
