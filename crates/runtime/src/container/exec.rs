@@ -96,18 +96,17 @@ fn check(
     inheritance: &Inheritance,
 ) -> Outcome {
     let (output, writer) = make_pipe()?;
-    let pid = match &inheritance.config.runtime {
-        Runtime::Embedded => start(plan, spec, Streams::Output(writer), inheritance)?,
+    let (pid, _document) = match &inheritance.config.runtime {
+        Runtime::Embedded => (start(plan, spec, Streams::Output(writer), inheritance)?, None),
         Runtime::OciBinary(program) => {
             let oci = oci_binary::OciContainer::new(program.clone(), &plan.bundle);
-            oci_binary::exec(&oci, plan, spec, writer)?
+            let (pid, document) = oci_binary::exec(&oci, plan, spec, writer)?;
+            (pid, Some(document))
         }
     };
     // From here on: that joining took its time on a busy host is not the command's fault.
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
-    let outcome = Monitor { pid, output, kept: Vec::new(), reply, deadline }.watch();
-    oci_binary::forget_exec(&plan.bundle);
-    outcome
+    Monitor { pid, output, kept: Vec::new(), reply, deadline }.watch()
 }
 
 /// Joins the container and starts the command; returns its pid, a child of ours.

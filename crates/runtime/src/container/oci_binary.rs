@@ -3,8 +3,8 @@
 
 use std::{
     fs,
-    io::{self, Read},
-    os::fd::OwnedFd,
+    io::{self, Read, Write},
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     process::{Command, Stdio as ProcessStdio},
 };
@@ -224,8 +224,14 @@ fn resources(limits: &Limits, devices: Value) -> Value {
     resources
 }
 
-/// Runs a command in the container; returns the pid of the binary that stands for it, a child of ours.
-pub(super) fn exec(oci: &OciContainer, plan: &ExecPlan, spec: &ContainerSpec, output: OwnedFd) -> Result<Pid, Failure> {
+/// Runs a command in the container; returns the pid of the binary that stands for it, a child of ours, and what the
+/// binary reads: secrets may be in it, so it is memory only, and is to be held until the binary has ended.
+pub(super) fn exec(
+    oci: &OciContainer,
+    plan: &ExecPlan,
+    spec: &ContainerSpec,
+    output: OwnedFd,
+) -> Result<(Pid, OwnedFd), Failure> {
     program::reset_signals();
     let failure = |error: io::Error| Failure::io("running a command", &error);
     let user = if plan.user.is_empty() { &spec.user } else { &plan.user };
@@ -233,22 +239,17 @@ pub(super) fn exec(oci: &OciContainer, plan: &ExecPlan, spec: &ContainerSpec, ou
     let facts = facts_of(spec, user, &root, None)?;
     let spec = ContainerSpec { args: plan.args.clone(), terminal: false, ..spec.clone() };
     let process = spec::process(&spec, &facts)?;
-    let path = exec_file(&oci.bundle);
-    fs::write(&path, process.to_string()).map_err(failure)?;
+    let document = rustix::fs::memfd_create("gantry-exec", rustix::fs::MemfdFlags::CLOEXEC)
+        .map_err(|error| failure(error.into()))?;
+    fs::File::from(document.try_clone().map_err(failure)?)
+        .write_all(process.to_string().as_bytes())
+        .map_err(failure)?;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), document.as_raw_fd());
     let mut command = oci.command();
-    command.arg("exec").arg("--process").arg(&path).arg(ID);
+    command.arg("exec").arg("--process").arg(path).arg(ID);
     command.stdout(output.try_clone().map_err(failure)?).stderr(output);
     let child = command.spawn().map_err(failure)?;
-    Ok(Pid::from_raw(child.id() as i32))
-}
-
-fn exec_file(bundle: &Path) -> PathBuf {
-    bundle.join(format!("exec-{}.json", std::process::id()))
-}
-
-/// Removes what [`exec`] left in the bundle.
-pub(super) fn forget_exec(bundle: &Path) {
-    let _ = fs::remove_file(exec_file(bundle));
+    Ok((Pid::from_raw(child.id() as i32), document))
 }
 
 /// Whether a program can run in a root filesystem that has no loader for it.

@@ -1,8 +1,8 @@
 //! The same containers through an OCI runtime executable.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
-use gantry_runtime::container::{ContainerError, Containers, ExecOutcome, Runtime};
+use gantry_runtime::container::{ContainerError, Containers, ExecOutcome, HeldEnv, Runtime};
 
 use super::{exec::request, fixture::Fixture};
 
@@ -48,6 +48,29 @@ async fn runc_executes_kills_and_is_told_apart_from_programs_that_are_missing() 
         }
         other => panic!("{other:?}"),
     }
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn secrets_of_a_command_are_in_no_file_while_it_runs() {
+    let fixture = fixture();
+    let mut spec = fixture.spec(&["sleep", "1000"]);
+    spec.held_env = HeldEnv(vec!["TOKEN=hush-hush".into()]);
+    let root = format!("/proc/{}/root", fixture.containers.start(&spec).await.unwrap().pid);
+    let script = "echo > /runs; until [ -e /looked ]; do :; done; echo $TOKEN";
+    let request = request(&["sh", "-c", script]);
+    let look = async {
+        while !Path::new(&root).join("runs").exists() {
+            tokio::task::yield_now().await;
+        }
+        let found =
+            Command::new("grep").args(["-rlas", "-D", "skip", "hush-hush"]).arg(fixture.directory.path()).output();
+        std::fs::write(Path::new(&root).join("looked"), "").unwrap();
+        String::from_utf8(found.unwrap().stdout).unwrap()
+    };
+    let (outcome, found) = tokio::join!(fixture.containers.exec(&spec.id, &request), look);
+    assert_eq!(outcome.unwrap(), ExecOutcome { exit_code: Some(0), output: "hush-hush\n".into() });
+    assert_eq!(found, "");
     fixture.clean_up().await;
 }
 
