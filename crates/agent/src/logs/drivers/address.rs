@@ -1,6 +1,12 @@
 //! Addresses of log destinations, and streams to them.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -21,6 +27,8 @@ pub(super) enum Address {
     Tls(String),
     Udp(String),
     Unix(PathBuf),
+    /// A socket that a container makes: it could be put in its place as a link to any socket of the host.
+    UnixOfContainer(PathBuf),
     UnixDatagram(PathBuf),
 }
 
@@ -48,7 +56,7 @@ impl Address {
         let (network, place) = match self {
             Self::Tcp(host) | Self::Tls(host) => ("tcp", host.clone()),
             Self::Udp(host) => ("udp", host.clone()),
-            Self::Unix(path) => ("unix", path.display().to_string()),
+            Self::Unix(path) | Self::UnixOfContainer(path) => ("unix", path.display().to_string()),
             Self::UnixDatagram(path) => ("unixgram", path.display().to_string()),
         };
         let why = match error.kind() {
@@ -77,6 +85,7 @@ impl Address {
                 Connection::Stream(Box::new(TlsConnector::from(Arc::clone(config)).connect(name, stream).await?))
             }
             Self::Unix(path) => Connection::Stream(Box::new(UnixStream::connect(path).await?)),
+            Self::UnixOfContainer(path) => Connection::Stream(Box::new(connect_to_itself(path).await?)),
             Self::Udp(host) => {
                 let place = tokio::net::lookup_host(host).await?.next().ok_or(io::ErrorKind::NotFound)?;
                 let own = if place.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
@@ -91,6 +100,16 @@ impl Address {
             }
         })
     }
+}
+
+/// Connects to the socket that is at `path` itself, never to one that a link there leads to.
+async fn connect_to_itself(path: &Path) -> io::Result<UnixStream> {
+    use rustix::fs::{FileType, Mode, OFlags};
+    let found = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::Socket {
+        return Err(io::Error::other("connect: not a socket"));
+    }
+    UnixStream::connect(format!("/proc/self/fd/{}", found.as_raw_fd())).await
 }
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -122,6 +141,7 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -139,5 +159,19 @@ mod tests {
         ] {
             assert_eq!(Address::parse(text, 24_224), expected, "{text}");
         }
+    }
+    #[tokio::test]
+    async fn a_containers_socket_is_not_looked_for_behind_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let [socket, link, file] = ["socket", "link", "file"].map(|name| folder.path().join(name));
+        let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let connects = async |path: &PathBuf| Address::UnixOfContainer(path.clone()).connect(None).await.is_ok();
+        assert!(connects(&socket).await);
+        assert!(!connects(&link).await);
+        assert!(!connects(&file).await);
+        // What the options name is the task definition's choice: /dev/log is a link on many hosts.
+        assert!(Address::Unix(link).connect(None).await.is_ok());
     }
 }

@@ -59,7 +59,7 @@ impl Fluentd {
     /// To the task's own log router. Its options are the router's business.
     pub(super) fn for_router(wanted: &Wanted<'_>) -> Self {
         Self {
-            address: Address::Unix(wanted.firelens_socket.to_owned()),
+            address: Address::UnixOfContainer(wanted.firelens_socket.to_owned()),
             tls: None,
             tag: format!("{}-firelens-{}", wanted.definition.name, wanted.task.id()),
             about: about(wanted, Default::default()),
