@@ -34,8 +34,8 @@ use gantry_runtime::{container::Namespace, network::NetworkError};
 use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot},
-    task::AbortHandle,
+    sync::{Mutex as Turn, mpsc, oneshot},
+    task::JoinHandle,
 };
 use tracing::{debug, warn};
 
@@ -58,6 +58,8 @@ const REOPEN_AFTER: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(crate) struct Endpoints {
     known: Mutex<Known>,
+    /// The listener on the host is opened once, however many tasks come together.
+    opening_on_host: Turn<()>,
 }
 
 #[derive(Default)]
@@ -67,6 +69,8 @@ struct Known {
     /// Tasks in host mode by each of their ids.
     on_host: HashMap<String, Arc<TaskEndpoint>>,
     host_listener: Option<Listener>,
+    /// The one before it, which may not be closed yet.
+    host_listener_before: Option<JoinHandle<()>>,
 }
 
 /// What a task is asked by.
@@ -81,14 +85,22 @@ pub(crate) struct TaskEndpoint {
     samples: Mutex<BTreeMap<String, Sample>>,
     /// By network namespace.
     listeners: Mutex<BTreeMap<String, Listener>>,
+    opening: Turn<()>,
 }
 
-/// A listener that is closed when this is dropped.
-struct Listener(AbortHandle);
+/// A listener that is closed, if not at once, when this is dropped.
+struct Listener(Option<JoinHandle<()>>);
+
+impl Listener {
+    /// Closes it; what is returned ends when it is closed.
+    fn close(mut self) -> Option<JoinHandle<()>> {
+        self.0.take().inspect(JoinHandle::abort)
+    }
+}
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -110,6 +122,7 @@ impl Endpoints {
             bucket: Mutex::new(Bucket::full()),
             samples: Mutex::default(),
             listeners: Mutex::default(),
+            opening: Turn::default(),
         });
         let mut known = self.known.lock();
         if task.network == TaskNetwork::Host {
@@ -125,8 +138,10 @@ impl Endpoints {
         let mut known = self.known.lock();
         known.tasks.remove(task_arn);
         known.on_host.retain(|_, endpoint| endpoint.task.arn != task_arn);
-        if known.on_host.is_empty() {
-            known.host_listener = None;
+        if known.on_host.is_empty()
+            && let Some(listener) = known.host_listener.take()
+        {
+            known.host_listener_before = listener.close();
         }
     }
 
@@ -166,12 +181,24 @@ impl TaskEndpoint {
 pub(crate) async fn open(host: &Arc<Host>, task_arn: &str, key: Option<&str>) -> Result<(), NetworkError> {
     // Gone meanwhile: nobody will ask.
     let Some(endpoint) = host.endpoints.task(task_arn) else { return Ok(()) };
+    // Whoever comes meanwhile waits, and then finds it open.
+    let _turn = match key {
+        Some(_) => endpoint.opening.lock().await,
+        None => host.endpoints.opening_on_host.lock().await,
+    };
     let is_open = match key {
         Some(key) => endpoint.listeners.lock().contains_key(key),
         None => host.endpoints.known.lock().host_listener.is_some(),
     };
     if is_open || endpoint.ids().next().is_none() {
         return Ok(());
+    }
+    if key.is_none() {
+        let before = host.endpoints.known.lock().host_listener_before.take();
+        if let Some(before) = before {
+            // How it ended is no matter: it is closed.
+            drop(before.await);
+        }
     }
     let listener = host.runtime.networks.endpoint(key).await?;
     let listener = TcpListener::from_std(listener).map_err(|error| NetworkError::Kernel {
@@ -194,7 +221,7 @@ pub(crate) async fn open(host: &Arc<Host>, task_arn: &str, key: Option<&str>) ->
 }
 
 fn listen(host: &Arc<Host>, listener: TcpListener, clients: Clients) -> Listener {
-    Listener(tokio::spawn(serve::listen(Arc::downgrade(host), listener, clients)).abort_handle())
+    Listener(Some(tokio::spawn(serve::listen(Arc::downgrade(host), listener, clients))))
 }
 
 /// Opens again what containers that run already know of, after a restart of the agent. Nothing waits for it.

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use futures_util::FutureExt;
 use gantry_api::agent::{RoleCredentials, RoleGrant, RoleKind};
 use serde_json::{Value, json};
 use tokio::{
@@ -177,4 +178,38 @@ async fn metadata_protection_and_the_allowance() {
         refused += u32::from(ask(at, &format!("GET {}", path(&v4)), "").await.0 == 429);
     }
     assert!(refused > 0, "a task may not ask without end");
+}
+
+#[tokio::test]
+async fn tasks_that_come_and_go_together_share_one_listener_on_the_host() {
+    let bed = Bed::new().await;
+    let agent = std::sync::Arc::clone(&bed.agent().host);
+    let register = |digit: &str| {
+        let arn = task(Vec::new()).arn.replace("0123456789abcdef0123456789abcdef", &digit.repeat(32));
+        let spec = TaskSpec { arn: arn.clone(), network: TaskNetwork::Host, ..task(vec![container("app")]) };
+        let mut state = crate::engine::state::TaskState::new(&spec, "boot", 0);
+        state.name_endpoints(|| format!("id-{digit}"));
+        agent.endpoints.register(&std::sync::Arc::new(spec), &state, tokio::sync::mpsc::unbounded_channel().0);
+        arn
+    };
+    let (first, second, third) = (register("a"), register("b"), "c");
+    let slow = bed.host.crash_at(1);
+    let opening = {
+        let (agent, first) = (std::sync::Arc::clone(&agent), first.clone());
+        tokio::spawn(async move { super::open(&agent, &first, None).await })
+    };
+    slow.await.unwrap();
+    let mut another = Box::pin(super::open(&agent, &second, None));
+    assert!((&mut another).now_or_never().is_none(), "it would be in the way of the first");
+    opening.abort();
+    another.await.unwrap();
+    let at = bed.host.endpoint("").unwrap();
+    super::open(&agent, &first, None).await.unwrap();
+    assert_eq!(bed.host.endpoint("").unwrap(), at);
+
+    agent.endpoints.close(&first);
+    agent.endpoints.close(&second);
+    super::open(&agent, &register(third), None).await.unwrap();
+    assert_ne!(bed.host.endpoint("").unwrap(), at);
+    assert!(std::net::TcpStream::connect(at).is_err(), "two cannot listen at one place");
 }
