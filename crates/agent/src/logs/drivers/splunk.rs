@@ -16,6 +16,8 @@ const PATH: &str = "/services/collector/event/1.0";
 const CALL_MAX: Duration = Duration::from_secs(30);
 /// How much of an answer is repeated.
 const ANSWER_CHARS_MAX: usize = 300;
+/// How much of it is read: as many characters of any kind.
+const ANSWER_BYTES_MAX: usize = 4 * ANSWER_CHARS_MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -128,6 +130,18 @@ fn gzip(options: Options<'_>) -> Result<Option<Compression>, String> {
     Ok(Some(u32::try_from(level).map_or_else(|_| Compression::default(), Compression::new)))
 }
 
+/// How a refusal begins; the rest is not waited for.
+async fn said(mut answer: reqwest::Response) -> String {
+    let mut said = Vec::new();
+    while said.len() < ANSWER_BYTES_MAX
+        && let Ok(Some(chunk)) = answer.chunk().await
+    {
+        said.extend_from_slice(&chunk);
+    }
+    said.truncate(ANSWER_BYTES_MAX);
+    String::from_utf8_lossy(&said).chars().take(ANSWER_CHARS_MAX).collect()
+}
+
 #[async_trait]
 impl Destination for Splunk {
     async fn prepare(&self) -> Result<(), DeliveryError> {
@@ -151,8 +165,7 @@ impl Destination for Splunk {
         if status.is_success() {
             return Ok(());
         }
-        let said: String = answer.text().await.unwrap_or_default().chars().take(ANSWER_CHARS_MAX).collect();
-        let text = format!("splunk: {status}: {said}");
+        let text = format!("splunk: {status}: {}", said(answer).await);
         // An event that the collector cannot read is not better the next time; a token may be.
         Err(if status == reqwest::StatusCode::BAD_REQUEST {
             DeliveryError::Never(text)
@@ -163,5 +176,32 @@ impl Destination for Splunk {
 
     fn describe(&self) -> String {
         self.tag.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_without_end_is_not_read_to_its_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let endless = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let _ = connection.read(&mut [0; 4096]).await.unwrap();
+            connection.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await.unwrap();
+            while connection.write_all(&[b'x'; 4096]).await.is_ok() {}
+        });
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap();
+        assert_eq!(said(answer).await, "x".repeat(ANSWER_CHARS_MAX));
+        endless.await.unwrap();
     }
 }
