@@ -75,4 +75,6 @@ pub enum ExecReport {
     },
     /// The transcript is whole.
     TranscriptWhole,
+    /// There is no transcript, or it cannot be read.
+    TranscriptLost,
 }

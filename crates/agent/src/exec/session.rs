@@ -251,7 +251,6 @@ impl Live {
             && let Err(error) = transcript.add(bytes)
         {
             warn!(session = self.session.session_id, error = chain(&error), "the transcript ends here");
-            self.transcript = None;
         }
         let frames = self.end.output(*kind, bytes, now_ms);
         self.send(frames);
@@ -309,10 +308,7 @@ impl Live {
         loop {
             if let Some(link) = &self.link {
                 link.report(&ExecReport::Ended { text: text.to_owned() }).await;
-                if let Err(error) = self.hand_over(link).await {
-                    warn!(session = self.session.session_id, error = chain(&error), "the transcript cannot be read");
-                }
-                link.report(&ExecReport::TranscriptWhole).await;
+                link.report(&self.hand_over(link).await).await;
             }
             // The next connection is told again.
             loop {
@@ -329,15 +325,19 @@ impl Live {
         }
     }
 
-    async fn hand_over(&self, link: &Sender) -> std::io::Result<()> {
-        let Some(transcript) = &self.transcript else { return Ok(()) };
-        let mut pieces = transcript.read()?;
-        loop {
-            let piece = pieces.next()?;
-            if piece.is_empty() {
-                return Ok(());
+    /// Hands over the transcript; returns what is then to be told.
+    async fn hand_over(&self, link: &Sender) -> ExecReport {
+        if !self.session.transcript {
+            return ExecReport::TranscriptWhole;
+        }
+        // One that could not be opened was warned of then.
+        let Some(transcript) = &self.transcript else { return ExecReport::TranscriptLost };
+        match hand_over(transcript, link).await {
+            Ok(()) => ExecReport::TranscriptWhole,
+            Err(error) => {
+                warn!(session = self.session.session_id, error = chain(&error), "the transcript cannot be read");
+                ExecReport::TranscriptLost
             }
-            link.transcript(piece).await;
         }
     }
 
@@ -345,5 +345,16 @@ impl Live {
         if let Some(link) = &self.link {
             frames.into_iter().for_each(|frame| link.frame(frame));
         }
+    }
+}
+
+async fn hand_over(transcript: &Transcript, link: &Sender) -> std::io::Result<()> {
+    let mut pieces = transcript.read()?;
+    loop {
+        let piece = pieces.next()?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        link.transcript(piece).await;
     }
 }

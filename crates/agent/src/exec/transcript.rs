@@ -21,6 +21,8 @@ pub(super) struct Transcript {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// It could not be written: what comes now would follow a gap.
+    broken_off: bool,
 }
 
 fn directory(dirs: &Dirs) -> PathBuf {
@@ -35,16 +37,20 @@ impl Transcript {
         let path = directory.join(session_id);
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path, file, bytes })
+        Ok(Self { path, file, bytes, broken_off: false })
     }
 
-    /// Adds output, as far as there is room for it.
+    /// Adds output, as far as there is room for it. After an error, which is told once, nothing is added any more.
     pub(super) fn add(&mut self, output: &[u8]) -> io::Result<()> {
+        if self.broken_off {
+            return Ok(());
+        }
         let room = usize::try_from(BYTES_MAX.saturating_sub(self.bytes)).unwrap_or(usize::MAX);
         let output = output.get(..output.len().min(room)).unwrap_or_default();
-        self.file.write_all(output)?;
+        let added = self.file.write_all(output);
+        self.broken_off = added.is_err();
         self.bytes += output.len() as u64;
-        Ok(())
+        added
     }
 
     /// Reads it from its beginning.
@@ -112,5 +118,18 @@ mod tests {
         transcript.add(b"12345").unwrap();
         transcript.add(b"6").unwrap();
         assert_eq!(fs::read(&transcript.path).unwrap(), b"123");
+    }
+
+    #[test]
+    fn a_transcript_that_broke_off_keeps_what_it_has_and_takes_nothing_behind_the_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut transcript = Transcript::open(&Dirs::new(folder.path()), "a").unwrap();
+        transcript.add(b"one").unwrap();
+        let reading = File::open(&transcript.path).unwrap();
+        let writing = std::mem::replace(&mut transcript.file, reading);
+        transcript.add(b"two").unwrap_err();
+        transcript.file = writing;
+        transcript.add(b"three").unwrap();
+        assert_eq!(transcript.read().unwrap().next().unwrap(), b"one");
     }
 }

@@ -145,13 +145,18 @@ async fn report(control: &Control, session: &str, text: &str, transcript: &mut O
             }
             *transcript = Received::begin(control).await;
         }
-        Ok(ExecReport::TranscriptWhole) => {
+        Ok(report @ (ExecReport::TranscriptWhole | ExecReport::TranscriptLost)) => {
             let Some(received) = transcript.take() else { return Ok(()) };
             let entry = control.read().exec_session(session).cloned();
             let Some(entry) = entry.filter(|entry| entry.row.transcript == TranscriptStatus::Wanted) else {
                 return Ok(());
             };
-            let stored = received.store(control, session, &entry).await;
+            let stored = if report == ExecReport::TranscriptWhole {
+                received.store(control, session, &entry).await
+            } else {
+                tracing::error!(session, "the transcript of a session is lost: its agent could not keep or read it");
+                TranscriptStatus::Lost
+            };
             change(control, session, |record| {
                 record.transcript = stored;
                 Ok(())
