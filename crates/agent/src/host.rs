@@ -12,6 +12,7 @@ use std::{
 };
 
 use gantry_api::agent::TaskUsage;
+use gantry_runtime::locks::KeyedLocks;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, Semaphore, watch};
 
@@ -70,8 +71,9 @@ pub(crate) struct Host {
     pub(crate) container_instance: Mutex<Option<String>>,
     pub(crate) memory_bytes: u64,
     pub(crate) file_systems: FileSystems,
-    /// Volumes are mounted one at a time: two containers of a task must not both find that nothing is mounted yet.
-    pub(crate) mounting: tokio::sync::Mutex<()>,
+    /// By the volume's directory: two containers must not both find that nothing is mounted there yet. A mount may take
+    /// long, and no other volume waits for it.
+    pub(crate) mounting: KeyedLocks,
     /// The most open files that this host can grant a container.
     pub(crate) nofile_max: i64,
     pub(crate) starts: Semaphore,
@@ -141,7 +143,7 @@ impl Host {
         Ok(Arc::new(Self {
             records: Records::open(dirs.tasks())?,
             dirs,
-            mounting: tokio::sync::Mutex::default(),
+            mounting: KeyedLocks::default(),
             file_systems: FileSystems::new(config.file_systems.clone()),
             config,
             runtime: parts.runtime,

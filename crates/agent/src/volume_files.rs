@@ -3,15 +3,18 @@
 
 use std::{
     fs, io,
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
 use gantry_domain::task_definition::LocalMount;
 use gantry_runtime::image::Image;
 use rustix::{
-    fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid},
+    fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid},
+    io::Errno,
     mount::{MountFlags, UnmountFlags},
 };
+use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     file_systems::Owner,
@@ -36,8 +39,8 @@ pub(crate) async fn prepare(
         Backing::Present => present(&directory).map_err(failed),
         Backing::Filled => fill(host, image, &volume.target, directory).await,
         Backing::Mounted(mount) => {
-            let _alone = host.mounting.lock().await;
-            blocking(move || mount_once(&mount, &directory)).await.map_err(failed)
+            let alone = host.mounting.lock(&directory.to_string_lossy()).await;
+            mount_alone(mount, directory, alone).await.map_err(failed)
         }
         Backing::FileSystem(owner) => {
             let below = volume.below.clone().unwrap_or_default();
@@ -45,7 +48,7 @@ pub(crate) async fn prepare(
             made.map_err(|error| ContainerReason::ResourceInitialization(efs_failure(&error)))
         }
         Backing::Shared { volume: name, autoprovision, made } => {
-            let _alone = host.mounting.lock().await;
+            let alone = host.mounting.lock(&directory.to_string_lossy()).await;
             let found = shared(host, dirs, &name, autoprovision, made).await?;
             match &found.mount {
                 None => fill(host, image, &volume.target, directory).await,
@@ -56,8 +59,7 @@ pub(crate) async fn prepare(
                 }
                 Some(mount) => {
                     volume.directory = dirs.shared_mounts.join(&name);
-                    let (mount, directory) = (mount.clone(), volume.directory.clone());
-                    blocking(move || mount_once(&mount, &directory)).await.map_err(failed)
+                    mount_alone(mount.clone(), volume.directory.clone(), alone).await.map_err(failed)
                 }
             }
         }
@@ -148,6 +150,15 @@ async fn shared(
     }
 }
 
+/// [`mount_once`] while nobody else does so there. A mount goes on when nobody waits for it any more.
+async fn mount_alone(mount: LocalMount, at: PathBuf, alone: OwnedMutexGuard<()>) -> io::Result<()> {
+    blocking(move || {
+        let _alone = alone;
+        mount_once(&mount, &at)
+    })
+    .await
+}
+
 /// Mounts a file system on `at`, unless something is mounted there already.
 fn mount_once(mount: &LocalMount, at: &Path) -> io::Result<()> {
     let LocalMount::FileSystem { kind, device, options } = mount else { return Ok(()) };
@@ -190,41 +201,57 @@ fn is_mounted(path: &Path) -> io::Result<bool> {
 
 /// Makes the directory of an access point where it is missing: with its owner, as the service does at first use.
 fn make_below(root: &Path, below: &str, owner: Option<Owner>) -> io::Result<()> {
-    let open = |from: std::os::fd::BorrowedFd<'_>, path: &str| {
+    let open = |from: BorrowedFd<'_>, path: &str| {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         rustix::fs::openat2(from, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve)
     };
     let top = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    use std::os::fd::AsFd;
     match (open(top.as_fd(), below), owner) {
         (Ok(_), _) => return Ok(()),
-        (Err(rustix::io::Errno::NOENT), Some(_)) => {}
+        (Err(Errno::NOENT), Some(_)) => {}
         (Err(error), _) => return Err(error.into()),
     }
     let Some(owner) = owner else { return Ok(()) };
     let mut parent = top;
     for name in below.split('/').filter(|name| !name.is_empty()) {
         if name == ".." {
-            return Err(rustix::io::Errno::XDEV.into());
+            return Err(Errno::XDEV.into());
         }
-        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) => {
-                let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-                rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-                let made = rustix::fs::openat(
-                    &parent,
-                    name,
-                    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                    Mode::empty(),
-                )?;
-                rustix::fs::fchmod(&made, Mode::from_raw_mode(owner.mode))?;
+        parent = match open(parent.as_fd(), name) {
+            Err(Errno::NOENT) => {
+                make_owned(parent.as_fd(), name, owner)?;
+                open(parent.as_fd(), name)?
             }
-            Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-        parent = open(parent.as_fd(), name)?;
+            found => found?,
+        };
     }
     Ok(())
+}
+
+/// Makes a directory, which has its owner when it appears. One that appeared meanwhile stays.
+fn make_owned(parent: BorrowedFd<'_>, name: &str, owner: Owner) -> rustix::io::Result<()> {
+    let aside = format!(".making-{}", uuid::Uuid::new_v4().simple());
+    rustix::fs::mkdirat(parent, &aside, Mode::RWXU)?;
+    let finish = || {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(parent, &aside, flags, Mode::empty())?;
+        rustix::fs::fchown(&made, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
+        rustix::fs::fchmod(&made, Mode::from_raw_mode(owner.mode))?;
+        match rustix::fs::renameat_with(parent, &aside, parent, name, RenameFlags::NOREPLACE) {
+            // NFS knows no such rename. Its own replaces an empty directory at most.
+            Err(Errno::INVAL) => rustix::fs::renameat(parent, &aside, parent, name),
+            renamed => renamed,
+        }
+    };
+    let finished = finish();
+    if finished.is_err() {
+        // An empty directory that stays behind is in nobody's way.
+        let _ = rustix::fs::unlinkat(parent, &aside, AtFlags::REMOVEDIR);
+    }
+    match finished {
+        Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(()),
+        other => other,
+    }
 }
 
 fn efs_failure(error: &io::Error) -> String {
@@ -264,7 +291,7 @@ fn unmount_below(directory: &Path) -> io::Result<()> {
         let volume = volume?.path();
         // A server that is away must not keep it.
         match rustix::mount::unmount(&volume, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-            Ok(()) | Err(rustix::io::Errno::INVAL) => fs::remove_dir(&volume)?,
+            Ok(()) | Err(Errno::INVAL) => fs::remove_dir(&volume)?,
             Err(error) => return Err(error.into()),
         }
     }
@@ -274,9 +301,15 @@ fn unmount_below(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::{
+        os::unix::fs::{MetadataExt, symlink},
+        sync::Arc,
+    };
+
+    use futures_util::FutureExt;
 
     use super::*;
+    use crate::engine_tests::Bed;
 
     #[test]
     fn an_access_points_directory_is_made_inside_its_file_system_only() {
@@ -294,6 +327,48 @@ mod tests {
             assert!(make_below(root.path(), path, owner).is_err(), "{path}");
         }
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_access_points_directory_that_another_made_meanwhile_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let own = fs::metadata(root.path()).unwrap();
+        let owner = |mode| Owner { uid: own.uid(), gid: own.gid(), mode };
+        let parent = fs::File::open(root.path()).unwrap();
+        make_owned(parent.as_fd(), "a", owner(0o711)).unwrap();
+        let first = fs::metadata(root.path().join("a")).unwrap();
+        make_owned(parent.as_fd(), "a", owner(0o700)).unwrap();
+        let found = fs::metadata(root.path().join("a")).unwrap();
+        assert_eq!((found.ino(), found.mode()), (first.ino(), first.mode()));
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "nothing is left aside");
+    }
+
+    #[tokio::test]
+    async fn a_mount_that_takes_long_keeps_no_other_volume_waiting() {
+        let bed = Bed::new().await;
+        let host = Arc::clone(&bed.agent().host);
+        let dirs = host.dirs.volumes("task");
+        let image = Image {
+            digest: String::new(),
+            config_digest: String::new(),
+            config: Default::default(),
+            layers: Vec::new(),
+        };
+        let mounted = |name: &str| VolumeMount {
+            directory: dirs.task_mounts.join(name),
+            below: None,
+            target: "/data".to_owned(),
+            readonly: false,
+            // Nothing is mounted for it here.
+            backing: Backing::Mounted(LocalMount::Directory { path: String::new(), read_only: false }),
+        };
+        let (mut slow, mut other) = (mounted("slow"), mounted("other"));
+        let held = host.mounting.lock(&slow.directory.to_string_lossy()).await;
+        let mut waits = Box::pin(prepare(&host, &dirs, &image, &mut slow));
+        assert!((&mut waits).now_or_never().is_none());
+        prepare(&host, &dirs, &image, &mut other).await.unwrap();
+        drop(held);
+        waits.await.unwrap();
     }
 
     #[test]

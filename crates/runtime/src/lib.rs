@@ -6,5 +6,5 @@
 
 pub mod container;
 pub mod image;
-mod locks;
+pub mod locks;
 pub mod network;
