@@ -564,6 +564,7 @@ impl Containers for FakeHost {
     }
 
     async fn open_session(&self, _: &str, _: &SessionRequest) -> Result<RunningSession, ContainerError> {
+        self.point("open session").await;
         Err(ContainerError::Runtime { detail: "the fake runtime has no processes to talk to".to_owned() })
     }
 

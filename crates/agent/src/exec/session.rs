@@ -22,12 +22,17 @@ use super::{
 };
 use crate::{aws::AwsClient, host::Host, reason::chain};
 
+#[cfg(test)]
+mod tests;
+
 /// Who runs commands of users: as on AWS root, whatever the container's own user is, with the container's capabilities.
 const USER: &str = "0";
 /// Size of a terminal that nobody told us.
 const SIZE_DEFAULT: TerminalSize = TerminalSize { columns: 80, rows: 24 };
 /// At the end a client that takes nothing any more is not waited for.
 const LAST_WORDS_MS_MAX: u64 = 2_000;
+/// How long a command may take to start. One in a container that is frozen does not.
+const START_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long the end of a container may take to show after that of its processes.
 const CONTAINER_END_TIME_MAX: Duration = Duration::from_secs(2);
 /// Pieces of input that are kept here; more stays with the client.
@@ -226,18 +231,19 @@ impl Live {
             user: USER.to_owned(),
             terminal: terminal.then_some(self.size),
         };
-        let started = self.host.runtime.containers.open_session(&self.session.runtime_id, &request).await;
-        let (text, code) = match started {
-            Ok(running) => match Process::new(running) {
+        let starting = self.host.runtime.containers.open_session(&self.session.runtime_id, &request);
+        let (text, code) = match timeout(START_TIME_MAX, starting).await {
+            Err(_) => ("it did not start in time".to_owned(), 126),
+            Ok(Ok(running)) => match Process::new(running) {
                 Ok(process) => {
                     self.process = Some(process);
                     return None;
                 }
                 Err(error) => (chain(&error), 126),
             },
-            Err(ContainerError::NotRunning { .. }) => return Some(CONTAINER_STOPPED.to_owned()),
-            Err(error @ ContainerError::Command { .. }) => (chain(&error), 127),
-            Err(error) => (chain(&error), 126),
+            Ok(Err(ContainerError::NotRunning { .. })) => return Some(CONTAINER_STOPPED.to_owned()),
+            Ok(Err(error @ ContainerError::Command { .. })) => (chain(&error), 127),
+            Ok(Err(error)) => (chain(&error), 126),
         };
         let told = self.end.exit_code(code, self.host.now_ms());
         self.send(told);
@@ -274,24 +280,32 @@ impl Live {
         timeout(CONTAINER_END_TIME_MAX, ended).await.is_ok()
     }
 
-    /// Waits until the client has everything, for as long as it takes anything; then says goodbye.
+    /// Waits until the client has everything, for as long as it takes anything, within bounds; then says goodbye.
     async fn close(&mut self, events: &mut mpsc::Receiver<LinkEvent>, text: String) -> String {
         self.closing = true;
         let mut heard_ms = self.host.now_ms();
+        let until_ms = heard_ms + CLIENT_AWAY_MS_MAX;
         while !self.end.is_drained() {
-            let patience_ms = if self.end.is_attached() { LAST_WORDS_MS_MAX } else { CLIENT_AWAY_MS_MAX };
-            let give_up_ms = heard_ms + patience_ms;
+            let is_attached = self.end.is_attached();
+            let give_up_ms = if is_attached { until_ms.min(heard_ms + LAST_WORDS_MS_MAX) } else { until_ms };
             if self.host.now_ms() >= give_up_ms {
                 break;
             }
             let wake_ms = self.end.due_ms().unwrap_or(u64::MAX).min(give_up_ms);
             tokio::select! {
-                event = events.recv() => {
-                    heard_ms = self.host.now_ms();
-                    // Whatever else the client wants is too late.
-                    self.link_event(event).await;
-                    self.inputs.clear();
-                }
+                event = events.recv() => match event {
+                    // Nobody is there to hear it.
+                    None | Some(LinkEvent::Gone) => break,
+                    Some(event) => {
+                        // Nothing else is a sign of the client.
+                        if matches!(event, LinkEvent::Frame(_) | LinkEvent::Order(ExecOrder::Attached)) {
+                            heard_ms = self.host.now_ms();
+                        }
+                        // Whatever else the client wants is too late.
+                        self.link_event(Some(event)).await;
+                        self.inputs.clear();
+                    }
+                },
                 () = self.host.clock.sleep_until(wake_ms) => {
                     let due = self.end.due(self.host.now_ms());
                     self.send(due);
