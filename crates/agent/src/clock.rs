@@ -5,6 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
 #[cfg(test)]
 use tokio::time::Instant;
 
@@ -34,4 +36,11 @@ impl Clock {
     pub(crate) async fn sleep_until(&self, at_ms: u64) {
         tokio::time::sleep(Duration::from_millis(at_ms.saturating_sub(self.now_ms()))).await;
     }
+}
+
+/// A moment as documents say it: `2023-11-14T22:13:20.123Z`.
+pub(crate) fn rfc3339(at_ms: u64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
+    // What lies beyond the year 9999 has no such text.
+    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }

@@ -108,7 +108,7 @@ impl Logs {
     /// Makes the log stream before the container starts, or connects to where its output goes. A control plane that is
     /// away does not keep it from starting; what Docker's drivers cannot reach does, as on Docker.
     pub(crate) async fn prepare(&self, task: &TaskSpec, index: usize, id: &str) -> Result<(), ContainerReason> {
-        let delivery = self.delivery(task, index, id, None).map_err(|error| not_initialized(task, &error))?;
+        let delivery = self.delivery(task, index, id, None, None).map_err(|error| not_initialized(task, &error))?;
         let Some(delivery) = delivery else { return Ok(()) };
         match timeout(CREATE_MAX, delivery.to.prepare()).await {
             Ok(Ok(())) => Ok(()),
@@ -121,9 +121,22 @@ impl Logs {
         }
     }
 
-    /// Delivers what the container prints from now on, and what it printed before. `spec` is what was started.
-    pub(crate) fn follow(&self, task: &TaskSpec, index: usize, id: &str, spec: Option<&ContainerSpec>) {
-        let Ok(Some(delivery)) = self.delivery(task, index, id, spec) else { return };
+    /// Delivers what the container prints from now on, and what it printed before. `spec` is what was started, and
+    /// `created_ms` when it was made.
+    pub(crate) fn follow(
+        &self,
+        task: &TaskSpec,
+        index: usize,
+        id: &str,
+        spec: Option<&ContainerSpec>,
+        created_ms: Option<u64>,
+    ) {
+        let delivery = match self.delivery(task, index, id, spec, created_ms) {
+            Ok(Some(delivery)) => delivery,
+            Ok(None) => return,
+            // It could be made when the container was started: a file that it needs is gone since.
+            Err(error) => return warn!(container = id, error, "what a container prints is not delivered"),
+        };
         let mut following = self.following.lock();
         if following.contains_key(id) {
             return;
@@ -191,6 +204,7 @@ impl Logs {
         index: usize,
         id: &str,
         spec: Option<&ContainerSpec>,
+        created_ms: Option<u64>,
     ) -> Result<Option<Delivery>, String> {
         let definition = &task.containers[index];
         if definition.log.driver == "awslogs" {
@@ -202,7 +216,8 @@ impl Logs {
             let to = Arc::new(CloudWatch { sink, to, retried });
             return Ok(Some(Delivery { to, event_start, message_bytes_max: event::MESSAGE_BYTES_MAX }));
         }
-        let mut container = Described::new(task, definition, id, self.clock.now_ms());
+        let created_ms = created_ms.unwrap_or_else(|| self.clock.now_ms());
+        let mut container = Described::new(task, definition, id, created_ms);
         if let Some(spec) = spec {
             container.env.clone_from(&spec.env);
             container.labels.clone_from(&spec.labels);

@@ -239,7 +239,8 @@ impl Actor {
 
     fn follow_logs(&self, index: usize) {
         let container = &self.state.containers[index];
-        self.host.logs.follow(&self.task, index, &container.id, container.spec.as_ref());
+        let (spec, created_ms) = (container.spec.as_ref(), container.created_ms);
+        self.host.logs.follow(&self.task, index, &container.id, spec, created_ms);
     }
 
     /// Without a record nothing may start. The first one that fails ends the task; later ones are tried again.

@@ -163,7 +163,7 @@ async fn what_is_printed_is_delivered_while_it_runs_and_at_its_end() {
     logs.prepare(&task, 0, ID).await.unwrap();
     assert_eq!(bed.sink.state.lock().streams, ["ecs/app/0123"]);
     bed.print(&["one"]);
-    logs.follow(&task, 0, ID, None);
+    logs.follow(&task, 0, ID, None, None);
     bed.sink.until(|state| state.delivered.len() == 1).await;
     bed.print(&["two", "three"]);
     bed.sink.until(|state| state.delivered.len() == 3).await;
@@ -181,7 +181,7 @@ async fn the_next_agent_goes_on_where_the_last_one_stopped() {
     let first = bed.logs();
     first.prepare(&task, 0, ID).await.unwrap();
     bed.print(&["one", "two"]);
-    first.follow(&task, 0, ID, None);
+    first.follow(&task, 0, ID, None, None);
     bed.sink.until(|state| state.delivered.len() == 2).await;
     // The position is written right after the delivery; a killed agent that missed it sends again.
     while !bed.dir.path().join("positions").join(format!("{ID}.json")).exists() {
@@ -190,7 +190,7 @@ async fn the_next_agent_goes_on_where_the_last_one_stopped() {
     drop(first);
     bed.print(&["three"]);
     let second = bed.logs();
-    second.follow(&task, 0, ID, None);
+    second.follow(&task, 0, ID, None, None);
     second.flush(ID).await;
     assert_eq!(bed.delivered(), ["one", "two", "three"]);
 }
@@ -202,7 +202,7 @@ async fn a_control_plane_that_is_away_delays_logs_but_not_tasks() {
     let logs = bed.logs();
     let task = task(&[GROUP, PREFIX, CREATE], LaunchType::Ec2);
     logs.prepare(&task, 0, ID).await.unwrap();
-    logs.follow(&task, 0, ID, None);
+    logs.follow(&task, 0, ID, None, None);
     bed.print(&["one"]);
     let asked = Instant::now();
     logs.flush(ID).await;
@@ -217,7 +217,7 @@ async fn a_deleted_stream_is_made_again_and_hopeless_batches_are_dropped() {
     let bed = Bed::new();
     let logs = bed.logs();
     let task = task(&[GROUP, PREFIX, CREATE], LaunchType::Ec2);
-    logs.follow(&task, 0, ID, None);
+    logs.follow(&task, 0, ID, None, None);
     bed.print(&["one"]);
     bed.sink.until(|state| state.delivered.len() == 1).await;
     bed.sink.state.lock().refusals = vec!["InvalidParameterException"];
@@ -270,10 +270,26 @@ async fn an_event_of_several_lines_is_sent_when_nothing_follows() {
     let task = task(&[GROUP, CREATE, ("awslogs-multiline-pattern", "^INFO")], LaunchType::Ec2);
     logs.prepare(&task, 0, ID).await.unwrap();
     assert_eq!(bed.sink.state.lock().streams, [ID], "without a prefix the stream is the container's id");
-    logs.follow(&task, 0, ID, None);
+    logs.follow(&task, 0, ID, None, None);
     bed.print(&["INFO a", " b"]);
     bed.sink.until(|state| !state.delivered.is_empty()).await;
     assert_eq!(bed.delivered(), ["INFO a\n b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_drivers_are_told_when_the_container_was_made() {
+    let bed = Bed::new();
+    let collector = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("udp://{}", collector.local_addr().unwrap());
+    let mut task = task(&[("gelf-address", &address), ("gelf-compression-type", "none")], LaunchType::Ec2);
+    task.containers[0].log.driver = "gelf".into();
+    bed.print(&["one"]);
+    let logs = bed.logs();
+    logs.follow(&task, 0, ID, None, Some(1_700_000_000_123));
+    let mut datagram = [0; 4096];
+    let length = collector.recv(&mut datagram).await.unwrap();
+    let message: serde_json::Value = serde_json::from_slice(&datagram[..length]).unwrap();
+    assert_eq!((&message["short_message"], &message["_created"]), (&"one".into(), &"2023-11-14T22:13:20.123Z".into()));
 }
 
 #[test]

@@ -6,15 +6,19 @@ use async_trait::async_trait;
 use flate2::{Compression, write};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
+use tracing::warn;
 
 use super::{
     Options, Wanted,
     address::{Address, Connection},
     syslog::hostname,
 };
-use crate::logs::{
-    destination::{DeliveryError, Destination},
-    event::LogEvent,
+use crate::{
+    clock::rfc3339,
+    logs::{
+        destination::{DeliveryError, Destination},
+        event::LogEvent,
+    },
 };
 
 const PORT: u16 = 12_201;
@@ -82,16 +86,13 @@ fn about(wanted: &Wanted<'_>, options: Options<'_>) -> Result<Map<String, Value>
     let container = &wanted.container;
     let mut about = Map::new();
     about.insert("host".to_owned(), json!(hostname()));
-    let created = i64::try_from(container.created_ms).unwrap_or_default();
-    let created = time::OffsetDateTime::from_unix_timestamp(created / 1000).ok();
-    let created = created.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok());
     for (name, value) in [
         ("_container_id", container.id.clone()),
         ("_container_name", container.name.clone()),
         ("_image_name", container.image.clone()),
         ("_command", container.command.clone()),
         ("_tag", container.tag(options)?),
-        ("_created", created.unwrap_or_default()),
+        ("_created", rfc3339(container.created_ms)),
     ] {
         about.insert(name.to_owned(), Value::String(value));
     }
@@ -149,12 +150,19 @@ impl Destination for Gelf {
             let bytes: Vec<u8> = events.iter().flat_map(|event| self.message(event).into_iter().chain([0])).collect();
             connection.send(&bytes).await.map_err(DeliveryError::later)?;
         } else {
+            let mut too_long = 0;
             for event in events {
                 let message = packed(self.packing, &self.message(event)).map_err(DeliveryError::later)?;
                 let id = uuid::Uuid::new_v4().as_u64_pair().0.to_be_bytes();
-                for datagram in datagrams(&message, id) {
+                let datagrams = datagrams(&message, id);
+                too_long += usize::from(datagrams.is_empty());
+                for datagram in datagrams {
                     connection.send(&datagram).await.map_err(DeliveryError::later)?;
                 }
+            }
+            if too_long > 0 {
+                let container = self.about.get("_container_id").and_then(Value::as_str);
+                warn!(container, too_long, "log events with their labels are too long for GELF over UDP; dropped");
             }
         }
         *held = Some(connection);
