@@ -86,9 +86,8 @@ pub(crate) fn configuration(
 }
 
 fn metadata(task: &TaskSpec, instance_id: &str) -> Vec<(&'static str, String)> {
-    let cluster = task.cluster.rsplit('/').next().unwrap_or_default();
     let mut metadata = vec![
-        ("ecs_cluster", cluster.to_owned()),
+        ("ecs_cluster", task.cluster_name().to_owned()),
         ("ecs_task_arn", task.arn.clone()),
         ("ecs_task_definition", format!("{}:{}", task.family, task.revision)),
     ];

@@ -68,7 +68,7 @@ impl HeldValues {
     async fn ask(&self, task: &TaskSpec) -> Result<TaskValues, ContainerReason> {
         let failed = |message: String| ContainerReason::ResourceInitialization(message);
         let client = self.client.as_ref().ok_or_else(|| failed("there is nobody to ask for secrets".to_owned()))?;
-        let (cluster, id) = place(&task.arn);
+        let (cluster, id) = (task.cluster_name(), task.id());
         let until = Instant::now() + PATIENCE;
         let mut retried = 0;
         loop {
@@ -90,12 +90,6 @@ impl HeldValues {
             }
         }
     }
-}
-
-/// Cluster and id of `…:task/CLUSTER/ID`.
-fn place(task_arn: &str) -> (&str, &str) {
-    let rest = task_arn.split_once(":task/").map_or("", |(_, rest)| rest);
-    rest.split_once('/').unwrap_or(("", rest))
 }
 
 /// The variables that a container gets besides those of its definition. The first file that has a name counts, before it
@@ -132,11 +126,5 @@ mod tests {
         };
         let expected = pairs(&[("AWS_REGION", "eu-west-1"), ("B", "secret"), ("C", "file 1"), ("D", "file 2")]);
         assert_eq!(held_environment(&definition, &values), expected);
-    }
-
-    #[test]
-    fn a_task_is_asked_for_by_cluster_and_id() {
-        assert_eq!(place("arn:aws:ecs:us-east-1:000000000000:task/prod/0123"), ("prod", "0123"));
-        assert_eq!(place("nonsense"), ("", ""));
     }
 }

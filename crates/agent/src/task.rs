@@ -41,6 +41,11 @@ impl TaskSpec {
         task_id(&self.arn)
     }
 
+    /// The last segment of the cluster's ARN.
+    pub(crate) fn cluster_name(&self) -> &str {
+        self.cluster.rsplit('/').next().unwrap_or_default()
+    }
+
     /// Whether it refers to values that are asked for when it starts.
     pub(crate) fn has_values(&self) -> bool {
         self.containers.iter().any(|container| container.has_held_environment || container.has_registry_credentials)

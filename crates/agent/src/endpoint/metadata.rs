@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use gantry_domain::task::HealthStatus;
 use serde::Serialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::route::Version;
 use crate::{
+    clock::rfc3339,
     container_spec::labels,
     engine::state::{Binding, ContainerState, Phase, TaskState},
     task::{ContainerDefinition, Eni, LaunchType, TaskNetwork, TaskSpec, VolumeSource},
@@ -171,7 +171,7 @@ struct TaskLimits {
 }
 
 /// Tags that could not be had.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct TagError {
     pub(super) error_field: &'static str,
@@ -199,9 +199,9 @@ pub(super) fn task(version: Version, task: &TaskSpec, state: &TaskState, zone: &
         },
         limits: sized
             .then(|| TaskLimits { cpu: task.cpu_units.map(|units| units as f64 / 1024.0), memory: task.memory_mib }),
-        pull_started_at: state.pull_started_ms.map(timestamp),
-        pull_stopped_at: state.pull_stopped_ms.map(timestamp),
-        execution_stopped_at: state.execution_stopped_ms.map(timestamp),
+        pull_started_at: state.pull_started_ms.map(rfc3339),
+        pull_stopped_at: state.pull_stopped_ms.map(rfc3339),
+        execution_stopped_at: state.execution_stopped_ms.map(rfc3339),
         availability_zone: (!zone.is_empty()).then(|| zone.to_owned()),
         task_tags: None,
         container_instance_tags: None,
@@ -246,9 +246,9 @@ pub(super) fn container(version: Version, task: &TaskSpec, state: &TaskState, in
             cpu: definition.cpu_units.max(CPU_UNITS_MIN),
             memory: definition.memory_mib.unwrap_or_default(),
         },
-        created_at: known.created_ms.map(timestamp),
-        started_at: known.started_ms.map(timestamp),
-        finished_at: known.finished_ms.map(timestamp),
+        created_at: known.created_ms.map(rfc3339),
+        started_at: known.started_ms.map(rfc3339),
+        finished_at: known.finished_ms.map(rfc3339),
         r#type: "NORMAL",
         health: definition.health_check.as_ref().map(|_| health(known)),
         volumes: volumes(task, definition),
@@ -281,7 +281,7 @@ fn health(known: &ContainerState) -> Health {
     let decided = known.health.status != HealthStatus::Unknown;
     Health {
         status: decided.then(|| known.health.status.as_str()),
-        status_since: decided.then(|| timestamp(known.health.since_ms)),
+        status_since: decided.then(|| rfc3339(known.health.since_ms)),
         output: known.health.output.clone(),
     }
 }
@@ -334,11 +334,6 @@ fn interface(eni: &Eni) -> Interface {
         private_dns_name: eni.private_dns_name.clone(),
         gateway: format!("{}/{}", eni.gateway, eni.prefix_length),
     }
-}
-
-fn timestamp(at_ms: u64) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
-    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -8,12 +8,11 @@ use gantry_api::{
 };
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use serde_json::json;
 use tokio::time::timeout;
 
 use super::{TaskEndpoint, answer::Answer};
-use crate::{aws::AwsError, credentials::InRole, host::Host};
+use crate::{aws::AwsError, clock::rfc3339, credentials::InRole, host::Host};
 
 /// A call may take this long.
 const CALL_TIMEOUT: Duration = Duration::from_secs(4);
@@ -97,8 +96,7 @@ fn outcome(task_arn: &str, protected: Vec<ProtectedTask>, failures: Vec<Failure>
         "TaskArn": task.task_arn.unwrap_or_else(|| task_arn.to_owned()),
     });
     if let Some(at) = task.expiration_date {
-        let at = OffsetDateTime::from_unix_timestamp(at.0 as i64).ok().and_then(|at| at.format(&Rfc3339).ok());
-        protection["ExpirationDate"] = at.map_or(Value::Null, Value::String);
+        protection["ExpirationDate"] = json!(rfc3339((at.0 as u64).saturating_mul(1000)));
     }
     Answer::ok(&json!({ "protection": protection }))
 }
