@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use gantry_runtime::container::Usage;
 use serde_json::{Map, Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::debug;
 
 use super::{TaskEndpoint, route::Version};
 use crate::{
+    clock::rfc3339,
     engine::state::{Phase, TaskState},
     host::Host,
     reason::chain,
@@ -27,6 +27,8 @@ pub(super) struct Sample {
     usage: Usage,
     /// CPU time of the whole host, nanoseconds.
     system_ns: u64,
+    /// CPUs of the host.
+    cpus: usize,
     /// Interface → its counters: received and sent.
     networks: BTreeMap<String, [Counters; 2]>,
 }
@@ -69,6 +71,7 @@ pub(super) async fn container(
         at_ms: host.now_ms(),
         usage,
         system_ns: system_cpu(&system),
+        cpus: cpus(&system),
         networks: interfaces(&networks, matches!(endpoint.task.network, TaskNetwork::Bridge)),
     };
     let before = endpoint.samples.lock().insert(known.id.clone(), now.clone());
@@ -103,8 +106,8 @@ fn document((id, name): (&str, &str), now: &Sample, before: &Sample, limit: u64,
         networks.insert(name.clone(), Value::Object(all.collect()));
     }
     let mut document = json!({
-        "read": timestamp(now.at_ms),
-        "preread": timestamp(before.at_ms),
+        "read": rfc3339(now.at_ms),
+        "preread": rfc3339(before.at_ms),
         "num_procs": 0,
         "pids_stats": {"current": now.usage.pids},
         "cpu_stats": cpu(now),
@@ -123,11 +126,10 @@ fn document((id, name): (&str, &str), now: &Sample, before: &Sample, limit: u64,
 }
 
 fn cpu(sample: &Sample) -> Value {
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     json!({
         "cpu_usage": {"total_usage": sample.usage.cpu_ns},
         "system_cpu_usage": sample.system_ns,
-        "online_cpus": cpus,
+        "online_cpus": sample.cpus,
     })
 }
 
@@ -157,17 +159,19 @@ fn interfaces(text: &str, only_first: bool) -> BTreeMap<String, [Counters; 2]> {
     if only_first { named.filter(|(name, _)| name == "eth0").collect() } else { named.collect() }
 }
 
+/// How many CPUs /proc/stat has a line for.
+fn cpus(text: &str) -> usize {
+    let number =
+        |line: &str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    text.lines().filter(|line| number(line)).count()
+}
+
 /// The sum of the first line of /proc/stat.
 fn system_cpu(text: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("cpu "));
     // Guests' time is in user time already.
     let ticks = line.unwrap_or_default().split_whitespace().take(8).filter_map(|ticks| ticks.parse::<u64>().ok());
     ticks.fold(0, u64::saturating_add).saturating_mul(NANOSECONDS_PER_TICK)
-}
-
-fn timestamp(at_ms: u64) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
-    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -185,9 +189,10 @@ mod tests {
         let networks = interfaces(DEV, false);
         assert_eq!(networks["eth0"], [[2000, 20, 1, 2], [3000, 30, 3, 4]]);
         assert_eq!(networks.len(), 1);
-        assert_eq!(system_cpu("cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1\n"), 36 * NANOSECONDS_PER_TICK);
+        let stat = "cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1\ncpu11 2\nintr 3\n";
+        assert_eq!((system_cpu(stat), cpus(stat)), (36 * NANOSECONDS_PER_TICK, 2));
         let usage = Usage { cpu_ns: 5, memory_bytes: 6, pids: 7 };
-        let now = Sample { at_ms: 3000, usage, system_ns: 8, networks };
+        let now = Sample { at_ms: 3000, usage, system_ns: 8, cpus: 2, networks };
         let mut before = Sample { at_ms: 1000, ..Sample::default() };
         before.networks.insert("eth0".to_owned(), [[1000, 0, 0, 0], [1000, 0, 0, 0]]);
         let shown = document(("id", "app"), &now, &before, 9, Version::V4);
@@ -195,6 +200,7 @@ mod tests {
         assert_eq!(shown["networks"]["eth0"]["rx_dropped"], 2);
         assert_eq!((&shown["memory_stats"]["limit"], &shown["pids_stats"]["current"]), (&json!(9), &json!(7)));
         assert_eq!(shown["read"], "1970-01-01T00:00:03Z");
+        assert_eq!(shown["cpu_stats"]["online_cpus"], 2);
         let first = document(("id", "app"), &now, &Sample::default(), 9, Version::V4);
         assert!(first.get("network_rate_stats").is_none());
         assert!(document(("id", "app"), &now, &before, 9, Version::V3).get("network_rate_stats").is_none());

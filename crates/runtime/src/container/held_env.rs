@@ -78,7 +78,8 @@ impl HeldEnv {
 
     /// What the shim of a running container keeps.
     pub(super) fn of_running(bundle: &Path) -> io::Result<Self> {
-        let Some(state) = message::read_json::<State>(&bundle.join(file::STATE)) else { return Ok(Self::default()) };
+        let state = message::read_json::<State>(&bundle.join(file::STATE)).filter(|state| state.holds_env);
+        let Some(state) = state else { return Ok(Self::default()) };
         let is_kept = |link: &Path| link.to_str().is_some_and(|link| link.starts_with(&format!("/memfd:{NAME} ")));
         for entry in fs::read_dir(format!("/proc/{}/fd", state.shim_pid))? {
             let path = entry?.path();
@@ -137,11 +138,17 @@ mod tests {
         let bundle = tempfile::tempdir().unwrap();
         assert_eq!(HeldEnv::of_running(bundle.path()).unwrap(), HeldEnv::default());
         let pid = std::process::id();
-        let state = State { pid, start_time: 0, started_at_ms: 0, shim_pid: pid, shim_start_time: 0 };
-        message::write_atomically(bundle.path(), file::STATE, &serde_json::to_vec(&state).unwrap()).unwrap();
+        let write = |state: &str| message::write_atomically(bundle.path(), file::STATE, state.as_bytes()).unwrap();
+        let state = State { pid, start_time: 0, started_at_ms: 0, shim_pid: pid, shim_start_time: 0, holds_env: true };
+        let state = serde_json::to_string(&state).unwrap();
+        write(&state);
         assert_eq!(HeldEnv::of_running(bundle.path()).unwrap(), HeldEnv::default());
         let held = HeldEnv(texts(&["TOKEN=hush"]));
         let _kept = held.keep().unwrap();
         assert_eq!(HeldEnv::of_running(bundle.path()).unwrap(), held);
+        write(&state.replace(r#","holds_env":true"#, ""));
+        assert_eq!(HeldEnv::of_running(bundle.path()).unwrap(), held, "shims of an earlier version say nothing");
+        write(&state.replace("true", "false"));
+        assert_eq!(HeldEnv::of_running(bundle.path()).unwrap(), HeldEnv::default(), "nothing is looked for");
     }
 }

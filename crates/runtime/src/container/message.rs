@@ -87,6 +87,13 @@ pub(super) struct State {
     pub(super) started_at_ms: u64,
     pub(super) shim_pid: u32,
     pub(super) shim_start_time: u64,
+    /// The shim keeps variables for later commands. A state that does not say so may be of one that does.
+    #[serde(default = "unless_said")]
+    pub(super) holds_env: bool,
+}
+
+fn unless_said() -> bool {
+    true
 }
 
 /// A [`ContainerError`] on its way between processes.

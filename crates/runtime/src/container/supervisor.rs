@@ -128,6 +128,7 @@ impl Shim {
             started_at_ms: message::milliseconds(SystemTime::now()),
             shim_pid: std::process::id(),
             shim_start_time: process::start_time(std::process::id()).unwrap_or_default(),
+            holds_env: kept.is_some(),
         };
         let oci = match &inheritance.config.runtime {
             Runtime::Embedded => None,

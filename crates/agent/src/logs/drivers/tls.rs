@@ -37,8 +37,10 @@ pub(super) fn config(files: TlsFiles<'_>) -> Result<Arc<ClientConfig>, String> {
     } else {
         builder.with_platform_verifier().map_err(|error| error.to_string())?
     };
-    let (Some(certificate), Some(key)) = (files.certificate, files.key) else {
-        return Ok(Arc::new(builder.with_no_client_auth()));
+    let (certificate, key) = match (files.certificate, files.key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) => return Ok(Arc::new(builder.with_no_client_auth())),
+        _ => return Err("could not load X509 key pair: a certificate and its key go together".to_owned()),
     };
     let chain = CertificateDer::pem_file_iter(certificate).map_err(|error| failed(certificate, &error))?;
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|error| failed(certificate, &error))?;
@@ -92,5 +94,20 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused() {
+        let files = |certificate, key| TlsFiles { certificate, key, skip_verify: true, ..TlsFiles::default() };
+        assert!(config(files(None, None)).is_ok());
+        for (certificate, key) in [(Some("cert.pem"), None), (None, Some("key.pem"))] {
+            assert!(config(files(certificate, key)).unwrap_err().contains("go together"));
+        }
     }
 }
