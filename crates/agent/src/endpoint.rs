@@ -5,7 +5,6 @@
 //! - [`serve`]: one connection, within bounds.
 //! - [`route`]: from a path to who is asked for what. Pure.
 //! - [`credentials`], [`metadata`], [`tags`], [`stats`], [`protection`]: the answers.
-//! - [`limit`]: how often a task may ask. Pure.
 //!
 //! What must hold: a listener is in the network namespace of one task (bridge: of one container) and answers for that
 //! task alone, whatever ids it is asked for; the one on the host answers for tasks in host mode alone. An id that
@@ -14,7 +13,6 @@
 
 mod answer;
 mod credentials;
-mod limit;
 mod metadata;
 mod protection;
 mod route;
@@ -30,6 +28,10 @@ use std::{
     time::Duration,
 };
 
+use gantry_domain::{
+    Timestamp,
+    rate::{Bucket, Rate},
+};
 use gantry_runtime::{container::Namespace, network::NetworkError};
 use parking_lot::Mutex;
 use tokio::{
@@ -48,9 +50,11 @@ use crate::{
     reason::chain,
     task::{TaskNetwork, TaskSpec},
 };
-use limit::Bucket;
 use stats::Sample;
+use tags::KnownTags;
 
+/// How often a task may ask, as with the container agent.
+const RATE: Rate = Rate { per_second: 40, burst: 60 };
 /// After a restart a listener may not be opened at once; nobody waits for it.
 const REOPEN_AFTER: Duration = Duration::from_secs(5);
 
@@ -83,6 +87,7 @@ pub(crate) struct TaskEndpoint {
     bucket: Mutex<Bucket>,
     /// The last readings of its containers, by their ids.
     samples: Mutex<BTreeMap<String, Sample>>,
+    tags: KnownTags,
     /// By network namespace.
     listeners: Mutex<BTreeMap<String, Listener>>,
     opening: Turn<()>,
@@ -119,8 +124,9 @@ impl Endpoints {
             credentials_id: state.credentials_id.clone(),
             container_ids: state.containers.iter().map(|container| container.endpoint_id.clone()).collect(),
             inbox,
-            bucket: Mutex::new(Bucket::full()),
+            bucket: Mutex::new(Bucket::full(RATE, Timestamp::from_millis(0))),
             samples: Mutex::default(),
+            tags: KnownTags::default(),
             listeners: Mutex::default(),
             opening: Turn::default(),
         });
@@ -167,6 +173,12 @@ impl TaskEndpoint {
     /// The container that is asked for by `id`.
     fn container(&self, id: &str) -> Option<usize> {
         self.container_ids.iter().position(|own| !own.is_empty() && own == id)
+    }
+
+    /// Whether one more request is allowed.
+    fn pays(&self, now_ms: u64) -> bool {
+        let now = Timestamp::from_millis(i64::try_from(now_ms).unwrap_or(i64::MAX));
+        self.bucket.lock().take(RATE, now)
     }
 
     /// How the task is now; none when it has ended meanwhile.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use gantry_api::Caller;
-use gantry_domain::rate::Bucket;
+use gantry_domain::rate::{Bucket, Rate};
 use parking_lot::Mutex;
 
 use crate::fault::RegistryError;
@@ -12,6 +12,8 @@ use crate::registry::Registry;
 
 /// Buckets remembered; when there are more, all are forgotten, and full again.
 const REMEMBERED_MAX: usize = 4096;
+/// Seconds whose requests may come at once.
+const BURST_SECONDS: u32 = 2;
 
 /// What is left, by account, region and operation.
 #[derive(Default)]
@@ -21,12 +23,13 @@ impl Registry {
     /// Refuses a request that comes too soon after others.
     pub(crate) fn check_rate(&self, caller: &Caller, operation: &str) -> Result<(), RegistryError> {
         let Some(per_second) = self.config.quotas.rates.get(operation).copied() else { return Ok(()) };
+        let rate = Rate { per_second, burst: per_second.saturating_mul(BURST_SECONDS) };
         let (key, now) = (format!("{}/{}/{operation}", caller.account, caller.region), self.now());
         let mut buckets = self.rates.0.lock();
         if buckets.len() >= REMEMBERED_MAX && !buckets.contains_key(&key) {
             buckets.clear();
         }
-        match buckets.entry(key).or_insert_with(|| Bucket::full(per_second, now)).take(per_second, now) {
+        match buckets.entry(key).or_insert_with(|| Bucket::full(rate, now)).take(rate, now) {
             true => Ok(()),
             false => Err(RegistryError::TooManyRequests),
         }

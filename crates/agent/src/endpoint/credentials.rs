@@ -3,11 +3,10 @@
 use gantry_api::agent::{RoleCredentials, RoleKind};
 use hyper::StatusCode;
 use serde::Serialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::info;
 
-use super::{Clients, answer::Answer};
-use crate::host::Host;
+use super::{TaskEndpoint, answer::Answer};
+use crate::{clock::rfc3339, host::Host};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -27,11 +26,12 @@ struct Refusal {
     status: u16,
 }
 
-pub(super) fn answer(host: &Host, clients: &Clients, version: u8, id: &str) -> Answer {
+/// `asked` is the task that has the id.
+pub(super) fn answer(host: &Host, asked: Option<&TaskEndpoint>, version: u8, id: &str) -> Answer {
     if id.is_empty() {
         return refusal(StatusCode::BAD_REQUEST, "NoIdInRequest", version, "No Credential ID in the request");
     }
-    let endpoint = host.endpoints.find(clients, id).filter(|endpoint| endpoint.credentials_id == id);
+    let endpoint = asked.filter(|endpoint| endpoint.credentials_id == id);
     let Some(endpoint) = endpoint.filter(|endpoint| endpoint.task.roles.task.is_some()) else {
         return refusal(StatusCode::BAD_REQUEST, "InvalidIdInRequest", version, "Credentials not found");
     };
@@ -47,14 +47,13 @@ pub(super) fn answer(host: &Host, clients: &Clients, version: u8, id: &str) -> A
 }
 
 fn document(credentials: &RoleCredentials) -> Document<'_> {
-    let seconds = i64::try_from(credentials.expires_at_ms / 1000).unwrap_or(i64::MAX);
-    let expiration = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|at| at.format(&Rfc3339).ok());
     Document {
         role_arn: &credentials.role_arn,
         access_key_id: &credentials.access_key_id,
         secret_access_key: &credentials.secret_access_key,
         token: &credentials.session_token,
-        expiration: expiration.unwrap_or_default(),
+        // Clients expect whole seconds.
+        expiration: rfc3339(credentials.expires_at_ms / 1000 * 1000),
     }
 }
 

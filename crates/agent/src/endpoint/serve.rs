@@ -7,9 +7,10 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::Semaphore,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tracing::{debug, warn};
 
@@ -18,7 +19,7 @@ use super::{
     answer::Answer,
     credentials, metadata, protection,
     route::{Route, Version, What, route},
-    stats, tags,
+    stats,
 };
 use crate::host::Host;
 
@@ -28,6 +29,8 @@ const CONNECTIONS_MAX: usize = 32;
 const CONNECTIONS_ON_HOST_MAX: usize = 256;
 /// Reading a request and answering it may each take this long.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection takes no new request after this time: a client that reads nothing keeps no place for ever.
+pub(super) const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const BODY_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
@@ -59,7 +62,7 @@ pub(super) async fn listen(host: Weak<Host>, listener: TcpListener, clients: Cli
     }
 }
 
-async fn converse(host: Weak<Host>, stream: TcpStream, clients: Clients) {
+pub(super) async fn converse(host: Weak<Host>, stream: impl AsyncRead + AsyncWrite + Unpin, clients: Clients) {
     let service = service_fn(move |request| {
         let (host, clients) = (host.clone(), clients.clone());
         async move { Ok::<_, Infallible>(handle(host, clients, request).await) }
@@ -68,8 +71,18 @@ async fn converse(host: Weak<Host>, stream: TcpStream, clients: Clients) {
     // A client that says that it has nothing more to say still wants its answer.
     http.half_close(true);
     http.timer(TokioTimer::new()).header_read_timeout(TIMEOUT).max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-        debug!(%error, "a task's connection ended");
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let mut ended = timeout(CONNECTION_TIME_MAX, &mut connection).await;
+    if ended.is_err() {
+        // What was asked already is still answered.
+        connection.as_mut().graceful_shutdown();
+        ended = timeout(2 * TIMEOUT, &mut connection).await;
+    }
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "a task's connection ended"),
+        Err(_) => debug!("a task's connection lasted too long"),
     }
 }
 
@@ -99,12 +112,12 @@ async fn answer(host: &Arc<Host>, clients: &Clients, request: Request<Incoming>)
         Clients::Task(endpoint) => endpoint.upgrade(),
         Clients::TasksOfHost => None,
     });
-    if payer.is_some_and(|payer| !payer.bucket.lock().take(Instant::now())) {
+    if payer.is_some_and(|payer| !payer.pays(host.now_ms())) {
         return Answer::new(StatusCode::TOO_MANY_REQUESTS, &"too many requests");
     }
     match route {
         Route::Credentials { version, id } if head.method == Method::GET => {
-            credentials::answer(host, clients, version, id)
+            credentials::answer(host, asked.as_deref(), version, id)
         }
         Route::Metadata { version, id, what } if head.method == Method::GET => match asked {
             Some(endpoint) => metadata(host, &endpoint, version, id, what).await,
@@ -140,7 +153,7 @@ async fn metadata(host: &Arc<Host>, endpoint: &TaskEndpoint, version: Version, i
         What::Task => Answer::ok(&metadata::task(version, task, &state, &zone)),
         What::TaskWithTags => {
             let mut shown = metadata::task(version, task, &state, &zone);
-            tags::add(host, &task.arn, &mut shown).await;
+            endpoint.tags.add(host, &task.arn, &mut shown).await;
             Answer::ok(&shown)
         }
         What::Stats => Answer::ok(&stats::container(host, endpoint, &state, index, version).await),

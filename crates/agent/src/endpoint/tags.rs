@@ -1,17 +1,52 @@
-//! The tags of a task and of its container instance, asked for at each request: they may change.
+//! The tags of a task and of its container instance. They may change, so what is known of them counts for a few seconds:
+//! each reading is two signed calls of the control plane, and a task may ask forty times a second.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::{sync::Mutex, time::Instant};
 
 use super::metadata::{TagError, Task};
 use crate::{aws::AwsError, host::Host};
 
-/// Adds them to what a task reads of itself; what could not be had is told with it.
-pub(super) async fn add(host: &Host, task_arn: &str, to: &mut Task) {
-    let instance = host.container_instance.lock().clone();
-    to.task_tags = of(host, "TaskTags", task_arn, &mut to.errors).await;
-    if let Some(arn) = instance {
-        to.container_instance_tags = of(host, "ContainerInstanceTags", &arn, &mut to.errors).await;
+/// How old an answer may be.
+const AGE_MAX: Duration = Duration::from_secs(2);
+
+/// What was read last, and when. Whoever comes while it is read waits for it.
+#[derive(Default)]
+pub(super) struct KnownTags(Mutex<Option<(Instant, Tags)>>);
+
+#[derive(Clone)]
+struct Tags {
+    of_task: Option<BTreeMap<String, String>>,
+    of_container_instance: Option<BTreeMap<String, String>>,
+    errors: Vec<TagError>,
+}
+
+impl KnownTags {
+    /// Adds them to what a task reads of itself; what could not be had is told with it.
+    pub(super) async fn add(&self, host: &Host, task_arn: &str, to: &mut Task) {
+        let mut known = self.0.lock().await;
+        let fresh = known.take().filter(|(at, _)| at.elapsed() < AGE_MAX);
+        let (at, tags) = match fresh {
+            Some(fresh) => fresh,
+            None => (Instant::now(), read(host, task_arn).await),
+        };
+        let Tags { of_task, of_container_instance, errors } = tags.clone();
+        *known = Some((at, tags));
+        (to.task_tags, to.container_instance_tags) = (of_task, of_container_instance);
+        to.errors.extend(errors);
     }
+}
+
+async fn read(host: &Host, task_arn: &str) -> Tags {
+    let instance = host.container_instance.lock().clone();
+    let mut errors = Vec::new();
+    let of_task = of(host, "TaskTags", task_arn, &mut errors).await;
+    let of_container_instance = match instance {
+        Some(arn) => of(host, "ContainerInstanceTags", &arn, &mut errors).await,
+        None => None,
+    };
+    Tags { of_task, of_container_instance, errors }
 }
 
 async fn of(

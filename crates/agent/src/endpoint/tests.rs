@@ -180,6 +180,18 @@ async fn metadata_protection_and_the_allowance() {
     assert!(refused > 0, "a task may not ask without end");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_no_answer_keeps_its_place_for_a_bounded_time() {
+    let bed = Bed::new().await;
+    let host = std::sync::Arc::downgrade(&bed.agent().host);
+    // Room for the request, not for the answer.
+    let (mut client, connection) = tokio::io::duplex(64);
+    client.write_all(b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let served = super::serve::converse(host, connection, super::Clients::TasksOfHost);
+    let patience = 2 * super::serve::CONNECTION_TIME_MAX;
+    assert!(tokio::time::timeout(patience, served).await.is_ok(), "it would be served for ever");
+}
+
 #[tokio::test]
 async fn tasks_that_come_and_go_together_share_one_listener_on_the_host() {
     let bed = Bed::new().await;

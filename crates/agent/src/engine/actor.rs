@@ -154,10 +154,17 @@ impl Actor {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            Some(finished) = self.running.join_next_with_id() => self.take_in(finished),
-            Some(command) = self.commands.recv() => self.obey(command),
-            () = wake => {}
+        tokio::pin!(wake);
+        loop {
+            tokio::select! {
+                Some(finished) = self.running.join_next_with_id() => return self.take_in(finished),
+                Some(command) = self.commands.recv() => match command {
+                    // Nothing is to be planned for somebody who only looks.
+                    Command::Look(_) => self.obey(command),
+                    _ => return self.obey(command),
+                },
+                () = &mut wake => return,
+            }
         }
     }
 
