@@ -41,6 +41,8 @@ pub struct Config {
     pub file_systems: FileSystemConfigs,
     /// A shared volume that is there already must have been made as the task definition says.
     pub shared_volume_match_full_config: bool,
+    /// Containers get a file that says what they are.
+    pub container_metadata: bool,
     /// Refuse privileged containers.
     pub disable_privileged: bool,
     /// Processes and threads that a task may have.
@@ -87,6 +89,7 @@ impl Config {
             image_pull_behavior: ImagePullBehavior::Default,
             file_systems: FileSystemConfigs::new(),
             shared_volume_match_full_config: false,
+            container_metadata: false,
             disable_privileged: false,
             task_pids_limit: None,
             logging_drivers: None,

@@ -44,6 +44,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) log: LogFile,
     /// Where the container finds its credentials and metadata.
     pub(crate) endpoint: EndpointIds,
+    /// Where it finds its metadata file, if it has one.
+    pub(crate) metadata_file: Option<String>,
     /// Variables whose values are not written anywhere and come when the container is started.
     pub(crate) held_names: BTreeSet<&'a str>,
     /// The most open files that this host can grant.
@@ -177,6 +179,9 @@ fn environment(task: &TaskSpec, definition: &ContainerDefinition, parts: &Parts<
     }
     if let Some(id) = &parts.endpoint.credentials {
         variables.set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", &format!("/v2/credentials/{id}"));
+    }
+    if let Some(path) = &parts.metadata_file {
+        variables.set("ECS_CONTAINER_METADATA_FILE", path);
     }
     if let Some(host) = &parts.fluent_host {
         variables.set("FLUENT_HOST", host);

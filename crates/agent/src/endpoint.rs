@@ -5,6 +5,7 @@
 //! - [`serve`]: one connection, within bounds.
 //! - [`route`]: from a path to who is asked for what. Pure.
 //! - [`credentials`], [`metadata`], [`tags`], [`stats`], [`protection`]: the answers.
+//! - [`metadata_file`]: the same in a file, where the operator wants that.
 //!
 //! What must hold: a listener is in the network namespace of one task (bridge: of one container) and answers for that
 //! task alone, whatever ids it is asked for; the one on the host answers for tasks in host mode alone. An id that
@@ -14,6 +15,7 @@
 mod answer;
 mod credentials;
 mod metadata;
+pub(crate) mod metadata_file;
 mod protection;
 mod route;
 mod serve;

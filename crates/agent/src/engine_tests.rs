@@ -68,6 +68,7 @@ pub(crate) struct Bed {
     data: TempDir,
     boot: u32,
     clock: Clock,
+    configure: fn(&mut Config),
     agent: Option<Agent>,
 }
 
@@ -85,9 +86,13 @@ impl Drop for Agent {
 
 impl Bed {
     pub(crate) async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    pub(crate) async fn with(configure: fn(&mut Config)) -> Self {
         let host = FakeHost::new();
         let clock = Clock::Tokio { start_ms: host.now_ms(), start: Instant::now() };
-        let mut bed = Self { host, data: TempDir::new().unwrap(), boot: 1, clock, agent: None };
+        let mut bed = Self { host, data: TempDir::new().unwrap(), boot: 1, clock, configure, agent: None };
         bed.start_agent().await;
         bed
     }
@@ -97,6 +102,7 @@ impl Bed {
         config.region = "us-east-1".into();
         config.account = "000000000000".into();
         config.instance_id = "i-1".into();
+        (self.configure)(&mut config);
         let registry = OwnRegistry {
             endpoint: config.endpoint.clone(),
             account: config.account.clone(),

@@ -117,6 +117,53 @@ async fn a_task_reads_its_credentials_and_nobody_elses() {
 }
 
 #[tokio::test]
+async fn a_metadata_file_is_whole_once_its_container_runs_also_after_a_restart() {
+    let mut bed = Bed::with(|config| config.container_metadata = true).await;
+    let mut spec = task(vec![container("app")]);
+    spec.containers[0].ports.push(crate::task::PortMapping {
+        container_ports: (80, 80),
+        host_port: Some(8080),
+        udp: false,
+        is_range: false,
+    });
+    bed.want(&spec, false);
+    bed.until_running().await;
+    let id = runtime_id(spec.id(), "app");
+    let path = variable(&bed, &spec, "ECS_CONTAINER_METADATA_FILE").unwrap();
+    let (target, name) = path.rsplit_once('/').unwrap();
+    let mounts = bed.host.spec(&id).unwrap().mounts;
+    let mount = mounts.iter().find(|mount| mount.target == target).unwrap();
+    assert!(mount.readonly);
+    let gantry_runtime::container::MountSource::Bind(directory) = &mount.source else { panic!("{mount:?}") };
+    let file = directory.join(name);
+    let read = || serde_json::from_slice::<Value>(&std::fs::read(&file).unwrap()).unwrap();
+    while read()["MetadataFileStatus"] != "READY" {
+        tokio::task::yield_now().await;
+    }
+    let whole = read();
+    assert_eq!((&whole["TaskARN"], &whole["ContainerID"]), (&json!(spec.arn), &json!(id)));
+    assert_eq!(
+        whole["PortMappings"],
+        json!([{"ContainerPort": 80, "HostPort": 8080, "BindIp": "0.0.0.0", "Protocol": "tcp"}])
+    );
+    assert_eq!(whole["Networks"][0]["NetworkMode"], "bridge");
+
+    // Killed after the start, before the file was written.
+    bed.kill_agent().await;
+    std::fs::write(&file, "{}").unwrap();
+    bed.start_agent().await;
+    while read() != whole {
+        tokio::task::yield_now().await;
+    }
+    bed.want(&spec, true);
+    bed.until_stopped().await;
+    bed.until_taken_apart().await;
+    while file.exists() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_task_whose_role_is_refused_does_not_start() {
     let bed = Bed::new().await;
     let spec = with_role(task(vec![container("app")]));

@@ -20,16 +20,17 @@ use tracing::{debug, error, info, warn};
 use super::{
     plan::{Action, Plan, advance, plan_task},
     pull,
-    state::{Event, Provision, TaskState},
+    state::{Event, Phase, Provision, TaskState},
     steps::{self, CreateInput},
     teardown,
 };
 use crate::{
     container_spec::EndpointIds,
-    endpoint, ephemeral_storage, firelens,
+    endpoint::{self, metadata_file},
+    ephemeral_storage, firelens,
     host::Host,
     random_fraction,
-    reason::{ContainerReason, StopCode},
+    reason::{ContainerReason, StopCode, chain},
     record::{Durability, Record},
     task::{TaskNetwork, TaskSpec},
     wire,
@@ -55,6 +56,8 @@ enum Outcome {
     Recorded(io::Result<()>),
     Provisioned(Result<Provision, ContainerReason>),
     StorageExceeded,
+    /// Done, and nothing follows.
+    Done,
 }
 
 pub(crate) struct Actor {
@@ -102,6 +105,9 @@ impl Actor {
             // Also of a container that ended without waiting for its logs: what is left is delivered now.
             if self.state.containers[index].first_started_ms.is_some() {
                 self.follow_logs(index);
+            }
+            if self.state.containers[index].phase == Phase::Running {
+                self.complete_metadata_file(index);
             }
         }
         if let Some(gib) = self.task.ephemeral_storage_gib {
@@ -209,7 +215,7 @@ impl Actor {
             Some(Outcome::Provisioned(Ok(provision))) => self.state.provision = Some(provision),
             Some(Outcome::Provisioned(Err(reason))) => self.provision_failed(&reason),
             Some(Outcome::StorageExceeded) => self.storage_exceeded(),
-            None => {}
+            Some(Outcome::Done) | None => {}
         }
     }
 
@@ -239,9 +245,26 @@ impl Actor {
         let matters = !matches!(event, Event::Pulled(Ok(_)) | Event::Networked(Ok(_)) | Event::Probed { .. });
         self.state.apply(now_ms, &self.task, index, event);
         self.dirty |= matters || health != self.state.containers[index].health.status;
-        if started && self.state.containers[index].restart_count == 0 {
-            self.follow_logs(index);
+        if started {
+            if self.state.containers[index].restart_count == 0 {
+                self.follow_logs(index);
+            }
+            self.complete_metadata_file(index);
         }
+    }
+
+    /// Tells a container that runs the rest of what it is. An agent that was killed before does so when it comes again.
+    fn complete_metadata_file(&mut self, index: usize) {
+        if !metadata_file::is_there(&self.state, index) {
+            return;
+        }
+        let (host, task, state) = (Arc::clone(&self.host), Arc::clone(&self.task), self.state.clone());
+        self.running.spawn(async move {
+            if let Err(error) = metadata_file::complete(&host, &task, &state, index).await {
+                warn!(task = task.id(), error = chain(&error), "metadata file of a container was not written");
+            }
+            Outcome::Done
+        });
     }
 
     fn follow_logs(&self, index: usize) {

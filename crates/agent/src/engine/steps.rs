@@ -18,7 +18,8 @@ use tracing::{debug, warn};
 use super::state::{ContainerNetwork, Event, Exit, Provision};
 use crate::{
     container_spec::{EndpointIds, Parts, container_spec, hostname, pause_spec},
-    endpoint, etc_files, firelens,
+    endpoint::{self, metadata_file},
+    etc_files, firelens,
     held_values::held_environment,
     host::Host,
     logs::log_file_of,
@@ -215,11 +216,18 @@ pub(crate) async fn create(
     let volumes = prepare_volumes(host, task, index, &input.image);
     let files = write_etc_files(host, task, index, &input, hostname.as_deref());
     let router = write_router(host, task, index);
+    let metadata = async {
+        let begun = metadata_file::begin(host, task, index, &input.id).await;
+        begun.map_err(|error| ContainerReason::CannotCreate(chain(&error)))
+    };
     let stream = host.logs.prepare(task, index, &input.id);
     let pause =
         async { if task.has_pause() { start_pause(host, task, &input.image, &input.cgroup).await } else { Ok(()) } };
-    let (rootfs, volumes, mut files, router, (), ()) = tokio::try_join!(rootfs, volumes, files, router, stream, pause)?;
+    let (rootfs, mut volumes, mut files, router, metadata, (), ()) =
+        tokio::try_join!(rootfs, volumes, files, router, metadata, stream, pause)?;
     files.extend(router);
+    let metadata_file = metadata.as_ref().map(|_| metadata_file::path(&input.id));
+    volumes.extend(metadata);
     let held = match definition.has_held_environment {
         true => held_environment(definition, &host.values.of_container(task, index).await?),
         false => Vec::new(),
@@ -236,6 +244,7 @@ pub(crate) async fn create(
         fluent_host: input.fluent_host,
         log: log_of(host, task, index, &input.id),
         endpoint: input.endpoint,
+        metadata_file,
         held_names: held.iter().map(|(name, _)| name.as_str()).collect(),
         nofile_max: host.nofile_max,
     };
