@@ -67,7 +67,7 @@ pub(crate) struct Host {
     pub(crate) endpoints: Endpoints,
     /// Calls of the control plane; none in tests.
     pub(crate) client: Option<Arc<AwsClient>>,
-    /// Its ARN, once the agent has registered.
+    /// Its ARN; until the agent has registered, the one that it had before.
     pub(crate) container_instance: Mutex<Option<String>>,
     pub(crate) memory_bytes: u64,
     pub(crate) file_systems: FileSystems,

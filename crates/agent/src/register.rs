@@ -3,7 +3,10 @@
 //! The instance's ARN is kept in `DATA/agent/instance.json`; an agent that starts again registers as the same
 //! instance. A lost data directory makes a new one.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use gantry_api::ecs::{Attribute, RegisterContainerInstanceRequest, Resource, Tag, VersionInfo};
 use gantry_domain::capabilities;
@@ -54,8 +57,7 @@ pub(crate) async fn register(
     dirs: &Dirs,
     machine: &Machine,
 ) -> Result<String, AwsError> {
-    let path = dirs.root.join("instance.json");
-    let before = read(&path, &config.cluster);
+    let before = registered(dirs, &config.cluster);
     let request = request(config, machine, before.clone());
     let answer = match client.register_container_instance(&request).await {
         // The control plane does not know the instance any more, or not in this cluster: be a new one.
@@ -75,7 +77,7 @@ pub(crate) async fn register(
         .and_then(|instance| instance.container_instance_arn)
         .ok_or(AwsError::Malformed { operation: "RegisterContainerInstance" })?;
     if before.as_ref() != Some(&arn) {
-        remember(&path, &Registered { cluster: config.cluster.clone(), container_instance_arn: arn.clone() });
+        remember(&path(dirs), &Registered { cluster: config.cluster.clone(), container_instance_arn: arn.clone() });
     }
     info!(container_instance = arn, "registered");
     Ok(arn)
@@ -83,11 +85,16 @@ pub(crate) async fn register(
 
 /// Forgets the ARN, so that the next registration makes a new instance.
 pub(crate) fn forget(dirs: &Dirs) {
-    drop(fs::remove_file(dirs.root.join("instance.json")));
+    drop(fs::remove_file(path(dirs)));
 }
 
-fn read(path: &Path, cluster: &str) -> Option<String> {
-    let registered: Registered = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+fn path(dirs: &Dirs) -> PathBuf {
+    dirs.root.join("instance.json")
+}
+
+/// The ARN that an earlier agent of this machine registered.
+pub(crate) fn registered(dirs: &Dirs, cluster: &str) -> Option<String> {
+    let registered: Registered = serde_json::from_slice(&fs::read(path(dirs)).ok()?).ok()?;
     (registered.cluster == cluster).then_some(registered.container_instance_arn)
 }
 

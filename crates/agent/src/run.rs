@@ -111,6 +111,7 @@ pub async fn run(
     };
     let stop_tasks = config.stop_tasks_on_shutdown;
     let host = Host::new(config, parts).map_err(AgentError::Files)?;
+    *host.container_instance.lock() = register::registered(&host.dirs, &host.config.cluster);
     let supervisor = Supervisor::recover(Arc::clone(&host)).await?;
     let (orders, inbox) = mpsc::channel(64);
     let engine = drive(supervisor, inbox);
