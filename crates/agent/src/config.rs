@@ -41,6 +41,8 @@ pub struct Config {
     pub file_systems: FileSystemConfigs,
     /// A shared volume that is there already must have been made as the task definition says.
     pub shared_volume_match_full_config: bool,
+    /// Where on the loopback interface the agent says what runs on the machine; nowhere when absent.
+    pub introspection_port: Option<u16>,
     /// Containers get a file that says what they are.
     pub container_metadata: bool,
     /// Refuse privileged containers.
@@ -89,6 +91,7 @@ impl Config {
             image_pull_behavior: ImagePullBehavior::Default,
             file_systems: FileSystemConfigs::new(),
             shared_volume_match_full_config: false,
+            introspection_port: None,
             container_metadata: false,
             disable_privileged: false,
             task_pids_limit: None,

@@ -5,15 +5,18 @@
 //! - [`serve`]: one connection, within bounds.
 //! - [`route`]: from a path to who is asked for what. Pure.
 //! - [`credentials`], [`metadata`], [`tags`], [`stats`], [`protection`]: the answers.
+//! - [`introspection`]: what runs on the machine, for whoever works on it.
 //! - [`metadata_file`]: the same in a file, where the operator wants that.
 //!
 //! What must hold: a listener is in the network namespace of one task (bridge: of one container) and answers for that
-//! task alone, whatever ids it is asked for; the one on the host answers for tasks in host mode alone. An id that
-//! containers are told cannot be guessed and is in no log. Nothing a client does takes more than a bounded amount of
-//! memory and time, and nothing here ever stops a container.
+//! task alone, whatever ids it is asked for; the one on the host answers for tasks in host mode alone; the
+//! operator's tells nothing that is secret, no id either. An id that containers are told cannot be guessed and is in no
+//! log. Nothing a client does takes more than a bounded amount of memory and time, and nothing here ever stops a
+//! container.
 
 mod answer;
 mod credentials;
+pub(crate) mod introspection;
 mod metadata;
 pub(crate) mod metadata_file;
 mod protection;
@@ -66,6 +69,8 @@ pub(crate) struct Endpoints {
     known: Mutex<Known>,
     /// The listener on the host is opened once, however many tasks come together.
     opening_on_host: Turn<()>,
+    /// The allowance of introspection.
+    operators: Mutex<Option<Bucket>>,
 }
 
 #[derive(Default)]
@@ -116,6 +121,8 @@ impl Drop for Listener {
 enum Clients {
     Task(Weak<TaskEndpoint>),
     TasksOfHost,
+    /// Who works on the machine: asks for everything, but for nobody's credentials.
+    Operator,
 }
 
 impl Endpoints {
@@ -157,11 +164,22 @@ impl Endpoints {
         self.known.lock().tasks.get(task_arn).cloned()
     }
 
+    /// Whether one more request for introspection is allowed.
+    fn operator_pays(&self, now_ms: u64) -> bool {
+        let now = moment(now_ms);
+        self.operators.lock().get_or_insert_with(|| Bucket::full(RATE, now)).take(RATE, now)
+    }
+
+    fn all(&self) -> Vec<Arc<TaskEndpoint>> {
+        self.known.lock().tasks.values().cloned().collect()
+    }
+
     /// The task that `id` belongs to, as far as those clients may ask for it.
     fn find(&self, clients: &Clients, id: &str) -> Option<Arc<TaskEndpoint>> {
         match clients {
             Clients::Task(endpoint) => endpoint.upgrade().filter(|endpoint| endpoint.ids().any(|own| own == id)),
             Clients::TasksOfHost => self.known.lock().on_host.get(id).cloned(),
+            Clients::Operator => None,
         }
     }
 }
@@ -179,8 +197,7 @@ impl TaskEndpoint {
 
     /// Whether one more request is allowed.
     fn pays(&self, now_ms: u64) -> bool {
-        let now = Timestamp::from_millis(i64::try_from(now_ms).unwrap_or(i64::MAX));
-        self.bucket.lock().take(RATE, now)
+        self.bucket.lock().take(RATE, moment(now_ms))
     }
 
     /// How the task is now; none when it has ended meanwhile.
@@ -189,6 +206,10 @@ impl TaskEndpoint {
         self.inbox.send(Command::Look(answer)).ok()?;
         state.await.ok()
     }
+}
+
+fn moment(now_ms: u64) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(now_ms).unwrap_or(i64::MAX))
 }
 
 /// Opens the endpoint of a task in the namespace `key` (none: on the host), unless it is open.

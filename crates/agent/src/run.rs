@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     config::{Config, Join, RuntimeParts},
     credentials::{InRole, TaskCredentials},
+    endpoint::introspection,
     engine::supervisor::{RecoverError, Supervisor},
     exec,
     held_values::HeldValues,
@@ -120,6 +121,7 @@ pub async fn run(
     let cleanup = images_cleanup::run(&host);
     let measuring = usage::run(&host);
     let sessions = exec::run(&host, &client);
+    let introspection = introspection::run(&host);
     let renewal = unfinished_images::run(&host);
     let release = async {
         sleep(STARTUP_TIME).await;
@@ -139,6 +141,7 @@ pub async fn run(
         () = cleanup => {}
         () = measuring => {}
         () = sessions => {}
+        () = introspection => {}
         () = renewal => {}
         () = release => {}
         () = leave => info!("agent leaves; containers go on"),

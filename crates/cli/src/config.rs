@@ -43,6 +43,8 @@ const LIFECYCLE_INTERVAL_SECONDS_DEFAULT: u64 = 60 * 60;
 /// Three heartbeats of an agent go unheard, unless told otherwise.
 const AGENT_TIMEOUT_SECONDS_DEFAULT: u64 = 60;
 const HEARTBEAT_SECONDS_DEFAULT: u64 = 20;
+/// Where the agent of Amazon ECS answers.
+const INTROSPECTION_PORT_DEFAULT: u64 = 51678;
 /// Six hours, as on AWS.
 const TASK_CREDENTIALS_SECONDS: u64 = 6 * 3600;
 /// A year; for longer there is 0.
@@ -79,6 +81,8 @@ pub(crate) struct File {
     pub(crate) advertise_address: Option<std::net::Ipv4Addr>,
     /// Of an agent: how often it says that it is there; there is no flag.
     pub(crate) heartbeat_seconds: Option<u64>,
+    /// Of an agent: where it says what runs on its machine; 0: nowhere. There is no flag.
+    pub(crate) introspection_port: Option<u64>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) insecure: Option<bool>,
@@ -157,6 +161,12 @@ pub(crate) fn heartbeat(file: Option<u64>, mistakes: &mut Vec<String>) -> Durati
     Duration::from_secs(number("heartbeat_seconds", variable, file, (1..=60, HEARTBEAT_SECONDS_DEFAULT), mistakes))
 }
 
+/// Where an agent says what runs on its machine, if anywhere.
+pub(crate) fn introspection(file: Option<u64>, mistakes: &mut Vec<String>) -> Option<u16> {
+    let port = number("introspection_port", variable, file, (0..=65_535, INTROSPECTION_PORT_DEFAULT), mistakes);
+    u16::try_from(port).ok().filter(|port| *port > 0)
+}
+
 /// What the server runs with, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerConfig {
@@ -184,6 +194,8 @@ pub(crate) struct ServerConfig {
     pub(crate) advertise_address: Option<std::net::Ipv4Addr>,
     /// How often the agent of `gantry up` says that it is there.
     pub(crate) heartbeat: Duration,
+    /// Where the agent of `gantry up` says what runs on this machine.
+    pub(crate) introspection_port: Option<u16>,
     /// For the agent of `gantry up`.
     pub(crate) file_systems: FileSystemConfigs,
     pub(crate) blobs: Blobs,
@@ -284,6 +296,7 @@ impl ServerConfig {
             (10..=TASK_CREDENTIALS_SECONDS, TASK_CREDENTIALS_SECONDS),
         );
         let heartbeat = heartbeat(file.heartbeat_seconds, &mut mistakes);
+        let introspection_port = introspection(file.introspection_port, &mut mistakes);
         let file_systems = file_systems(file.file_systems, &mut mistakes);
         let event_targets = match variable("GANTRY_EVENT_TARGETS").as_deref() {
             None => file.event_targets.unwrap_or_default(),
@@ -321,6 +334,7 @@ impl ServerConfig {
             task_credentials: Duration::from_secs(task_credentials),
             advertise_address: file.advertise_address,
             heartbeat,
+            introspection_port,
             file_systems,
             blobs,
             registry_grace,

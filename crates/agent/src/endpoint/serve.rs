@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use super::{
     Clients, TaskEndpoint,
     answer::Answer,
-    credentials, metadata, protection,
+    credentials, introspection, metadata, protection,
     route::{Route, Version, What, route},
     stats,
 };
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Takes connections for as long as the host is there.
 pub(super) async fn listen(host: Weak<Host>, listener: TcpListener, clients: Clients) {
     let places = match clients {
-        Clients::Task(_) => CONNECTIONS_MAX,
+        Clients::Task(_) | Clients::Operator => CONNECTIONS_MAX,
         Clients::TasksOfHost => CONNECTIONS_ON_HOST_MAX,
     };
     let places = Arc::new(Semaphore::new(places));
@@ -98,6 +98,13 @@ async fn handle(host: Weak<Host>, clients: Clients, request: Request<Incoming>) 
 async fn answer(host: &Arc<Host>, clients: &Clients, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
+    if matches!(clients, Clients::Operator) {
+        return match (head.method == Method::GET, host.endpoints.operator_pays(host.now_ms())) {
+            (true, true) => introspection::answer(host, &path, query.as_deref()).await,
+            (true, false) => Answer::new(StatusCode::TOO_MANY_REQUESTS, &"too many requests"),
+            (false, _) => Answer::new(StatusCode::NOT_FOUND, &"404 page not found"),
+        };
+    }
     let route = route(&path, query.as_deref());
     let asked = match &route {
         Route::Credentials { id, .. }
@@ -110,7 +117,7 @@ async fn answer(host: &Arc<Host>, clients: &Clients, request: Request<Incoming>)
     // Who guesses ids uses up the allowance of the task that the listener is for, if it is for one.
     let payer = asked.clone().or_else(|| match clients {
         Clients::Task(endpoint) => endpoint.upgrade(),
-        Clients::TasksOfHost => None,
+        Clients::TasksOfHost | Clients::Operator => None,
     });
     if payer.is_some_and(|payer| !payer.pays(host.now_ms())) {
         return Answer::new(StatusCode::TOO_MANY_REQUESTS, &"too many requests");

@@ -117,6 +117,42 @@ async fn a_task_reads_its_credentials_and_nobody_elses() {
 }
 
 #[tokio::test]
+async fn introspection_shows_tasks_and_answers_for_none_of_them() {
+    let bed = Bed::new().await;
+    let mut spec = task(vec![container("app")]);
+    spec.network = TaskNetwork::Host;
+    bed.want(&spec, false);
+    bed.until_running().await;
+    let host = std::sync::Arc::clone(&bed.agent().host);
+    *host.container_instance.lock() = Some("arn:aws:ecs:r:1:container-instance/default/i".into());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(super::serve::listen(std::sync::Arc::downgrade(&host), listener, super::Clients::Operator));
+
+    let (_, about) = ask(at, "GET /v1/metadata", "").await;
+    assert_eq!(about["ContainerInstanceArn"], "arn:aws:ecs:r:1:container-instance/default/i");
+    let (_, all) = ask(at, "GET /v1/tasks", "").await;
+    let shown = &all["Tasks"][0];
+    assert_eq!(
+        (&shown["Arn"], &shown["Version"], &shown["KnownStatus"]),
+        (&json!(spec.arn), &json!("1"), &json!("RUNNING"))
+    );
+    let id = runtime_id(spec.id(), "app");
+    assert_eq!(shown["Containers"][0]["DockerId"], json!(id));
+    for query in [format!("taskarn={}", spec.arn), format!("dockerid={id}"), format!("dockerid={}", &id[..12])] {
+        assert_eq!(&ask(at, &format!("GET /v1/tasks?{query}"), "").await.1, shown, "{query}");
+    }
+    for query in ["taskarn=arn:aws:ecs:r:1:task/default/other", "dockerid=0", "dockerid=ffffffffffff"] {
+        assert_eq!(ask(at, &format!("GET /v1/tasks?{query}"), "").await.0, 404, "{query}");
+    }
+    // Nothing of what is for the task alone.
+    let v4 = variable(&bed, &spec, "ECS_CONTAINER_METADATA_URI_V4").unwrap();
+    let (_, other) = ask(at, &format!("GET {}", path(&v4)), "").await;
+    assert!(other["AvailableCommands"].is_array() && !all.to_string().contains(v4.rsplit('/').next().unwrap()));
+    assert_eq!(ask(at, "POST /v1/tasks", "").await.0, 404);
+}
+
+#[tokio::test]
 async fn a_metadata_file_is_whole_once_its_container_runs_also_after_a_restart() {
     let mut bed = Bed::with(|config| config.container_metadata = true).await;
     let mut spec = task(vec![container("app")]);

@@ -15,7 +15,7 @@ use super::serve::wait_for_signal;
 use crate::{
     Hint,
     arguments::AgentOptions,
-    config::{DEFAULT_DATA_DIR, EcsVariables, File, Running, file_systems, heartbeat, variable},
+    config::{DEFAULT_DATA_DIR, EcsVariables, File, Running, file_systems, heartbeat, introspection, variable},
     host, observe,
 };
 
@@ -55,6 +55,7 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
     config.advertise_address = advertise_address(options.advertise_address, file.advertise_address)?;
     let mut mistakes = Vec::new();
     config.heartbeat_interval = heartbeat(file.heartbeat_seconds, &mut mistakes);
+    config.introspection_port = introspection(file.introspection_port, &mut mistakes);
     config.file_systems = file_systems(file.file_systems, &mut mistakes);
     no_mistakes(&mistakes)?;
     std::fs::create_dir_all(&data_dir).with_context(|| format!("could not create {}", data_dir.display()))?;

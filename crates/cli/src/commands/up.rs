@@ -39,6 +39,7 @@ pub(crate) async fn run(options: UpOptions) -> Result<ExitCode> {
         let mut agent = agent::config(&server.endpoint, join, &config.data_dir);
         agent.advertise_address = advertised;
         agent.heartbeat_interval = config.heartbeat;
+        agent.introspection_port = config.introspection_port;
         agent.stop_tasks_on_shutdown = options.stop_tasks;
         agent.file_systems.clone_from(&config.file_systems);
         if let Some(ecs) = &ecs {
