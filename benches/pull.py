@@ -343,7 +343,7 @@ def compare(layouts, archives, out):
         rows.append(["Gantry, prepared by its registry, fetched whole",
                      best(pull_gantry(prepared.reference(name), "prepared", BENCH_PASSWORD=prepared.password))])
         rows.append(["ctr images pull (Debian's containerd)", best(containerd.pulls(f"{address}/{name}:1"))])
-        table(f"Pull until the root filesystem is ready, s (median)", ["", f"{ROUNDS} rounds"], rows)
+        table("Pull until the root filesystem is ready, s (median)", ["", f"{ROUNDS} rounds"], rows)
 
         name, _, text = layouts[1]
         print(f"\n{text}")

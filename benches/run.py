@@ -1,10 +1,11 @@
 """All benchmarks, one after the other: the tables of docs/benchmarks.md. Each file also runs alone."""
 
 import api
+import decisions
 import endpoints
 import exec as sessions
+import logs
 import memory
-import placement
 import pull
 import recovery
 import registry
@@ -12,5 +13,5 @@ import scale
 import start
 
 if __name__ == "__main__":
-    for benchmark in (start, api, endpoints, memory, registry, pull, recovery, placement, scale, sessions):
+    for benchmark in (start, api, endpoints, memory, registry, pull, recovery, decisions, scale, sessions, logs):
         benchmark.main()

@@ -218,7 +218,7 @@ def test_a_task_waits_for_a_registry_that_is_gone(early, name):
     wait_until(lambda: "chunks of an image cannot be fetched" in gantry.log("agent"), 30, "the reason in the log")
     gantry.start("server")
     early.finished(name, arn)
-    assert not early.unfinished()
+    wait_until(lambda: not early.unfinished(), 60, "the whole image")
 
 
 def test_a_stopped_task_does_not_wait_for_its_image(early, name):

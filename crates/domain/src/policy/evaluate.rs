@@ -111,7 +111,7 @@ pub fn evaluate_trust(request: &Request<'_>, policies: &Policies<'_>) -> Decisio
 
 fn explicit_deny(asked: &Asked<'_>, policies: &Policies<'_>, resource: PolicyType) -> Option<Decision> {
     let sets = policies.sets(resource);
-    let (policy, _) = sets.iter().find(|(_, documents)| strongest(asked, documents, Effect::Deny).is_some())?;
+    let (policy, _) = sets.iter().find(|(_, documents)| matching(asked, documents, Effect::Deny).next().is_some())?;
     Some(Decision::Deny(Denial { explicit: true, policy: *policy }))
 }
 
@@ -121,7 +121,7 @@ fn own_policies(asked: &Asked<'_>, policies: &Policies<'_>, granted: bool) -> De
     if principal.is_root() {
         return Decision::Allow;
     }
-    let allows = |documents: &[Arc<Document>]| strongest_allow(asked, documents).is_some();
+    let allows = |documents: &[Arc<Document>]| matching(asked, documents, Effect::Allow).next().is_some();
     let own = policies.principal;
     if !granted && !allows(&own.identity) {
         return implicit_unless(false, PolicyType::Identity);
@@ -141,14 +141,15 @@ fn implicit_unless(allowed: bool, policy: PolicyType) -> Decision {
     if allowed { Decision::Allow } else { Decision::Deny(Denial { explicit: false, policy }) }
 }
 
+/// The strongest way in which an Allow that matches means the principal.
 fn strongest_allow(asked: &Asked<'_>, documents: &[Arc<Document>]) -> Option<Grantee> {
-    strongest(asked, documents, Effect::Allow)
+    matching(asked, documents, Effect::Allow).max()
 }
 
-/// The strongest way in which statements of `effect` that match mean the principal.
-fn strongest(asked: &Asked<'_>, documents: &[Arc<Document>], effect: Effect) -> Option<Grantee> {
+/// How each statement of `effect` that matches means the principal.
+fn matching<'d>(asked: &Asked<'_>, documents: &'d [Arc<Document>], effect: Effect) -> impl Iterator<Item = Grantee> {
     let statements = documents.iter().flat_map(|document| &document.statements);
-    statements.filter(|statement| statement.effect == effect).filter_map(|statement| statement.matches(asked)).max()
+    statements.filter(move |statement| statement.effect == effect).filter_map(|statement| statement.matches(asked))
 }
 
 /// A request as statements look at it.
@@ -156,11 +157,16 @@ pub(super) struct Asked<'a> {
     pub(super) request: &'a Request<'a>,
     /// In lower case.
     pub(super) action: String,
+    /// The resource's parts, when it is an ARN.
+    pub(super) arn: Option<[&'a str; 6]>,
 }
 
 impl<'a> Asked<'a> {
     fn new(request: &'a Request<'a>) -> Self {
-        Self { request, action: request.action.to_ascii_lowercase() }
+        let mut parts = request.resource.splitn(6, ':');
+        let arn = std::array::from_fn(|_| parts.next());
+        let arn = arn.iter().all(Option::is_some).then(|| arn.map(Option::unwrap_or_default));
+        Self { request, action: request.action.to_ascii_lowercase(), arn }
     }
 
     /// The value of a condition key, given in lower case.

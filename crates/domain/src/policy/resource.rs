@@ -36,10 +36,11 @@ impl ResourcePattern {
         Ok(Self::Arn { head: Box::new(head.map(Glob::parse)), resource })
     }
 
-    pub(super) fn matches(&self, resource: &str, asked: &Asked<'_>) -> bool {
+    /// Whether it covers the resource of the request.
+    pub(super) fn matches(&self, asked: &Asked<'_>) -> bool {
         let Self::Arn { head, resource: last } = self else { return true };
-        let mut parts = resource.splitn(6, ':');
-        head.iter().all(|glob| parts.next().is_some_and(|part| glob.matches(part)))
-            && parts.next().is_some_and(|part| last.matches(part, asked))
+        let Some([parts @ .., resource]) = &asked.arn else { return false };
+        // What differs most comes first.
+        last.matches(resource, asked) && head.iter().zip(parts).all(|(glob, part)| glob.matches(part))
     }
 }

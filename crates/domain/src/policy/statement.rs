@@ -46,7 +46,7 @@ impl Statement {
             return None;
         }
         if let Some(resources) = &self.resources {
-            let resource = resources.iter().any(|pattern| pattern.matches(asked.request.resource, asked));
+            let resource = resources.iter().any(|pattern| pattern.matches(asked));
             if resource == self.not_resources {
                 return None;
             }
