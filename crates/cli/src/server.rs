@@ -10,6 +10,8 @@ mod image_digests;
 mod images_in_use;
 pub(crate) mod own;
 mod presences;
+#[cfg(test)]
+mod roles_for_tests;
 mod run_tasks;
 mod scaled_services;
 mod task_files;

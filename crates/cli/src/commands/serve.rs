@@ -436,7 +436,6 @@ mod tests {
             logs::{CreateLogGroupRequest, GetLogEventsRequest, Logs as _},
         };
         use gantry_control::records::Destination;
-        use gantry_domain::arn::Scope;
 
         let folder = tempfile::tempdir().expect("a folder");
         let config = config(folder.path());
@@ -454,7 +453,7 @@ mod tests {
         let group = CreateLogGroupRequest { log_group_name: Some("exec".to_owned()), ..Default::default() };
         parts.logs.create_log_group(&caller(), group).await.expect("makes the group");
 
-        let scope = Scope::new("000000000000", "us-east-1");
+        let task = "arn:aws:ecs:us-east-1:000000000000:task/default/0123";
         let destination = Destination {
             log_group: Some("exec".to_owned()),
             log_region: Some("us-east-1".to_owned()),
@@ -462,9 +461,9 @@ mod tests {
             ..Destination::default()
         };
         let transcripts = parts.control.transcripts.clone();
-        let refused = transcripts.check(&scope, Some(&role), &destination).await.expect_err("may nothing");
+        let refused = transcripts.check(task, Some(&role), &destination).await.expect_err("may nothing");
         assert!(refused.contains("logs:CreateLogStream"), "{refused}");
-        let refused = transcripts.check(&scope, None, &destination).await.expect_err("there is no role");
+        let refused = transcripts.check(task, None, &destination).await.expect_err("there is no role");
         assert_eq!(refused, "the task has no task role.");
         let policy = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Resource":"*",
             "Action":["logs:CreateLogStream","logs:PutLogEvents"]}}"#;
@@ -474,8 +473,8 @@ mod tests {
             policy_document: Some(policy.to_owned()),
         };
         parts.iam.put_role_policy(&caller(), policy).await.expect("allows it");
-        transcripts.check(&scope, Some(&role), &destination).await.expect("may");
-        transcripts.store("s", Some(&role), &destination, b"one\r\ntwo\r\n".to_vec()).await.expect("is written");
+        transcripts.check(task, Some(&role), &destination).await.expect("may");
+        transcripts.store(task, Some(&role), &destination, b"one\r\ntwo\r\n".to_vec()).await.expect("is written");
         let read = GetLogEventsRequest {
             log_group_name: Some("exec".to_owned()),
             log_stream_name: Some("s".to_owned()),
@@ -485,7 +484,7 @@ mod tests {
         let texts: Vec<String> = events.into_iter().filter_map(|event| event.message).collect();
         assert_eq!(texts.concat(), "one\r\ntwo\r\n");
         let bucket = Destination { bucket: Some("b".to_owned()), ..destination };
-        assert!(transcripts.check(&scope, Some(&role), &bucket).await.expect_err("no S3").contains("S3"));
+        assert!(transcripts.check(task, Some(&role), &bucket).await.expect_err("no S3").contains("S3"));
     }
 
     #[tokio::test]

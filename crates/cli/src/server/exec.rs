@@ -18,7 +18,6 @@ use gantry_control::{
     exec::{Transcripts, sessions},
     records::Destination,
 };
-use gantry_domain::arn::Scope;
 use gantry_protocol::inside::Inside;
 use serde_json::{Value, json};
 
@@ -62,8 +61,6 @@ impl Sessions for SessionsOfTasks {
 
 /// Who assumes the roles of tasks.
 const TASKS: &str = "ecs-tasks.amazonaws.com";
-/// Name of the role's session.
-const SESSION: &str = "ecs-execute-command";
 /// Bytes of one log event, and events in one call: both below what CloudWatch Logs takes.
 const EVENT_BYTES_MAX: usize = 200 * 1024;
 const EVENTS_AT_A_TIME: usize = 4;
@@ -74,23 +71,25 @@ pub(crate) struct TranscriptsOfTasks {
     pub(crate) logs: Arc<Inside>,
 }
 
-impl TranscriptsOfTasks {
-    fn role(&self, role: Option<&str>, region: &str) -> Result<Caller, String> {
-        let role = role.ok_or("the task has no task role.")?;
-        let assumed = self.iam.assume_for_service(role, TASKS, region, SESSION);
-        assumed.ok_or_else(|| format!("the task role {role} does not exist or does not trust {TASKS}."))
-    }
+/// The task's role as the task acts in it, for calls to `region`.
+fn caller(iam: &Iam, task_arn: &str, role: Option<&str>, region: &str) -> Result<Caller, String> {
+    let role = role.ok_or("the task has no task role.")?;
+    let caller = iam.task_role_caller(role, task_arn);
+    let caller = caller.ok_or_else(|| format!("the task role {role} does not exist or does not trust {TASKS}."))?;
+    Ok(Caller { region: region.to_owned(), ..caller })
+}
 
+impl TranscriptsOfTasks {
     async fn call(&self, role: &Caller, operation: &str, input: &Value) -> Result<(), Fault> {
         self.logs.call(role, operation, input.to_string().as_bytes()).await.map(drop)
     }
 
-    async fn begin(&self, role: Option<&str>, destination: &Destination) -> Result<(), String> {
+    async fn begin(&self, task_arn: &str, role: Option<&str>, destination: &Destination) -> Result<(), String> {
         if destination.bucket.is_some() {
             return Err("there is no S3-compatible service for the transcripts of sessions.".to_owned());
         }
         let (Some(group), Some(region), Some(stream)) = log_stream(destination) else { return Ok(()) };
-        let role = self.role(role, region)?;
+        let role = caller(&self.iam, task_arn, role, region)?;
         let input = json!({"logGroupName": group, "logStreamName": stream});
         match self.call(&role, "CreateLogStream", &input).await {
             Err(fault) if fault.code != "ResourceAlreadyExistsException" => Err(fault.message),
@@ -98,9 +97,15 @@ impl TranscriptsOfTasks {
         }
     }
 
-    async fn write(&self, role: Option<&str>, destination: &Destination, transcript: &[u8]) -> Result<(), String> {
+    async fn write(
+        &self,
+        task_arn: &str,
+        role: Option<&str>,
+        destination: &Destination,
+        transcript: &[u8],
+    ) -> Result<(), String> {
         let (Some(group), Some(region), Some(stream)) = log_stream(destination) else { return Ok(()) };
-        let role = self.role(role, region)?;
+        let role = caller(&self.iam, task_arn, role, region)?;
         let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
         let text = String::from_utf8_lossy(transcript);
         let events: Vec<Value> =
@@ -140,27 +145,46 @@ fn events(transcript: &str) -> Vec<&str> {
 impl Transcripts for TranscriptsOfTasks {
     fn check<'a>(
         &'a self,
-        _: &'a Scope,
+        task_arn: &'a str,
         role: Option<&'a str>,
         destination: &'a Destination,
     ) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(self.begin(role, destination))
+        Box::pin(self.begin(task_arn, role, destination))
     }
 
     fn store<'a>(
         &'a self,
-        _: &'a str,
+        task_arn: &'a str,
         role: Option<&'a str>,
         destination: &'a Destination,
         transcript: Vec<u8>,
     ) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move { self.write(role, destination, &transcript).await })
+        Box::pin(async move { self.write(task_arn, role, destination, &transcript).await })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::server::roles_for_tests::{TASK, iam_with_role};
+
+    #[tokio::test]
+    async fn a_transcript_is_written_in_the_role_that_the_task_may_take_on() {
+        let condition = json!({"ArnLike": {"aws:SourceArn": "arn:aws:ecs:us-east-1:000000000000:*"}});
+        let (iam, arn) = iam_with_role("web", &condition, &json!([])).await;
+        for role in [arn.as_str(), "web"] {
+            let caller = caller(&iam, TASK, Some(role), "eu-west-1").unwrap();
+            assert!(caller.principal_arn.starts_with("arn:aws:sts::000000000000:assumed-role/web/"), "{role}");
+            assert_eq!(caller.region, "eu-west-1");
+        }
+        let (iam, arn) = iam_with_role("web", &json!({}), &json!([])).await;
+        let foreign = TASK.replace("000000000000", "111122223333");
+        for (task, role) in [(foreign.as_str(), Some(arn.as_str())), (&foreign, Some("web")), (TASK, None)] {
+            assert!(caller(&iam, task, role, "us-east-1").is_err(), "{task} {role:?}");
+        }
+        assert!(caller(&iam, TASK, Some(&arn), "us-east-1").is_ok());
+    }
 
     #[test]
     fn a_transcript_is_cut_at_lines_where_it_can_be() {

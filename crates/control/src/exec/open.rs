@@ -150,7 +150,7 @@ async fn destination(
         (destination, task_role(task), logging::must_be_logged(configuration))
     };
     let Some(destination) = destination else { return Ok(None) };
-    match control.transcripts.check(&key.scope, role.as_deref(), &destination).await {
+    match control.transcripts.check(&key.arn(), role.as_deref(), &destination).await {
         Ok(()) => Ok(Some(destination)),
         Err(why) if must => Err(fault::exec_not_logged(&why)),
         Err(why) => {

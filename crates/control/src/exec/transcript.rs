@@ -1,7 +1,7 @@
 //! Transcripts on their way from the agent to where they belong.
 
 use futures_util::future::BoxFuture;
-use gantry_domain::{arn::Scope, limits::EXEC_TRANSCRIPT_BYTES_MAX};
+use gantry_domain::limits::EXEC_TRANSCRIPT_BYTES_MAX;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
@@ -12,18 +12,19 @@ use crate::{
 
 /// Knows log groups and buckets.
 pub trait Transcripts: Send + Sync + 'static {
-    /// Whether a task of this role could write there. The error is a sentence for the user.
+    /// Whether this task could write there in its role. The error is a sentence for the user.
     fn check<'a>(
         &'a self,
-        scope: &'a Scope,
+        task_arn: &'a str,
         role: Option<&'a str>,
         destination: &'a Destination,
     ) -> BoxFuture<'a, Result<(), String>>;
 
-    /// Writes a transcript in the role's name. It may be written again after a restart. The error is for the log.
+    /// Writes a transcript of a task in its role's name. It may be written again after a restart. The error is for the
+    /// log.
     fn store<'a>(
         &'a self,
-        session_id: &'a str,
+        task_arn: &'a str,
         role: Option<&'a str>,
         destination: &'a Destination,
         transcript: Vec<u8>,
@@ -35,7 +36,7 @@ pub trait Transcripts: Send + Sync + 'static {
 pub(crate) struct NoTranscripts;
 
 impl Transcripts for NoTranscripts {
-    fn check<'a>(&'a self, _: &'a Scope, _: Option<&'a str>, _: &'a Destination) -> BoxFuture<'a, Result<(), String>> {
+    fn check<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a Destination) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async { Err("this control plane keeps no transcripts".to_owned()) })
     }
 
@@ -74,7 +75,8 @@ impl Received {
     /// loudly.
     pub(super) async fn store(self, control: &Control, session: &str, entry: &ExecSessionRow) -> TranscriptStatus {
         let Some(destination) = &entry.row.destination else { return TranscriptStatus::None };
-        match control.transcripts.store(session, entry.row.task_role.as_deref(), destination, self.bytes).await {
+        let (task_arn, role) = (&entry.row.task_arn, entry.row.task_role.as_deref());
+        match control.transcripts.store(task_arn, role, destination, self.bytes).await {
             Ok(()) => TranscriptStatus::Stored,
             Err(error) => {
                 tracing::error!(session, error, "the transcript of a session is lost");
