@@ -137,6 +137,10 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// A number from the variable of the key's name (`registry.grace_seconds`: `GANTRY_REGISTRY_GRACE_SECONDS`) or from the
 /// file. What is not among the allowed is a mistake and counts as the default.
 pub(crate) fn number(
@@ -234,7 +238,7 @@ impl ServerConfig {
             mistakes.push(format!("listen: '{listen}' is not an address and port such as 127.0.0.1:4566"));
         });
         let account = text(options.account.clone(), "GANTRY_ACCOUNT", file.account, "000000000000");
-        if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !is_account(&account) {
             mistakes.push(format!("account: '{account}' is not twelve digits"));
         }
         let region = text(options.region.clone(), "GANTRY_REGION", file.region, "us-east-1");
@@ -256,7 +260,7 @@ impl ServerConfig {
         let blobs = blobs::build(&file.registry, variable, &mut mistakes);
         let registry_grace = blobs::grace(&file.registry, variable, &mut mistakes);
         let quotas = quotas::build(&file.registry, variable, &mut mistakes);
-        let task_files = task_files::build(file.task_files, variable, &mut mistakes);
+        let task_files = task_files::build(file.task_files, &account, variable, &mut mistakes);
         let upstreams = upstreams::build(file.registry, &mut mistakes);
         let insecure = options.insecure || variable("GANTRY_INSECURE").is_some() || file.insecure.unwrap_or(false);
         if let Ok(listen) = listen

@@ -1,20 +1,22 @@
 //! Environment files: `NAME=value` lines, taken as they are.
 
+use std::collections::BTreeMap;
+
 /// The variables of a file. A line that begins with `#` or has no `=` is none; nothing is trimmed, unquoted or expanded;
-/// of a name that stands twice the last line counts.
+/// of a name that stands twice the last line counts, in the place of the first.
 pub fn parse(text: &str) -> Vec<(String, String)> {
-    let mut variables: Vec<(String, String)> = Vec::new();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
+    // Line of the first, and the last value, by name: a file may have a great many names.
+    let mut variables: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
         let Some((name, value)) = line.split_once('=').filter(|(name, _)| !name.is_empty()) else { continue };
-        match variables.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => value.clone_into(old),
-            None => variables.push((name.to_owned(), value.to_owned())),
-        }
+        variables.entry(name).or_insert((number, value)).1 = value;
     }
-    variables
+    let mut variables: Vec<_> = variables.into_iter().collect();
+    variables.sort_unstable_by_key(|(_, (number, _))| *number);
+    variables.into_iter().map(|(name, (_, value))| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Bucket and key of `arn:aws:s3:::BUCKET/KEY`; none for another text, or a key that leaves its place.
+/// Bucket and key of `arn:PARTITION:s3:::BUCKET/KEY`; none for another text, or a key that leaves its place.
 pub fn object(arn: &str) -> Option<(&str, &str)> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", _, "s3", "", "", object] = parts[..] else { return None };
@@ -40,6 +42,7 @@ mod tests {
     fn an_object_stays_in_its_bucket() {
         for (arn, expected) in [
             ("arn:aws:s3:::conf/prod/web.env", Some(("conf", "prod/web.env"))),
+            ("arn:aws-cn:s3:::conf/prod/web.env", Some(("conf", "prod/web.env"))),
             ("arn:aws:s3:::conf/../other/web.env", None),
             ("arn:aws:s3:::../web.env", None),
             ("arn:aws:s3:::conf//web.env", None),

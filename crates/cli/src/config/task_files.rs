@@ -1,9 +1,12 @@
 //! Where the environment files of tasks are: keys of the table `[task_files]`. Each has a variable
 //! `GANTRY_TASK_FILES_` in capitals, but for the credentials: those are the variables of the AWS SDKs.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::blobs::{Secret, credentials};
+use super::is_account;
 
 /// As it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -13,6 +16,7 @@ pub(crate) struct TaskFilesFile {
     region: Option<String>,
     access_key_id: Option<String>,
     secret_access_key: Option<Secret>,
+    accounts: Option<Vec<String>>,
 }
 
 /// An S3-compatible service.
@@ -24,18 +28,24 @@ pub(crate) struct TaskFilesConfig {
     pub(crate) region: Option<String>,
     /// Id and secret; none for `AWS_*` variables, a web identity, or the machine's instance profile.
     pub(crate) credentials: Option<(String, String)>,
+    /// Whose tasks may have files of its buckets. An account's own policies name its own permissions only: without this
+    /// every account could read what the operator's credentials can.
+    pub(crate) accounts: BTreeSet<String>,
 }
 
 // By hand: the secret is nobody's business.
 impl std::fmt::Debug for TaskFilesConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "TaskFilesConfig {{ endpoint: {:?}, region: {:?} }}", self.endpoint, self.region)
+        let Self { endpoint, region, accounts, .. } = self;
+        write!(f, "TaskFilesConfig {{ endpoint: {endpoint:?}, region: {region:?}, accounts: {accounts:?} }}")
     }
 }
 
-/// What was said, checked; none when nothing was. Mistakes are added to `mistakes`.
+/// What was said, checked; none when nothing was. The buckets are for the operator's account and those that are named.
+/// Mistakes are added to `mistakes`.
 pub(super) fn build(
     file: Option<TaskFilesFile>,
+    operator: &str,
     variable: impl Fn(&str) -> Option<String>,
     mistakes: &mut Vec<String>,
 ) -> Option<TaskFilesConfig> {
@@ -45,12 +55,46 @@ pub(super) fn build(
     let endpoint = said("ENDPOINT", file.endpoint);
     let region = said("REGION", file.region);
     let credentials = credentials("task_files", file.access_key_id, file.secret_access_key, mistakes);
-    (is_table || endpoint.is_some()).then_some(TaskFilesConfig { endpoint, region, credentials })
+    let accounts = match variable("GANTRY_TASK_FILES_ACCOUNTS") {
+        Some(text) => text.split(',').map(|account| account.trim().to_owned()).collect(),
+        None => file.accounts.unwrap_or_default(),
+    };
+    for account in accounts.iter().filter(|account| !is_account(account)) {
+        mistakes.push(format!("task_files: the account '{account}' is not twelve digits"));
+    }
+    let accounts = accounts.into_iter().chain([operator.to_owned()]).collect();
+    (is_table || endpoint.is_some()).then_some(TaskFilesConfig { endpoint, region, credentials, accounts })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::File;
+
+    const OPERATOR: &str = "000000000000";
+
+    #[test]
+    fn files_are_for_the_operators_account_and_those_that_are_named() {
+        let build = |text: &str, accounts: Option<&str>| {
+            let file: File = toml::from_str(text).expect("is TOML");
+            let mut mistakes = Vec::new();
+            let get = |name: &str| accounts.filter(|_| name == "GANTRY_TASK_FILES_ACCOUNTS").map(str::to_owned);
+            let config = super::build(file.task_files, OPERATOR, get, &mut mistakes).expect("is configured");
+            (config.accounts.into_iter().collect::<Vec<_>>(), mistakes)
+        };
+        let named = "[task_files]\naccounts = [\"111122223333\"]\n";
+        let other = Some("444455556666, 777788889999");
+        for (text, variable, expected) in [
+            ("[task_files]\n", None, vec![OPERATOR]),
+            (named, None, vec![OPERATOR, "111122223333"]),
+            (named, other, vec![OPERATOR, "444455556666", "777788889999"]),
+        ] {
+            let (accounts, mistakes) = build(text, variable);
+            assert_eq!(accounts, expected);
+            assert!(mistakes.is_empty());
+        }
+        let (_, mistakes) = build("[task_files]\naccounts = [\"*\"]\n", None);
+        assert_eq!(mistakes, ["task_files: the account '*' is not twelve digits"]);
+    }
 
     #[test]
     fn files_of_tasks_are_where_the_operator_says() {
@@ -59,7 +103,7 @@ mod tests {
             assert!(!format!("{file:?}").contains("the-secret"));
             let mut mistakes = Vec::new();
             let get = |name: &str| endpoint.filter(|_| name == "GANTRY_TASK_FILES_ENDPOINT").map(str::to_owned);
-            (super::build(file.task_files, get, &mut mistakes), mistakes)
+            (super::build(file.task_files, OPERATOR, get, &mut mistakes), mistakes)
         };
         assert!(build("", None).0.is_none());
         assert!(build("[task_files]\n", None).0.is_some_and(|config| config.endpoint.is_none()));

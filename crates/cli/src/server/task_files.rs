@@ -41,8 +41,13 @@ impl TaskFiles {
         let config = self.0.as_ref().ok_or_else(|| {
             failed("there is no S3-compatible service: the operator names one in [task_files]".to_owned())
         })?;
-        for (action, resource) in
-            [("s3:GetBucketLocation", format!("arn:aws:s3:::{bucket}")), ("s3:GetObject", arn.to_owned())]
+        if !config.accounts.contains(&caller.account) {
+            let account = &caller.account;
+            return Err(failed(format!("AccessDenied: the buckets of [task_files] are not for account {account}")));
+        }
+        // Not as it was written: in another partition it is the same object, and policies name it in this one.
+        let object = format!("arn:aws:s3:::{bucket}/{key}");
+        for (action, resource) in [("s3:GetBucketLocation", format!("arn:aws:s3:::{bucket}")), ("s3:GetObject", object)]
         {
             authorize(iam, caller, action, &resource).map_err(failed)?;
         }
@@ -102,4 +107,50 @@ fn connect(config: &TaskFilesConfig, bucket: &str) -> object_store::Result<Arc<A
         builder = builder.with_access_key_id(id).with_secret_access_key(secret);
     }
     builder.build().map(Arc::new)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::server::roles_for_tests::{TASK, iam_with_role};
+
+    /// What is said of a file, when the buckets are for these accounts. Nobody answers at the endpoint.
+    async fn refusal(accounts: &[&str], arn: &str) -> String {
+        let statements = json!([
+            {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+            {"Effect": "Deny", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::secret/*"}]);
+        let (iam, role) = iam_with_role("exec", &json!({}), &statements).await;
+        let files = TaskFiles(Some(TaskFilesConfig {
+            endpoint: Some("http://127.0.0.1:1".into()),
+            region: Some("us-east-1".into()),
+            credentials: Some(("id".into(), "key".into())),
+            accounts: accounts.iter().map(|account| (*account).to_owned()).collect::<BTreeSet<_>>(),
+        }));
+        let caller = iam.task_role_caller(&role, TASK).unwrap();
+        match files.variables(&iam, &caller, arn).await.unwrap_err() {
+            ValuesFailure::File { error, .. } => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_by_whom_policies_and_the_operator_let() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let own = ["000000000000"];
+        for arn in ["arn:aws:s3:::secret/a.env", "arn:aws-cn:s3:::secret/a.env", "arn:x:s3:::secret/a.env"] {
+            let error = refusal(&own, arn).await;
+            assert!(error.contains("s3:GetObject on resource: arn:aws:s3:::secret/a.env"), "{arn}: {error}");
+        }
+        let allowed = "arn:aws-cn:s3:::conf/a.env";
+        assert!(!refusal(&own, allowed).await.contains("AccessDenied"), "it fails at the endpoint");
+        assert_eq!(
+            refusal(&["111122223333"], allowed).await,
+            "AccessDenied: the buckets of [task_files] are not for account 000000000000"
+        );
+    }
 }
