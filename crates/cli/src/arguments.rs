@@ -383,11 +383,11 @@ pub(crate) struct ClientOptions {
     /// Data directory of the Gantry to talk to [default: /var/lib/gantry]
     #[arg(long, value_name = "DIR", env = "GANTRY_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// URL of the Gantry to talk to [default: as DATA says]
-    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL")]
+    /// URL of the Gantry to talk to [default: as the data directory says; without --data-dir, AWS_ENDPOINT_URL before it]
+    #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
-    /// Region [default: the server's]
-    #[arg(long, env = "AWS_REGION")]
+    /// Region [default: the server's; without --data-dir, AWS_REGION before it]
+    #[arg(long)]
     pub(crate) region: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputOptions,

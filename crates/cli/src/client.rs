@@ -26,18 +26,24 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// From the data directory of a local Gantry; flags and the AWS variables win.
+    /// From the data directory of a local Gantry; flags win.
     pub(crate) fn new(options: &ClientOptions) -> Result<Self> {
+        Self::find(options, variable)
+    }
+
+    /// Who names a data directory means the Gantry that has it, whatever the AWS variables are set to for other programs.
+    fn find(options: &ClientOptions, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let variable = |name| variable(name).filter(|_| options.data_dir.is_none());
         let data_dir = options.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
         let running = Running::read(data_dir);
-        let endpoint = match &options.endpoint {
+        let endpoint = match options.endpoint.clone().or_else(|| variable("AWS_ENDPOINT_URL")) {
             Some(endpoint) => endpoint.trim_end_matches('/').to_string(),
             None => running.as_ref().map_err(retell)?.endpoint.clone(),
         };
-        let region = options.region.clone();
+        let region = options.region.clone().or_else(|| variable("AWS_REGION"));
         let region = region.or_else(|| running.as_ref().ok().map(|running| running.region.clone()));
         let key = match (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
-            (Some(id), Some(secret)) if options.data_dir.is_none() => AccessKey { id, secret },
+            (Some(id), Some(secret)) => AccessKey { id, secret },
             _ => AccessKey::read(&credentials::root_path(data_dir))?,
         };
         let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).build()?;
@@ -108,5 +114,57 @@ fn retell(error: &anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<Hint>() {
         Some(hint) => Hint::error(hint.problem.clone(), hint.hint.clone()),
         None => anyhow::anyhow!("{error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        client: ClientOptions,
+    }
+
+    fn find(arguments: &[&str]) -> Client {
+        let variable = |name: &str| {
+            let value = match name {
+                "AWS_ENDPOINT_URL" => "http://elsewhere/",
+                "AWS_REGION" => "eu-west-1",
+                "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "elsewhere",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let options = Arguments::parse_from([&["gantry"], arguments].concat()).client;
+        Client::find(&options, variable).unwrap()
+    }
+
+    #[test]
+    fn a_named_data_directory_is_meant_whatever_the_variables_say() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let running = Running {
+            endpoint: "http://here".into(),
+            region: "us-west-2".into(),
+            account: "000000000000".into(),
+            pid: 1,
+            version: String::new(),
+        };
+        running.write(folder.path()).unwrap();
+        let key = b"aws_access_key_id = here
+aws_secret_access_key = here
+";
+        credentials::write_atomically(&credentials::root_path(folder.path()), key).unwrap();
+        let folder = folder.path().to_str().unwrap();
+        let said = |client: Client| [client.endpoint, client.region, client.key.id];
+        assert_eq!(said(find(&["--data-dir", folder])), ["http://here", "us-west-2", "here"]);
+        let flags = ["--data-dir", folder, "--endpoint", "http://there/", "--region", "us-east-2"];
+        assert_eq!(said(find(&flags)), ["http://there", "us-east-2", "here"]);
+        assert_eq!(said(find(&[])), ["http://elsewhere", "eu-west-1", "elsewhere"]);
     }
 }
