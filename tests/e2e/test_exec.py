@@ -406,11 +406,34 @@ def test_gantry_exec_hints(gantry, name, task):
         ([without], "was started without ECS Exec", "--enable-execute-command"),
         ([two], "the task has several containers", "a, b"),
         ([two, "c"], "the task has no container c", "a, b"),
-        ([""], "may be any of", "name one"),
+        ([""], "no task is named", "gantry status"),
+        (["/"], "no task is named", "gantry status"),
     ]:
         done = gantry_exec(gantry, *arguments)
         assert done.returncode == 1 and problem in done.stderr and hint in done.stderr, done.stderr
     assert gantry_exec(gantry, two, "b", "--", "echo", "in b").stdout == "in b\n"
+
+
+def test_gantry_exec_takes_a_service_of_that_name_before_the_beginning_of_an_id(gantry, name, task):
+    ecs = gantry.client("ecs")
+    prefix = task.rsplit("/")[-1][:10]
+    definition = register(gantry, name, {"command": SLEEP, "environment": [{"name": "WHO", "value": "service"}]})
+    who = ["--", "sh", "-c", "echo ${WHO:-task}"]
+    assert gantry_exec(gantry, prefix, *who).stdout == "task\n"
+    ecs.create_service(serviceName=prefix, taskDefinition=definition, desiredCount=2, enableExecuteCommand=True)
+
+    def runs(count):
+        return ecs.describe_services(services=[prefix])["services"][0]["runningCount"] == count
+
+    wait_until(lambda: runs(2), 60, "two tasks of the service")
+    done = gantry_exec(gantry, prefix, *who)
+    assert done.returncode == 1 and f"{prefix} may be any of 2 tasks" in done.stderr and "name one: " in done.stderr
+    ecs.update_service(service=prefix, desiredCount=1)
+    wait_until(lambda: runs(1), 60, "one task of the service")
+    assert gantry_exec(gantry, prefix, *who).stdout == "service\n"
+    for whole in [task, task.rsplit("/")[-1]]:
+        assert gantry_exec(gantry, whole, *who).stdout == "task\n"
+    ecs.delete_service(service=prefix, force=True)
 
 
 # -- restarts --------------------------------------------------------------------------------------------------------

@@ -482,7 +482,7 @@ pub(crate) struct LogsOptions {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExecOptions {
-    /// A task's id, the beginning of one, its ARN, or the name of a service that runs a single task
+    /// A task's id or ARN, the name of a service that runs a single task, or the beginning of an id
     pub(crate) task: String,
     /// The container [default: the task's only one]
     pub(crate) container: Option<String>,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use gantry_api::ServiceInfo;
 use gantry_protocol::signer::{self, Credentials};
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,6 +23,16 @@ pub(crate) struct Client {
     pub(crate) region: String,
     pub(crate) key: AccessKey,
     http: reqwest::Client,
+}
+
+/// What the server said no with.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {message} ({code})")]
+pub(crate) struct Refused {
+    operation: String,
+    /// For example `ServiceNotFoundException`.
+    pub(crate) code: String,
+    message: String,
 }
 
 impl Client {
@@ -97,7 +107,7 @@ impl Client {
         }
         let fault: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let text = |name: &str| fault[name].as_str().unwrap_or_default().to_string();
-        bail!("{operation}: {} ({})", text("message"), text("__type"))
+        Err(Refused { operation: operation.to_owned(), code: text("__type"), message: text("message") }.into())
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {

@@ -2,9 +2,14 @@
 
 use anyhow::Result;
 use gantry_api::ecs::{self, DescribeTasksResponse, ListTasksResponse, Task};
+use gantry_domain::arn::TaskId;
 use serde_json::json;
 
-use crate::{Hint, arguments::ExecOptions, client::Client};
+use crate::{
+    Hint,
+    arguments::ExecOptions,
+    client::{Client, Refused},
+};
 
 /// A hint lists no more than this.
 const LISTED_MAX: usize = 5;
@@ -15,22 +20,24 @@ pub(super) struct Target {
     pub(super) container: String,
 }
 
-/// Finds the task by id, by the beginning of its id, by ARN, or as the only one of a service.
+/// Finds the task by its whole id or ARN, as the only one of a service of this very name, or by the beginning of its id.
 pub(super) async fn find(client: &Client, options: &ExecOptions) -> Result<Target> {
-    let running = list(client, &options.cluster, None).await?;
-    let wanted = options.task.rsplit('/').next().unwrap_or_default();
-    let named: Vec<&String> = running.iter().filter(|arn| id(arn).starts_with(wanted)).collect();
-    let task_arn = match named.as_slice() {
-        [only] => (*only).clone(),
-        [] => of_service(client, options).await?,
-        many => match many.iter().find(|arn| id(arn) == wanted) {
-            Some(exact) => (**exact).clone(),
-            None => return Err(several(options, many.iter().map(|arn| arn.as_str()))),
-        },
+    let wanted = id(&options.task);
+    if wanted.is_empty() {
+        return Err(Hint::error("no task is named", "`gantry status` lists tasks and services"));
+    }
+    let by_id = match wanted.parse::<TaskId>() {
+        Ok(_) => described(client, options, wanted).await?,
+        Err(_) => None,
     };
-    let input = json!({"cluster": options.cluster, "tasks": [task_arn]});
-    let described: DescribeTasksResponse = client.call(&ecs::SERVICE, "DescribeTasks", &input).await?;
-    let Some(task) = described.tasks.unwrap_or_default().into_iter().next() else { return Err(unknown(options)) };
+    let task = match by_id {
+        Some(task) => task,
+        None => {
+            let arn = by_name(client, options, wanted).await?;
+            described(client, options, &arn).await?.ok_or_else(|| unknown(options))?
+        }
+    };
+    let task_arn = task.task_arn.clone().unwrap_or_default();
     if task.enable_execute_command != Some(true) {
         return Err(Hint::error(
             format!("task {} was started without ECS Exec", id(&task_arn)),
@@ -54,21 +61,42 @@ fn container(options: &ExecOptions, task: &Task) -> Result<String> {
     Err(Hint::error(problem, format!("{hint} {}", names.join(", "))))
 }
 
-async fn of_service(client: &Client, options: &ExecOptions) -> Result<String> {
-    // A service that is not there is no task either.
-    let running = list(client, &options.cluster, Some(&options.task)).await.map_err(|_| unknown(options))?;
-    match running.as_slice() {
+async fn described(client: &Client, options: &ExecOptions, task: &str) -> Result<Option<Task>> {
+    let input = json!({"cluster": options.cluster, "tasks": [task]});
+    let described: DescribeTasksResponse = client.call(&ecs::SERVICE, "DescribeTasks", &input).await?;
+    Ok(described.tasks.unwrap_or_default().into_iter().next())
+}
+
+/// The ARN of a service's only task, or of the only task whose id begins so.
+async fn by_name(client: &Client, options: &ExecOptions, wanted: &str) -> Result<String> {
+    let of_service = list(client, &options.cluster, Some(&options.task)).await;
+    let (is_service, found) = match of_service {
+        Ok(tasks) => (true, tasks),
+        Err(error) if is_no_service(&error) => {
+            let running = list(client, &options.cluster, None).await?;
+            (false, running.into_iter().filter(|arn| id(arn).starts_with(wanted)).collect())
+        }
+        Err(error) => return Err(error),
+    };
+    match found.as_slice() {
         [only] => Ok(only.clone()),
-        [] => Err(Hint::error(
+        [] if is_service => Err(Hint::error(
             format!("service {} runs no task", options.task),
             "look at `gantry status`, or at the service's events",
         )),
-        many => Err(several(options, many.iter().map(String::as_str))),
+        [] => Err(unknown(options)),
+        many => Err(several(options, many)),
     }
 }
 
-fn several<'a>(options: &ExecOptions, arns: impl Iterator<Item = &'a str>) -> anyhow::Error {
-    let all: Vec<&str> = arns.map(id).collect();
+/// Whether the text names no service: none is called so, or none can be.
+fn is_no_service(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<Refused>();
+    refused.is_some_and(|no| matches!(no.code.as_str(), "ServiceNotFoundException" | "InvalidParameterException"))
+}
+
+fn several(options: &ExecOptions, arns: &[String]) -> anyhow::Error {
+    let all: Vec<&str> = arns.iter().map(|arn| id(arn)).collect();
     let more = if all.len() > LISTED_MAX { ", …" } else { "" };
     let some = all.iter().take(LISTED_MAX).copied().collect::<Vec<_>>().join(", ");
     Hint::error(format!("{} may be any of {} tasks", options.task, all.len()), format!("name one: {some}{more}"))
