@@ -59,7 +59,7 @@ def test_values_are_there_inside_whatever_form_they_are_referred_to_in(gantry, n
             BYARN=f"arn:aws:ssm:{REGION}:000000000000:parameter/{name}/secure", PLAIN=f"{name}-plain",
             ONE=f"{name}-plain:1", OVERRIDDEN=f"{name}-plain"),
         task={"executionRoleArn": role(gantry, name, EVERYTHING)},
-        run={"overrides": {"containerOverrides": [
+        run={"overrides": {"executionRoleArn": "", "containerOverrides": [
             {"name": "main", "environment": [{"name": "OVERRIDDEN", "value": "by the override"}]}]}})
     assert lines == [
         "WHOLE=second", "PREVIOUS=first", "OLD=first", "USER_NAME=shop", "PORT=5432", 'DEEP={"a":[1]}', "SECURE=hush",
@@ -147,6 +147,11 @@ def test_what_is_missing_or_forbidden_stops_the_task_with_the_services_words(gan
     reason = stopped(gantry, name, secrets=secrets_of(A=f"/{name}/none", B="none:3"), task={"executionRoleArn": strong})
     assert reason == ("ResourceInitializationError: fetching secret data from SSM Parameter Store in us-east-1: "
                       f"invalid parameters: /{name}/none,none:3")
+    # A binary secret that is read as a parameter has no value that could be a variable's.
+    gantry.client("secretsmanager").create_secret(Name=f"{name}/binary", SecretBinary=b"\0")
+    binary = f"/aws/reference/secretsmanager/{name}/binary"
+    reason = stopped(gantry, name, secrets=secrets_of(A=binary), task={"executionRoleArn": strong})
+    assert reason.endswith(f"invalid parameters: {binary}")
     reason = stopped(gantry, name, secrets=secrets_of(A=f"{arn}:password::"), task={"executionRoleArn": strong})
     assert reason.endswith("retrieved secret from Secrets Manager did not contain json key password")
     missing = f"arn:aws:secretsmanager:{REGION}:{account}:secret:{name}/none-AbCdEf"

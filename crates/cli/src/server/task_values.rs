@@ -33,8 +33,12 @@ pub(crate) struct ValuesOfCompanions {
 }
 
 impl ValuesOfTasks for ValuesOfCompanions {
-    fn values<'a>(&'a self, task: &'a DesiredTask) -> BoxFuture<'a, Result<TaskValues, ValuesFailure>> {
-        self.find(task).boxed()
+    fn values<'a>(
+        &'a self,
+        task: &'a DesiredTask,
+        role: &'a Caller,
+    ) -> BoxFuture<'a, Result<TaskValues, ValuesFailure>> {
+        self.find(task, role).boxed()
     }
 }
 
@@ -42,16 +46,15 @@ impl ValuesOfTasks for ValuesOfCompanions {
 type Read = BTreeMap<String, String>;
 
 impl ValuesOfCompanions {
-    async fn find(&self, task: &DesiredTask) -> Result<TaskValues, ValuesFailure> {
-        let caller = self.execution_role(task)?;
+    async fn find(&self, task: &DesiredTask, caller: &Caller) -> Result<TaskValues, ValuesFailure> {
         let containers = containers(task);
         let wanted: BTreeSet<&str> = containers.iter().flat_map(references).collect();
-        let read = self.read(&caller, wanted).await?;
+        let read = self.read(caller, wanted).await?;
         let mut values = TaskValues::default();
         for container in &containers {
             let of_container = ContainerValues {
                 secrets: list(&container.secrets).iter().filter_map(|secret| variable(secret, &read)).collect(),
-                files: self.files_of(&caller, container).await?,
+                files: self.files_of(caller, container).await?,
                 registry: registry_login(container, &read)?,
             };
             if of_container != ContainerValues::default() {
@@ -59,15 +62,6 @@ impl ValuesOfCompanions {
             }
         }
         Ok(values)
-    }
-
-    /// The execution role as the task acts in it.
-    fn execution_role(&self, task: &DesiredTask) -> Result<Caller, ValuesFailure> {
-        let own = task.task_definition.execution_role_arn.as_deref();
-        let role = task.overrides.execution_role_arn.as_deref().or(own).filter(|role| !role.is_empty());
-        let role = role.ok_or(ValuesFailure::NoRole)?;
-        let not_assumed = || ValuesFailure::NotAssumed { role: role.to_owned() };
-        self.iam.task_role_caller(role, &task.task_arn).ok_or_else(not_assumed)
     }
 
     async fn read(&self, caller: &Caller, wanted: BTreeSet<&str>) -> Result<Read, ValuesFailure> {
@@ -106,16 +100,8 @@ impl ValuesOfCompanions {
         let answer = answer.map_err(|fault| failed(fault.code, fault.message))?;
         let answer: GetParametersResult =
             serde_json::from_slice(&answer).map_err(|error| failed("InternalServerError", error.to_string()))?;
-        let missing = answer.invalid_parameters.unwrap_or_default();
-        if !missing.is_empty() {
-            return Err(ValuesFailure::NoParameters { region: region.to_owned(), names: missing });
-        }
-        let found = answer.parameters.unwrap_or_default();
-        let of = |name: &String| {
-            let parameter = found.iter().find(|parameter| is_called(parameter, name))?;
-            Some((name.clone(), parameter.value.clone()?))
-        };
-        Ok(names.iter().filter_map(of).collect())
+        matched(names, &answer.parameters.unwrap_or_default())
+            .map_err(|names| ValuesFailure::NoParameters { region: region.to_owned(), names })
     }
 
     async fn files_of(
@@ -154,6 +140,19 @@ fn variable(secret: &Secret, read: &Read) -> Option<(String, String)> {
     Some((secret.name.clone()?, read.get(secret.value_from.as_deref()?)?.clone()))
 }
 
+/// The value of each parameter by what it was referred to with; the references that have none.
+fn matched(references: &[String], found: &[Parameter]) -> Result<Read, Vec<String>> {
+    let (mut read, mut missing) = (Read::new(), Vec::new());
+    for reference in references {
+        let parameter = found.iter().find(|parameter| is_called(parameter, reference));
+        match parameter.and_then(|parameter| parameter.value.clone()) {
+            Some(value) => drop(read.insert(reference.clone(), value)),
+            None => missing.push(reference.clone()),
+        }
+    }
+    if missing.is_empty() { Ok(read) } else { Err(missing) }
+}
+
 /// Whether a reference means this parameter.
 fn is_called(parameter: &Parameter, reference: &str) -> bool {
     let selector = parameter.selector.as_deref().unwrap_or_default();
@@ -176,4 +175,33 @@ fn registry_login(container: &ContainerDefinition, read: &Read) -> Result<Option
 
 fn list<T>(list: &Option<Vec<T>>) -> &[T] {
     list.as_deref().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_without_a_value_is_said_and_not_left_out() {
+        let parameter = |name: &str, selector: Option<&str>, value: Option<&str>| Parameter {
+            arn: Some(format!("arn:aws:ssm:us-east-1:000000000000:parameter{name}")),
+            name: Some(name.to_owned()),
+            selector: selector.map(str::to_owned),
+            value: value.map(str::to_owned),
+            ..Parameter::default()
+        };
+        let found = [
+            parameter("/a", None, Some("1")),
+            parameter("/b", Some(":3"), Some("2")),
+            // A secret read as a parameter, whose value is no text.
+            parameter("/aws/reference/secretsmanager/binary", None, None),
+        ];
+        let arn = "arn:aws:ssm:us-east-1:000000000000:parameter/a";
+        let references = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let read = matched(&references(&["/a", arn, "/b:3"]), &found);
+        let expected = [("/a", "1"), (arn, "1"), ("/b:3", "2")];
+        assert_eq!(read, Ok(expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into()));
+        let missing = ["/b:03", "/aws/reference/secretsmanager/binary", "/gone"];
+        assert_eq!(matched(&references(&[&["/a"][..], &missing].concat()), &found), Err(references(&missing)));
+    }
 }

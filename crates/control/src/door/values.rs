@@ -17,12 +17,16 @@ use gantry_domain::arn::{Name, Scope};
 use gantry_domain::reason::ValuesFailure;
 
 use super::Door;
-use crate::{Control, instances::owner, keys::TaskKey, tasks::desired};
+use crate::{Control, NoRole, instances::owner, keys::TaskKey, tasks::desired};
 
 /// Finds the values that a task refers to, with the permissions of its execution role.
 pub trait ValuesOfTasks: Send + Sync + 'static {
-    /// The values, or what the task is told.
-    fn values<'a>(&'a self, task: &'a DesiredTask) -> BoxFuture<'a, Result<TaskValues, ValuesFailure>>;
+    /// The values, or what the task is told. `role` is the execution role as the task acts in it.
+    fn values<'a>(
+        &'a self,
+        task: &'a DesiredTask,
+        role: &'a Caller,
+    ) -> BoxFuture<'a, Result<TaskValues, ValuesFailure>>;
 }
 
 /// For a control plane without companions: there are no values.
@@ -30,7 +34,7 @@ pub trait ValuesOfTasks: Send + Sync + 'static {
 pub(super) struct NoValues;
 
 impl ValuesOfTasks for NoValues {
-    fn values<'a>(&'a self, _: &'a DesiredTask) -> BoxFuture<'a, Result<TaskValues, ValuesFailure>> {
+    fn values<'a>(&'a self, _: &'a DesiredTask, _: &'a Caller) -> BoxFuture<'a, Result<TaskValues, ValuesFailure>> {
         Box::pin(async { Err(ValuesFailure::NoRole) })
     }
 }
@@ -41,7 +45,7 @@ pub(super) async fn answer(
     Path((cluster, task)): Path<(String, String)>,
 ) -> Response {
     let answered = match wanted(&door.shared.control, &caller, &cluster, &task) {
-        Ok(task) => values(&door, &task).await,
+        Ok((key, task)) => values(&door, &key, &task).await,
         Err(fault) => Err(fault),
     };
     let (status, body) = match answered {
@@ -56,7 +60,7 @@ pub(super) async fn answer(
 }
 
 /// The task, when it runs on the caller's own container instance and is not to stop.
-fn wanted(control: &Control, caller: &Caller, cluster: &str, task: &str) -> Result<DesiredTask, Fault> {
+fn wanted(control: &Control, caller: &Caller, cluster: &str, task: &str) -> Result<(TaskKey, DesiredTask), Fault> {
     let key = || {
         let cluster: Name = cluster.parse().ok()?;
         Some(TaskKey { scope: Scope::new(&caller.account, &caller.region), cluster, id: task.parse().ok()? })
@@ -72,12 +76,18 @@ fn wanted(control: &Control, caller: &Caller, cluster: &str, task: &str) -> Resu
     if row.is_stopped() {
         return Err(no_task());
     }
-    desired::desired(&key.scope, &key.cluster, row).ok_or_else(no_task)
+    let desired = desired::desired(&key.scope, &key.cluster, row).ok_or_else(no_task)?;
+    drop(view);
+    Ok((key, desired))
 }
 
-async fn values(door: &Door, task: &DesiredTask) -> Result<Vec<u8>, Fault> {
+async fn values(door: &Door, key: &TaskKey, task: &DesiredTask) -> Result<Vec<u8>, Fault> {
     let finder = door.shared.values.lock().clone();
-    let found = finder.values(task).await;
+    let found = match door.shared.control.execution_role(key) {
+        Ok(role) => finder.values(task, &role).await,
+        Err(NoRole::NotAssumed(role)) => Err(ValuesFailure::NotAssumed { role }),
+        Err(NoRole::None | NoRole::NoTask) => Err(ValuesFailure::NoRole),
+    };
     let found = found
         .map_err(|failure| Fault::new(TASK_VALUES_REFUSED, 400, failure.message(task.launch_type == "FARGATE")))?;
     serde_json::to_vec(&found).map_err(|error| Fault::new("InternalFailure", 500, error.to_string()))
