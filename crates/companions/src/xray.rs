@@ -39,7 +39,8 @@ pub struct XRay {
 }
 
 struct Inner {
-    journal: tokio::sync::Mutex<Journal>,
+    /// Held by whoever writes segments.
+    journal: Arc<tokio::sync::Mutex<Journal>>,
     traces: RwLock<Traces>,
     samplers: Mutex<Samplers>,
     clock: Clock,
@@ -58,7 +59,7 @@ impl XRay {
         });
         let (journal, traces) = opened.await.map_err(io::Error::other)??;
         let inner = Inner {
-            journal: tokio::sync::Mutex::new(journal),
+            journal: Arc::new(tokio::sync::Mutex::new(journal)),
             traces: RwLock::new(traces),
             samplers: Mutex::default(),
             clock,

@@ -4,4 +4,4 @@ pub mod expression;
 pub mod segment;
 mod summary;
 
-pub use summary::{Service, Summary, summary};
+pub use summary::{Service, Summary, start, summary};

@@ -44,7 +44,7 @@ pub(super) async fn get_service_graph(
     }
     let times = range(input.start_time, input.end_time)?;
     let mut nodes: BTreeMap<Service, Node> = BTreeMap::new();
-    for (_, trace) in inner.traces.read().of(&scope_of(caller)) {
+    for (_, trace) in inner.traces.read().after(&scope_of(caller), None) {
         add(&mut nodes, trace, times);
     }
     let numbers: BTreeMap<Service, i32> = nodes.keys().cloned().zip(0..).collect();

@@ -42,6 +42,11 @@ impl Journal {
         }
         numbers.sort_unstable();
         for number in &numbers {
+            // Of a process that was given no segments.
+            if fs::metadata(path(&folder, *number))?.len() == 0 {
+                fs::remove_file(path(&folder, *number))?;
+                continue;
+            }
             for line in BufReader::new(File::open(path(&folder, *number))?).split(b'\n') {
                 let line = line?;
                 match serde_json::from_slice(&line) {

@@ -47,16 +47,21 @@ pub(super) async fn put_trace_segments(
 /// On disk, then in memory; what there is no room for any more goes.
 async fn keep(inner: &std::sync::Arc<Inner>, records: Vec<Record>, segments: Vec<Segment>) -> std::io::Result<()> {
     let inner = std::sync::Arc::clone(inner);
+    // Whoever waits here waits as a task: a thread is taken by the one who writes.
+    let mut journal = std::sync::Arc::clone(&inner.journal).lock_owned().await;
     let work = move || {
-        let mut journal = inner.journal.blocking_lock();
         let (file, sizes) = journal.append(&records)?;
-        let mut traces = inner.traces.write();
-        for ((record, segment), bytes) in records.into_iter().zip(segments).zip(sizes) {
-            traces.keep(file, record, segment, bytes);
+        {
+            let mut traces = inner.traces.write();
+            for ((record, segment), bytes) in records.into_iter().zip(segments).zip(sizes) {
+                traces.keep(file, record, segment, bytes);
+            }
         }
-        while let Some(surplus) = traces.surplus(inner.now(), journal.newest()) {
-            journal.remove(surplus)?;
-            traces.forget(surplus);
+        // Readers do not wait for the file system.
+        let surplus = || inner.traces.read().surplus(inner.now(), journal.newest());
+        while let Some(file) = surplus() {
+            journal.remove(file)?;
+            inner.traces.write().forget(file);
         }
         Ok(())
     };

@@ -12,7 +12,7 @@ use gantry_api::{Caller, Fault, Timestamp};
 use gantry_domain::paging::Pager;
 use gantry_domain::trace::expression::Expression;
 use gantry_domain::trace::segment::{Annotation, Segment, trace_id};
-use gantry_domain::trace::{Service, Summary, summary};
+use gantry_domain::trace::{Service, Summary, start, summary};
 
 use super::traces::Trace;
 use super::{Inner, fault, scope_of};
@@ -81,16 +81,16 @@ pub(super) async fn get_trace_summaries(
     let after = pager.after(input.next_token.as_deref()).map_err(|_| fault::invalid("Invalid NextToken"))?;
     let traces = inner.traces.read();
     let mut looked_at = 0;
-    let rest = traces.of(&scope).filter(|(id, _)| after.as_ref().is_none_or(|after| *id > after));
-    let matching = rest.filter_map(|(id, trace)| {
+    let matching = traces.after(&scope, after.as_deref()).filter_map(|(id, trace)| {
         looked_at += 1;
         let segments = of(trace);
-        let summary = summary(&segments)?;
         let is_in = match by_segments {
             true => segments.iter().any(|segment| within(segment.end.unwrap_or(segment.start), range)),
-            false => within(summary.start, range),
+            false => start(&segments).is_some_and(|start| within(start, range)),
         };
-        let is_meant = is_in && expression.as_ref().is_none_or(|meant| meant.matches(id, &segments, &summary));
+        // Most traces are of another time: what is told of one is put together when it is asked for.
+        let summary = is_in.then(|| summary(&segments))??;
+        let is_meant = expression.as_ref().is_none_or(|meant| meant.matches(id, &segments, &summary));
         is_meant.then(|| (id.clone(), told(id, &segments, summary, caller)))
     });
     let page = pager.page(matching, |(id, _)| id.clone());

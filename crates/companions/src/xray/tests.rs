@@ -84,6 +84,45 @@ async fn segments_survive_and_the_whole_one_replaces_the_one_in_progress() {
     assert!(named("front").root.unwrap() && !named("back").root.unwrap());
 }
 
+#[tokio::test]
+async fn a_process_that_was_given_nothing_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = || std::fs::read_dir(folder.path().join("traces")).unwrap().count();
+    for _ in 0..3 {
+        drop(service(folder.path()).await);
+        assert_eq!(files(), 1);
+    }
+    put(&service(folder.path()).await, vec![segment("70de5b6f19ff9a0a", json!({}))]).await;
+    for _ in 0..3 {
+        assert_eq!(found(&service(folder.path()).await, "").await, 1);
+        assert_eq!(files(), 2, "the one with the segment, and the one that is written to");
+    }
+}
+
+#[tokio::test]
+async fn pages_go_through_the_traces_of_the_time_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = service(folder.path()).await;
+    let of = |number: i64, start: i64| {
+        let id = format!("1-6553f100-{number:024x}");
+        segment("70de5b6f19ff9a0a", json!({"trace_id": id, "start_time": start, "end_time": start + 1}))
+    };
+    let documents = (0..250).map(|number| of(number, if number % 2 == 0 { NOW } else { NOW - 3600 }));
+    put(&service, documents.collect()).await;
+    let (mut pages, mut token) = (Vec::new(), None);
+    loop {
+        let input = GetTraceSummariesRequest { next_token: token, ..question("") };
+        let page = service.get_trace_summaries(&root(), input).await.unwrap();
+        pages.push((page.trace_summaries.unwrap().len(), page.traces_processed_count.unwrap()));
+        token = page.next_token;
+        if token.is_none() {
+            break;
+        }
+    }
+    // The first of the second page is looked at twice: to know that there is one.
+    assert_eq!(pages, [(100, 201), (25, 51)]);
+}
+
 #[test]
 fn the_oldest_go_when_there_is_too_much_or_they_are_too_old() {
     let record = |at: u64, id: &str| {

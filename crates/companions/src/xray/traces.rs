@@ -1,6 +1,7 @@
 //! The segments in memory, by trace.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use gantry_domain::arn::Scope;
@@ -92,8 +93,14 @@ impl Traces {
         self.scopes.get(scope)?.get(id)
     }
 
-    /// The traces of an account in a region, in the order of their ids, which begin with the time.
-    pub(super) fn of(&self, scope: &Scope) -> impl Iterator<Item = (&String, &Trace)> {
-        self.scopes.get(scope).into_iter().flatten()
+    /// The traces of an account in a region after an id, in the order of their ids, which begin with the time.
+    pub(super) fn after<'a>(
+        &'a self,
+        scope: &Scope,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a String, &'a Trace)> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let of_scope = self.scopes.get(scope).into_iter();
+        of_scope.flat_map(move |traces| traces.range::<str, _>((start, Bound::Unbounded)))
     }
 }

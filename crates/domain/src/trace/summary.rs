@@ -54,10 +54,15 @@ fn root<'a>(segments: &[&'a Segment]) -> Option<&'a Segment> {
         .or_else(|| first(&mut segments.iter().copied()))
 }
 
+/// When a trace of these segments began, seconds since the epoch; none of one without any.
+pub fn start(segments: &[&Segment]) -> Option<f64> {
+    segments.iter().map(|segment| segment.start).reduce(f64::min)
+}
+
 /// What is told of a trace of these segments; none of one without any.
 pub fn summary(segments: &[&Segment]) -> Option<Summary> {
     let root = root(segments)?;
-    let start = segments.iter().map(|segment| segment.start).fold(f64::INFINITY, f64::min);
+    let start = start(segments)?;
     let end = segments.iter().map(|segment| segment.end.unwrap_or(segment.start)).fold(start, f64::max);
     let any = |is: fn(&Segment) -> bool| segments.iter().any(|segment| is(segment));
     Some(Summary {
