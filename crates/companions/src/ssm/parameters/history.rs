@@ -24,8 +24,7 @@ pub(in crate::ssm) async fn get_parameter_history(
     let pager = Pager::new(&question, usize::try_from(input.max_results.unwrap_or(PAGE_SIZE)).unwrap_or(1));
     let after = pager.after(input.next_token.as_deref()).map_err(|_| fault::bad_token())?;
     let after: Option<u64> = after.and_then(|after| after.parse().ok());
-    let versions = parameter.row.versions();
-    let rest = versions.iter().filter(|(number, _)| after.is_none_or(|after| *number > after));
+    let rest = parameter.row.versions.iter().filter(|(number, _)| after.is_none_or(|after| *number > after));
     let page = pager.page(rest, |(number, _)| number.to_string());
     let decrypted = input.with_decryption.unwrap_or(false);
     let mut parameters = Vec::new();

@@ -21,10 +21,8 @@ pub(in crate::ssm) async fn label_parameter_version(
     let mut row = parameter.row.clone();
     let newest = row.newest().map_or(0, |(number, _)| number);
     let number = input.parameter_version.map_or(newest, version);
-    let mut versions = row.versions();
-    let labelled = versions.label(number, input.labels.unwrap_or_default());
+    let labelled = row.versions.label(number, input.labels.unwrap_or_default());
     let invalid = labelled.map_err(|error| fault::versions(&name, &error))?;
-    row.set_versions(&versions);
     if row != parameter.row {
         inner.write(&parameter, &row, None).await?;
     }
@@ -41,11 +39,9 @@ pub(in crate::ssm) async fn unlabel_parameter_version(
     let _turn = inner.turn().await;
     let parameter = inner.named(caller, &name)?;
     let mut row = parameter.row.clone();
-    let mut versions = row.versions();
     let number = version(input.parameter_version.unwrap_or_default());
-    let unlabelled = versions.unlabel(number, input.labels.unwrap_or_default());
+    let unlabelled = row.versions.unlabel(number, input.labels.unwrap_or_default());
     let (removed, invalid) = unlabelled.map_err(|error| fault::versions(&name, &error))?;
-    row.set_versions(&versions);
     if row != parameter.row {
         inner.write(&parameter, &row, None).await?;
     }

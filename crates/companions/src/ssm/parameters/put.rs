@@ -67,9 +67,7 @@ pub(in crate::ssm) async fn put_parameter(
         room(inner, &scope, &about)?;
     }
     let tier = ParameterTier::from(about.tier.as_str());
-    let mut versions = row.versions();
-    let (number, gone) = versions.add(about).map_err(|error| fault::versions(&name, &error))?;
-    row.set_versions(&versions);
+    let (number, gone) = row.versions.add(about).map_err(|error| fault::versions(&name, &error))?;
     let version = NewVersion { number, sealed: inner.seal(&row.id, number, &value)?, gone };
     match &before {
         Some(before) => inner.write(before, &row, Some(version)).await?,

@@ -62,8 +62,7 @@ async fn read(inner: &Inner, caller: &Caller, name: &str, decrypted: bool) -> Re
         return of_secret(inner, caller, &reference, secret, decrypted).await;
     }
     let parameter = inner.find(caller, &reference)?;
-    let versions = parameter.row.versions();
-    let found = versions.find(reference.selector.as_ref());
+    let found = parameter.row.versions.find(reference.selector.as_ref());
     let (number, version) = found.map_err(|error| fault::versions(&reference.name, &error))?;
     let mut shown = shown(inner, &parameter, number, &version.about, decrypted).await?;
     shown.selector = reference.selector_text();
@@ -165,7 +164,7 @@ async fn version_below(
     filters: &[Filter],
     decrypted: bool,
 ) -> Result<Option<Shown>, Fault> {
-    let versions = parameter.row.versions();
+    let versions = &parameter.row.versions;
     let labels: Vec<&str> = filters.iter().flat_map(Filter::labels).collect();
     let labelled = versions.iter().find(|(_, version)| labels.iter().any(|label| version.labels.contains(*label)));
     let Some((number, version)) = labelled.or_else(|| versions.newest()) else { return Ok(None) };

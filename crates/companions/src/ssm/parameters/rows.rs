@@ -57,10 +57,31 @@ pub(super) struct ParameterRow {
     pub(super) kind: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) tags: BTreeMap<String, String>,
-    versions: BTreeMap<u64, VersionRow>,
+    #[serde(with = "version_rows")]
+    pub(super) versions: Versions<About>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Versions as the row has them.
+mod version_rows {
+    use serde::{Deserializer, Serializer};
+
+    use super::{About, BTreeMap, Deserialize, Version, VersionRow, Versions};
+
+    pub(super) fn serialize<S: Serializer>(versions: &Versions<About>, serializer: S) -> Result<S::Ok, S::Error> {
+        let row = |(number, version): (u64, &Version<About>)| {
+            (number, VersionRow { about: version.about.clone(), labels: version.labels.clone() })
+        };
+        serializer.collect_map(versions.iter().map(row))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Versions<About>, D::Error> {
+        let rows = BTreeMap::<u64, VersionRow>::deserialize(deserializer)?;
+        let version = |(number, VersionRow { about, labels })| (number, Version { about, labels });
+        Ok(rows.into_iter().map(version).collect())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
 struct VersionRow {
     #[serde(flatten)]
     about: About,
@@ -98,31 +119,17 @@ pub(super) struct PolicyRow {
 
 impl ParameterRow {
     pub(super) fn new(id: String, name: String, kind: String, tags: BTreeMap<String, String>) -> Self {
-        Self { id, name, kind, tags, versions: BTreeMap::new() }
-    }
-
-    pub(super) fn versions(&self) -> Versions<About> {
-        let version = |(number, row): (&u64, &VersionRow)| {
-            (*number, Version { about: row.about.clone(), labels: row.labels.clone() })
-        };
-        self.versions.iter().map(version).collect()
-    }
-
-    pub(super) fn set_versions(&mut self, versions: &Versions<About>) {
-        let row = |(number, version): (u64, &Version<About>)| {
-            (number, VersionRow { about: version.about.clone(), labels: version.labels.clone() })
-        };
-        self.versions = versions.iter().map(row).collect();
+        Self { id, name, kind, tags, versions: Versions::default() }
     }
 
     /// The newest version: number and what is known of it.
     pub(super) fn newest(&self) -> Option<(u64, &About)> {
-        self.versions.last_key_value().map(|(number, row)| (*number, &row.about))
+        self.versions.newest().map(|(number, version)| (number, &version.about))
     }
 
     /// The labels of all versions.
     pub(super) fn labels(&self) -> BTreeSet<&str> {
-        self.versions.values().flat_map(|version| &version.labels).map(String::as_str).collect()
+        self.versions.iter().flat_map(|(_, version)| &version.labels).map(String::as_str).collect()
     }
 }
 
