@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use gantry_registry::blobs::S3Config;
 use serde::Deserialize;
 
 use super::blobs::{Secret, credentials};
@@ -20,25 +21,13 @@ pub(crate) struct TaskFilesFile {
 }
 
 /// An S3-compatible service.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct TaskFilesConfig {
-    /// URL; none for AWS itself.
-    pub(crate) endpoint: Option<String>,
-    /// None for what the environment says.
-    pub(crate) region: Option<String>,
-    /// Id and secret; none for `AWS_*` variables, a web identity, or the machine's instance profile.
-    pub(crate) credentials: Option<(String, String)>,
+    /// The service; which bucket, each file says.
+    pub(crate) service: S3Config,
     /// Whose tasks may have files of its buckets. An account's own policies name its own permissions only: without this
     /// every account could read what the operator's credentials can.
     pub(crate) accounts: BTreeSet<String>,
-}
-
-// By hand: the secret is nobody's business.
-impl std::fmt::Debug for TaskFilesConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { endpoint, region, accounts, .. } = self;
-        write!(f, "TaskFilesConfig {{ endpoint: {endpoint:?}, region: {region:?}, accounts: {accounts:?} }}")
-    }
 }
 
 /// What was said, checked; none when nothing was. The buckets are for the operator's account and those that are named.
@@ -63,7 +52,8 @@ pub(super) fn build(
         mistakes.push(format!("task_files: the account '{account}' is not twelve digits"));
     }
     let accounts = accounts.into_iter().chain([operator.to_owned()]).collect();
-    (is_table || endpoint.is_some()).then_some(TaskFilesConfig { endpoint, region, credentials, accounts })
+    let service = S3Config { endpoint, region, credentials, ..S3Config::default() };
+    (is_table || service.endpoint.is_some()).then_some(TaskFilesConfig { service, accounts })
 }
 
 #[cfg(test)]
@@ -106,15 +96,15 @@ mod tests {
             (super::build(file.task_files, OPERATOR, get, &mut mistakes), mistakes)
         };
         assert!(build("", None).0.is_none());
-        assert!(build("[task_files]\n", None).0.is_some_and(|config| config.endpoint.is_none()));
+        assert!(build("[task_files]\n", None).0.is_some_and(|config| config.service.endpoint.is_none()));
         let text = "[task_files]\nendpoint = \"http://s3.internal\"\naccess_key_id = \"id\"\n\
                     secret_access_key = \"the-secret\"\n";
         let (config, mistakes) = build(text, None);
         let config = config.expect("is configured");
-        assert!(mistakes.is_empty() && config.credentials.is_some());
+        assert!(mistakes.is_empty() && config.service.credentials.is_some());
         assert!(!format!("{config:?}").contains("the-secret"));
         let (config, _) = build(text, Some("http://other"));
-        assert_eq!(config.and_then(|config| config.endpoint).as_deref(), Some("http://other"));
+        assert_eq!(config.and_then(|config| config.service.endpoint).as_deref(), Some("http://other"));
         let (_, mistakes) = build("[task_files]\naccess_key_id = \"id\"\n", None);
         assert!(mistakes.iter().any(|mistake| mistake.contains("go together")));
     }

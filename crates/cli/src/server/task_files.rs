@@ -1,6 +1,5 @@
 //! Environment files of tasks, in buckets of an S3-compatible service that the operator names.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -10,7 +9,8 @@ use gantry_domain::environment_file::{object, parse};
 use gantry_domain::policy::{Decision, Policies, Request, evaluate};
 use gantry_domain::reason::ValuesFailure;
 use gantry_protocol::principals::{self, Principals};
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use gantry_registry::blobs::S3Config;
+use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, RetryConfig};
 
@@ -93,20 +93,10 @@ async fn read(config: &TaskFilesConfig, bucket: &str, key: &str) -> Result<Strin
     String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())
 }
 
-fn connect(config: &TaskFilesConfig, bucket: &str) -> object_store::Result<Arc<AmazonS3>> {
-    let plain = config.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+fn connect(config: &TaskFilesConfig, bucket: &str) -> object_store::Result<AmazonS3> {
     let retry = RetryConfig { max_retries: 2, retry_timeout: FILE_TIME_MAX, ..RetryConfig::default() };
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry);
-    if let Some(endpoint) = &config.endpoint {
-        builder = builder.with_endpoint(endpoint).with_allow_http(plain).with_virtual_hosted_style_request(false);
-    }
-    if let Some(region) = &config.region {
-        builder = builder.with_region(region);
-    }
-    if let Some((id, secret)) = &config.credentials {
-        builder = builder.with_access_key_id(id).with_secret_access_key(secret);
-    }
-    builder.build().map(Arc::new)
+    let config = S3Config { bucket: bucket.to_owned(), ..config.service.clone() };
+    config.builder().with_retry(retry).build()
 }
 
 #[cfg(test)]
@@ -126,9 +116,12 @@ mod tests {
             {"Effect": "Deny", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::secret/*"}]);
         let (iam, role) = iam_with_role("exec", &json!({}), &statements).await;
         let files = TaskFiles(Some(TaskFilesConfig {
-            endpoint: Some("http://127.0.0.1:1".into()),
-            region: Some("us-east-1".into()),
-            credentials: Some(("id".into(), "key".into())),
+            service: S3Config {
+                endpoint: Some("http://127.0.0.1:1".into()),
+                region: Some("us-east-1".into()),
+                credentials: Some(("id".into(), "key".into())),
+                ..S3Config::default()
+            },
             accounts: accounts.iter().map(|account| (*account).to_owned()).collect::<BTreeSet<_>>(),
         }));
         let caller = iam.task_role_caller(&role, TASK).unwrap();

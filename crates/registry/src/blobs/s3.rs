@@ -57,6 +57,24 @@ pub struct S3Config {
     pub credentials: Option<(String, String)>,
 }
 
+impl S3Config {
+    /// A client of the bucket, to be built. What is not said here is as the `AWS_*` variables say.
+    pub fn builder(&self) -> AmazonS3Builder {
+        let mut builder = AmazonS3Builder::from_env().with_bucket_name(&self.bucket);
+        if let Some(endpoint) = &self.endpoint {
+            let plain = endpoint.starts_with("http://");
+            builder = builder.with_endpoint(endpoint).with_allow_http(plain).with_virtual_hosted_style_request(false);
+        }
+        if let Some(region) = &self.region {
+            builder = builder.with_region(region);
+        }
+        if let Some((id, secret)) = &self.credentials {
+            builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+        }
+        builder
+    }
+}
+
 // By hand: the secret is nobody's business.
 impl std::fmt::Debug for S3Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -87,7 +105,7 @@ impl S3Blobs {
             tokio::task::spawn_blocking(open).await.map_err(|error| remote("preparing for uploads")(error.into()))??
         };
         let inner = Inner {
-            bucket: connect(config).map_err(failed("connecting to the bucket"))?,
+            bucket: config.builder().build().map_err(failed("connecting to the bucket"))?,
             prefix: Path::from(config.prefix.as_str()),
             staging,
             cache: BlobCache::new(LocalLimits::default().cache_bytes_max),
@@ -108,21 +126,6 @@ fn open_staging(directory: &FilePath) -> Result<LocalBlobs, BlobError> {
         _ => {}
     }
     LocalBlobs::open(directory, LocalLimits { cache_bytes_max: 0, ..LocalLimits::default() })
-}
-
-fn connect(config: &S3Config) -> object_store::Result<AmazonS3> {
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(&config.bucket);
-    if let Some(endpoint) = &config.endpoint {
-        let plain = endpoint.starts_with("http://");
-        builder = builder.with_endpoint(endpoint).with_allow_http(plain).with_virtual_hosted_style_request(false);
-    }
-    if let Some(region) = &config.region {
-        builder = builder.with_region(region);
-    }
-    if let Some((id, secret)) = &config.credentials {
-        builder = builder.with_access_key_id(id).with_secret_access_key(secret);
-    }
-    builder.build()
 }
 
 impl Inner {
