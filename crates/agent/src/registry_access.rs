@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use gantry_domain::arn::Scope;
 use gantry_runtime::image::{Password, RegistryAccess};
 use tokio::sync::Mutex;
 
@@ -32,18 +33,12 @@ impl OwnRegistry {
     /// The region whose repositories the reference means, when it is served by us.
     pub(crate) fn region_of(&self, reference: &str) -> Option<String> {
         let host = reference.split_once('/')?.0;
-        if let Some(region) = ecr_region(host, &self.account) {
-            return Some(region.to_owned());
+        if let Some(named) = Scope::of_registry_host(host).filter(|named| named.account == self.account) {
+            return Some(named.region);
         }
         let endpoint_host = self.endpoint.split_once("://").map_or(self.endpoint.as_str(), |(_, host)| host);
         (host == endpoint_host || self.hosts.iter().any(|own| own == host)).then(|| self.region.clone())
     }
-}
-
-/// The region of `ACCOUNT.dkr.ecr.REGION.amazonaws.com` (or `.com.cn`) when the account is `account`.
-fn ecr_region<'a>(host: &'a str, account: &str) -> Option<&'a str> {
-    let rest = host.strip_prefix(account)?.strip_prefix(".dkr.ecr.")?;
-    rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))
 }
 
 /// Finds access for references and keeps tokens.

@@ -16,6 +16,11 @@ impl Drop for Background {
 }
 
 impl Background {
+    /// Does `work`.
+    pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+
     /// Does `work` now and every `period`, as long as `inner` is there.
     pub(crate) fn every<T, F>(period: Duration, inner: &Arc<T>, work: impl Fn(Arc<T>) -> F + Send + 'static) -> Self
     where
@@ -23,11 +28,11 @@ impl Background {
         F: Future<Output = ()> + Send,
     {
         let weak: Weak<T> = Arc::downgrade(inner);
-        Self(tokio::spawn(async move {
+        Self::run(async move {
             while let Some(inner) = weak.upgrade() {
                 work(inner).await;
                 tokio::time::sleep(period).await;
             }
-        }))
+        })
     }
 }

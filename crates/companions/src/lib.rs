@@ -17,3 +17,8 @@ mod sts;
 pub mod xray;
 
 pub use sts::Sts;
+
+/// Account and region of a caller.
+fn scope_of(caller: &gantry_api::Caller) -> gantry_domain::arn::Scope {
+    gantry_domain::arn::Scope::new(&*caller.account, &*caller.region)
+}

@@ -35,8 +35,8 @@ use gantry_domain::Timestamp;
 use gantry_store::Store;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
+use crate::background::Background;
 use events::Events;
 use insights::Queries;
 use tags::Target;
@@ -75,14 +75,6 @@ struct Inner {
     queries: Queries,
 }
 
-struct Background(JoinHandle<()>);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl Logs {
     /// Opens the service: groups and streams are rows of `store` below `/logs/`, events are files below `directory`,
     /// which is created when absent. After a crash this repairs the files.
@@ -97,8 +89,8 @@ impl Logs {
         let (retention_changed, stored_bytes, queries) =
             (Arc::new(Notify::new()), Mutex::default(), Queries::default());
         let inner = Arc::new(Inner { store, events, clock, retention_changed, stored_bytes, queries });
-        let background = tokio::spawn(retention::run(Arc::downgrade(&inner)));
-        Ok(Self { inner, _retention: Arc::new(Background(background)) })
+        let retention = Background::run(retention::run(Arc::downgrade(&inner)));
+        Ok(Self { inner, _retention: Arc::new(retention) })
     }
 
     /// Deletes expired events now instead of within the hour.

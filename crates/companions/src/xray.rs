@@ -24,9 +24,9 @@ use gantry_api::xray::{
     PutTraceSegmentsRequest, PutTraceSegmentsResult,
 };
 use gantry_api::{Caller, Fault};
-use gantry_domain::arn::Scope;
 use parking_lot::{Mutex, RwLock};
 
+use crate::scope_of;
 use crate::secretsmanager::Clock;
 use journal::Journal;
 use sampling::Samplers;
@@ -73,10 +73,6 @@ impl Inner {
     fn now(&self) -> u64 {
         u64::try_from((self.clock)().as_millis()).unwrap_or(0)
     }
-}
-
-fn scope_of(caller: &Caller) -> Scope {
-    Scope::new(&*caller.account, &*caller.region)
 }
 
 /// Carries out each operation with the function of the same name in its family's module.

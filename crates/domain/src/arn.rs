@@ -26,6 +26,16 @@ impl Scope {
         Self { account: account.into(), region: region.into() }
     }
 
+    /// The registry that `ACCOUNT.dkr.ecr.REGION.amazonaws.com` (or `.com.cn`) names.
+    pub fn of_registry_host(host: &str) -> Option<Self> {
+        let (account, rest) = host.split_once('.')?;
+        let rest = rest.strip_prefix("dkr.ecr.")?;
+        let region = rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))?;
+        let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+        let is_region = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        (is_account && is_region && !region.is_empty()).then(|| Self::new(account, region))
+    }
+
     /// The ARN partition the region belongs to.
     pub fn partition(&self) -> &'static str {
         match self.region.as_str() {

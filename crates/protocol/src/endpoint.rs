@@ -300,7 +300,6 @@ fn log_fault(fault: &Fault, service: &ServiceInfo, operation: &str, request_id: 
 }
 
 /// An error with everything behind it, on one line.
-/// An error with everything behind it, for the log.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
     let mut source = error.source();

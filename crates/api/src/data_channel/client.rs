@@ -95,7 +95,8 @@ impl ClientEnd {
     }
 
     /// Whether the host has everything that was sent.
-    pub fn is_drained(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_drained(&self) -> bool {
         self.outgoing.is_empty()
     }
 

@@ -24,9 +24,7 @@ impl OwnImages {
         if self.hosts.iter().any(|own| own == host) {
             return Some(scope.clone());
         }
-        let rest = host.strip_prefix(&scope.account)?.strip_prefix(".dkr.ecr.")?;
-        let region = rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))?;
-        Some(Scope::new(&scope.account, region))
+        Scope::of_registry_host(host).filter(|named| named.account == scope.account)
     }
 }
 

@@ -53,7 +53,7 @@ enum To {
     Bus(String),
     /// The rule, and when it is due next.
     Rule(RuleKey, ScheduleRow),
-    /// The rule, and the name of the replay. The events are in the log already.
+    /// The rule, and the name of the replay. The events are in the log already, and match the rule.
     Again(RuleKey, String),
 }
 
@@ -88,7 +88,7 @@ impl Intake {
         self.send(To::Rule(rule, next), vec![event]).await
     }
 
-    /// Takes events of the log for one rule again: at most [`REPLAYED_AT_ONCE`].
+    /// Takes events of the log that match a rule for it again: at most [`REPLAYED_AT_ONCE`].
     pub(super) async fn take_again(&self, rule: RuleKey, replay: String, events: Vec<Event>) -> Result<(), Untold> {
         let _turn = self.taken.acquire().await.map_err(|error| Untold(error.to_string()))?;
         if events.is_empty() { Ok(()) } else { self.send(To::Again(rule, replay), events).await }

@@ -1,6 +1,7 @@
 //! Sends events of the log to the targets of a rule again, marked with the name of the replay: what EventBridge does
 //! with an archive, with the log that is kept anyway.
 
+use gantry_api::event::Event;
 use gantry_api::{Caller, Fault};
 use serde::{Deserialize, Serialize};
 
@@ -51,13 +52,13 @@ pub(super) async fn page(inner: &Inner, caller: &Caller, asked: &ReplayRequest) 
     if asked.from_ms >= asked.to_ms {
         return Err(fault::not_valid("EventEndTime", "it is not after EventStartTime"));
     }
-    let scope = Scope { account: caller.account.clone(), region: caller.region.clone() };
+    let scope = Scope::of(caller);
     let key = RuleKey { scope, bus: DEFAULT_BUS.to_owned(), rule: asked.rule.clone() };
     let rule = inner.view.read().rules.get(&key).cloned();
     let rule = rule.ok_or_else(|| fault::no_rule(&asked.rule, DEFAULT_BUS))?;
-    if rule.pattern.is_none() {
+    let Some(pattern) = &rule.pattern else {
         return Err(fault::not_valid("Rule", "it has a schedule and no event pattern"));
-    }
+    };
     if is_busy(inner, &rule) {
         return Ok(ReplayedPage { sent: 0, after: Some(asked.after), busy: true });
     }
@@ -65,15 +66,14 @@ pub(super) async fn page(inner: &Inner, caller: &Caller, asked: &ReplayRequest) 
     let found = log::page(&inner.store, account, region, Some(asked.after), REPLAYED_AT_ONCE).await;
     let found = found.map_err(fault::store)?;
     let after = found.last().map(|last| last.position);
-    let in_time = |time_ms: i64| (asked.from_ms..asked.to_ms).contains(&time_ms);
-    let events: Vec<_> = found.into_iter().map(|logged| logged.event).filter(|event| in_time(event.time_ms)).collect();
-    let matching = rule.pattern.as_ref().map_or(0, |pattern| {
-        let matches = |event: &&gantry_api::event::Event| pattern.matches(&super::intake::delivered(event));
-        events.iter().filter(matches).count()
-    });
+    let is_meant = |event: &Event| {
+        (asked.from_ms..asked.to_ms).contains(&event.time_ms) && pattern.matches(&super::intake::delivered(event))
+    };
+    let events: Vec<_> = found.into_iter().map(|logged| logged.event).filter(is_meant).collect();
+    let sent = events.len();
     let told = inner.intake.take_again(key, asked.name.clone(), events).await;
     told.map_err(|error| Fault::new("InternalException", 500, error.to_string()))?;
-    Ok(ReplayedPage { sent: matching, after, busy: false })
+    Ok(ReplayedPage { sent, after, busy: false })
 }
 
 /// Whether the next page could push out what waits for a target already.

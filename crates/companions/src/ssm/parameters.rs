@@ -34,6 +34,7 @@ use gantry_store::{Store, StoreError, View};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::background::Background;
+use crate::scope_of;
 use crate::sealing::Sealer;
 use crate::secretsmanager::{Clock, SecretsManager};
 use picture::Picture;
@@ -128,8 +129,4 @@ impl Inner {
             _ => Err(fault::not_found(name)),
         }
     }
-}
-
-fn scope_of(caller: &Caller) -> Scope {
-    Scope::new(&*caller.account, &*caller.region)
 }

@@ -4,6 +4,7 @@
 
 use gantry_api::xray::Xray as _;
 use gantry_domain::Timestamp;
+use gantry_domain::arn::Scope;
 use serde_json::json;
 
 use super::*;

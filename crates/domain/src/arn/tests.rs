@@ -143,3 +143,20 @@ fn task_definitions_sort_by_family_and_then_by_number() {
     keys.sort();
     assert_eq!(keys.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:9", "a:10", "b:1"]);
 }
+
+#[test]
+fn a_host_of_ecr_names_account_and_region() {
+    for (host, expected) in [
+        ("000000000000.dkr.ecr.us-east-1.amazonaws.com", Some("us-east-1")),
+        ("000000000000.dkr.ecr.cn-north-1.amazonaws.com.cn", Some("cn-north-1")),
+        ("00000000000.dkr.ecr.us-east-1.amazonaws.com", None),
+        ("00000000000x.dkr.ecr.us-east-1.amazonaws.com", None),
+        ("000000000000.dkr.ecr..amazonaws.com", None),
+        ("000000000000.dkr.ecr.us.east.amazonaws.com", None),
+        ("000000000000.dkr.ecr.us-east-1.amazonaws.com:443", None),
+        ("000000000000.dkr.us-east-1.amazonaws.com", None),
+        ("localhost:4566", None),
+    ] {
+        assert_eq!(Scope::of_registry_host(host), expected.map(|region| Scope::new("000000000000", region)), "{host}");
+    }
+}

@@ -80,7 +80,7 @@ pub(crate) fn upstream_kind(
     let unsupported = || RegistryError::UpstreamUnsupported(host.to_owned());
     let host_of_name = KNOWN.iter().find(|(_, known, _)| *known == host);
     let is_azure = host.strip_suffix(AZURE_SUFFIX).is_some_and(|name| !name.is_empty() && !name.contains(['.', '/']));
-    let registry = ecr_host(host);
+    let registry = Scope::of_registry_host(host);
     let own_name = match (host_of_name, is_azure, &registry) {
         (Some((name, ..)), ..) => Some(*name),
         (None, true, _) => Some(AZURE),
@@ -113,16 +113,6 @@ pub(crate) fn upstream_kind(
 pub(crate) fn trusted_hosts(configs: &UpstreamConfigs) -> Vec<String> {
     let host_of = |config: &UpstreamConfig| Some(reqwest::Url::parse(&config.url).ok()?.host_str()?.to_owned());
     configs.values().filter_map(host_of).collect()
-}
-
-/// The registry that `ACCOUNT.dkr.ecr.REGION.amazonaws.com` names.
-fn ecr_host(host: &str) -> Option<Scope> {
-    let (account, rest) = host.split_once('.')?;
-    let rest = rest.strip_prefix("dkr.ecr.")?;
-    let region = rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))?;
-    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-    let is_region = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    (is_account && is_region && !region.is_empty()).then(|| Scope::new(account, region))
 }
 
 #[cfg(test)]

@@ -121,10 +121,8 @@ impl Writer {
             To::Again(key, replay) => {
                 let Some(rule) = picture.rules.get(key) else { return };
                 let mut told = delivered(event);
-                if rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(&told)) {
-                    told["replay-name"] = replay.as_str().into();
-                    self.add_targets(rule, &told, event, now, deliveries);
-                }
+                told["replay-name"] = replay.as_str().into();
+                self.add_targets(rule, &told, event, now, deliveries);
             }
             To::Bus(bus) => {
                 let mut rules = picture.rules_of(scope, bus).filter(|rule| rule.is_enabled()).peekable();
@@ -236,7 +234,6 @@ fn unconditional<T>(done: Result<T, TxnError>) -> Result<(), StoreError> {
     }
 }
 
-/// The form in which clients see an event.
 /// An event as targets and patterns see it.
 pub(in crate::events) fn delivered(event: &Event) -> Value {
     event.delivered(&Timestamp::from_millis(event.time_ms).to_iso8601())
