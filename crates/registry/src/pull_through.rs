@@ -50,7 +50,7 @@ pub(crate) use rules::RuleCache;
 
 /// How long a cached tag is served before the upstream is asked again.
 pub const FRESH_MS: i64 = 24 * 60 * 60 * 1000;
-/// How long an upstream that failed is left alone while there is something cached to serve.
+/// How long an upstream that failed is left alone: what is cached is served, or the failure told again.
 const LEFT_ALONE_MS: i64 = 30 * 1000;
 
 /// Why an upstream did not give what was asked.
@@ -101,24 +101,26 @@ pub struct UpstreamPull {
     rule: RuleRow,
 }
 
-/// Upstreams that failed a moment ago, by repository and tag, and when.
+/// Upstreams that failed a moment ago, by what they were asked for: when, and how.
 #[derive(Default)]
-pub(crate) struct Failures(Mutex<HashMap<String, i64>>);
+pub(crate) struct Failures(Mutex<HashMap<String, (i64, UpstreamError)>>);
 
 impl Failures {
     /// Failures remembered; when there are more, all are forgotten.
     const REMEMBERED_MAX: usize = 1024;
 
-    fn note(&self, key: String, now_ms: i64) {
+    fn note(&self, key: String, now_ms: i64, error: UpstreamError) {
         let mut failures = self.0.lock();
         if failures.len() >= Self::REMEMBERED_MAX {
             failures.clear();
         }
-        failures.insert(key, now_ms);
+        failures.insert(key, (now_ms, error));
     }
 
-    fn is_recent(&self, key: &str, now_ms: i64) -> bool {
-        self.0.lock().get(key).is_some_and(|at_ms| now_ms.saturating_sub(*at_ms) < LEFT_ALONE_MS)
+    fn recent(&self, key: &str, now_ms: i64) -> Option<UpstreamError> {
+        let failures = self.0.lock();
+        let (_, error) = failures.get(key).filter(|(at_ms, _)| now_ms.saturating_sub(*at_ms) < LEFT_ALONE_MS)?;
+        Some(error.clone())
     }
 }
 
@@ -153,7 +155,8 @@ impl Registry {
             let checked = self.metadata.get::<CheckedRow>(&keys.checked(tag)).await?;
             let checked_ms = checked.map_or(image.row.pushed_at_ms, |checked| checked.row.at_ms);
             let now_ms = self.now().as_millis();
-            if is_fresh(now_ms, checked_ms) || self.upstream_failures.is_recent(&failure_key(keys, tag), now_ms) {
+            if is_fresh(now_ms, checked_ms) || self.upstream_failures.recent(&failure_key(keys, tag), now_ms).is_some()
+            {
                 return Ok(Pull::Serve(cached));
             }
         }
@@ -194,7 +197,7 @@ impl Registry {
             (Err(RegistryError::Upstream(error)), Some(cached)) => {
                 tracing::warn!(repository = %keys.arn(), digest = %cached.digest, %error, "serving a cached image: the upstream was asked in vain");
                 if let Reference::Tag(tag) = &pull.reference {
-                    self.upstream_failures.note(failure_key(keys, tag), self.now().as_millis());
+                    self.upstream_failures.note(failure_key(keys, tag), self.now().as_millis(), error);
                 }
                 Ok(Some(cached))
             }

@@ -149,10 +149,9 @@ async fn listed_upstream(
     filter: Option<&str>,
 ) -> Result<Vec<Value>, RegistryError> {
     let mut found = Vec::new();
-    for UpstreamReferrer { digest, row } in call.registry.upstream_referrers(&call.caller, keys, subject).await? {
-        if filter.is_none_or(|filter| row.artifact_type.as_deref() == Some(filter)) {
-            found.push(descriptor(&call.registry, keys, &digest, row).await?);
-        }
+    let wanted = |listed: &UpstreamReferrer| filter.is_none_or(|one| listed.row.artifact_type.as_deref() == Some(one));
+    for listed in call.registry.upstream_referrers(&call.caller, keys, subject, wanted).await? {
+        found.push(descriptor(&call.registry, keys, &listed.digest, listed.row).await?);
     }
     Ok(found)
 }

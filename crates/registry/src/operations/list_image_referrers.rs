@@ -64,9 +64,9 @@ pub(super) async fn run(
             asked_after.as_deref().is_none_or(|after| digest > after)
                 && until.as_deref().is_none_or(|last| digest <= last)
         };
-        let elsewhere = registry.upstream_referrers(request.caller, &keys, &subject).await?.into_iter();
-        let elsewhere = elsewhere.filter(|referrer| of_type(&referrer.row) && comes_here(referrer.digest.as_str()));
-        found.extend(elsewhere.map(|UpstreamReferrer { digest, row }| {
+        let wanted = |listed: &UpstreamReferrer| of_type(&listed.row) && comes_here(listed.digest.as_str());
+        let elsewhere = registry.upstream_referrers(request.caller, &keys, &subject, wanted).await?;
+        found.extend(elsewhere.into_iter().map(|UpstreamReferrer { digest, row }| {
             let annotations = row.annotations.clone().unwrap_or_default();
             referrer_out(&digest, row, annotations, ArtifactStatus::Active)
         }));

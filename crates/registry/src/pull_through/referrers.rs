@@ -12,10 +12,11 @@ use gantry_store::{Txn, TxnError};
 use serde::{Deserialize, Serialize};
 
 use super::import::{self, ImportResult, Source};
-use super::{RemoteRepository, UpstreamError, is_fresh};
+use super::{RemoteRepository, RuleRow, UpstreamError, is_fresh};
 use crate::digest::Digest;
 use crate::fault::RegistryError;
 use crate::metadata::{Read, ReferrerRow, RepositoryKeys, encode};
+use crate::prefix::RepositoryPrefix;
 use crate::registry::Registry;
 
 /// Referrers of one image that are taken from an upstream; those that it names later are left out.
@@ -67,46 +68,40 @@ impl Listed {
     }
 }
 
+/// Names the list of an image: to those who ask for it at the same time, and among failures.
+fn list_key(keys: &RepositoryKeys, subject: &Digest) -> String {
+    format!("{} referrers of {subject}", keys.arn())
+}
+
 impl Registry {
-    /// What the upstream lists about an image and is not here, in the order of digests. Nothing for images that come
-    /// from no upstream. When the upstream cannot be asked, what it said last; an error when it never said anything,
-    /// for "no signatures" would be a lie.
+    /// What the upstream lists about an image, is `wanted` and is not here, in the order of digests. Nothing for images
+    /// that come from no upstream. When the upstream cannot be asked, what it said last; an error when it never said
+    /// anything, for "no signatures" would be a lie.
     pub(crate) async fn upstream_referrers(
         &self,
         caller: &Caller,
         keys: &RepositoryKeys,
         subject: &Digest,
+        wanted: impl Fn(&UpstreamReferrer) -> bool,
     ) -> Result<Vec<UpstreamReferrer>, RegistryError> {
         let Some((prefix, rule)) = self.rule_for(keys.scope(), keys.name()).await? else { return Ok(Vec::new()) };
         if self.metadata.image(keys, subject).await?.is_none() {
             return Ok(Vec::new());
         }
         let known = self.metadata.get::<ListRow>(&keys.upstream_referrers(subject)).await?.map(|known| known.row);
-        let (now_ms, failure) = (self.now().as_millis(), format!("{} referrers of {subject}", keys.arn()));
-        let is_good =
-            |known: &ListRow| is_fresh(now_ms, known.at_ms) || self.upstream_failures.is_recent(&failure, now_ms);
-        let listed = match known {
-            Some(known) if is_good(&known) => known.referrers,
-            known if !self.may_import(caller, keys, false).await => known.unwrap_or_default().referrers,
-            known => {
-                let asked = async {
-                    let source = self.source(keys, &prefix, &rule).await?;
-                    self.ask_for_referrers(keys, source, subject).await
-                };
-                match (asked.await, known) {
-                    (Ok(listed), _) => listed,
-                    (Err(RegistryError::Upstream(error)), Some(known)) => {
-                        tracing::warn!(repository = %keys.arn(), %subject, %error, "serving a cached list of referrers: the upstream was asked in vain");
-                        self.upstream_failures.note(failure, now_ms);
-                        known.referrers
-                    }
-                    (Err(RegistryError::Upstream(error)), None) => return Err(RegistryError::UpstreamReferrers(error)),
-                    (Err(error), _) => return Err(error),
-                }
+        let is_fresh = known.as_ref().is_some_and(|known| is_fresh(self.now().as_millis(), known.at_ms));
+        let listed = if is_fresh || !self.may_import(caller, keys, false).await {
+            known.unwrap_or_default().referrers
+        } else {
+            match (self.ask_for_referrers(keys, &prefix, &rule, subject).await, known) {
+                (Ok(listed), _) => listed,
+                (Err(RegistryError::Upstream(_)), Some(known)) => known.referrers,
+                (Err(RegistryError::Upstream(error)), None) => return Err(RegistryError::UpstreamReferrers(error)),
+                (Err(error), _) => return Err(error),
             }
         };
         let mut elsewhere = Vec::new();
-        for referrer in listed {
+        for referrer in listed.into_iter().filter(wanted) {
             if self.metadata.image(keys, &referrer.digest).await?.is_none() {
                 elsewhere.push(referrer);
             }
@@ -114,14 +109,19 @@ impl Registry {
         Ok(elsewhere)
     }
 
-    /// Asks the upstream and writes down what it said. One for all who ask.
+    /// Asks the upstream, unless it failed a moment ago, and writes down what it said. One for all who ask.
     async fn ask_for_referrers(
         &self,
         keys: &RepositoryKeys,
-        source: Source,
+        prefix: &RepositoryPrefix,
+        rule: &RuleRow,
         subject: &Digest,
     ) -> Result<Vec<UpstreamReferrer>, RegistryError> {
-        let key = format!("{} referrers of {subject}", keys.arn());
+        let (key, now_ms) = (list_key(keys, subject), self.now().as_millis());
+        if let Some(error) = self.upstream_failures.recent(&key, now_ms) {
+            return Err(error.into());
+        }
+        let source = self.source(keys, prefix, rule).await?;
         let (registry, of, digest) = (self.shared(), keys.clone(), subject.clone());
         let work = move || async move {
             let Some(registry) = registry else { return Err(import::ending()) };
@@ -129,8 +129,13 @@ impl Registry {
             let asked = asked.unwrap_or_else(|_| Err(UpstreamError::Unavailable("timed out".to_owned()).into()));
             asked.map(|()| digest).map_err(std::sync::Arc::new)
         };
-        let asked: ImportResult = self.flights.join(key, work).await.unwrap_or_else(|_| Err(import::ending()));
-        asked.map_err(import::into_error)?;
+        let asked: ImportResult = self.flights.join(key.clone(), work).await.unwrap_or_else(|_| Err(import::ending()));
+        let asked = asked.map_err(import::into_error);
+        if let Err(RegistryError::Upstream(error)) = &asked {
+            tracing::warn!(repository = %keys.arn(), %subject, %error, "an upstream was asked for referrers in vain");
+            self.upstream_failures.note(key, now_ms, error.clone());
+        }
+        asked?;
         let said = self.metadata.get::<ListRow>(&keys.upstream_referrers(subject)).await?;
         Ok(said.map(|Read { row, .. }| row.referrers).unwrap_or_default())
     }

@@ -655,7 +655,7 @@ async fn what_is_about_an_image_upstream_is_listed_and_can_be_pulled() {
 #[tokio::test]
 async fn an_upstream_without_the_list_keeps_it_under_a_tag_and_one_that_says_nothing_is_an_error() {
     let upstream = Upstream::start(false).await;
-    let world = world(&upstream).await;
+    let mut world = world(&upstream).await;
     let text = upstream.image("web", "v1", b"x");
     let image = Digest::of(text.as_bytes());
     let (_, one) = signature(&upstream, &text, "one");
@@ -668,6 +668,8 @@ async fn an_upstream_without_the_list_keeps_it_under_a_tag_and_one_that_says_not
     world.get("/v2/up/web/manifests/v2").await;
     upstream.set(Mood::Down);
     assert_eq!(world.get(&format!("/v2/up/web/referrers/{silent}")).await.refusal(), (502, "UNAVAILABLE".to_owned()));
+    // It is left alone for a moment, however it is.
+    upstream.set(Mood::Good);
     let input = json!({"repositoryName": "up/web", "subjectId": {"imageDigest": silent}});
     let refused = refusal(&world, "ListImageReferrers", input).await;
     assert_eq!(refused.0, "UnableToListUpstreamImageReferrersException");
@@ -676,9 +678,10 @@ async fn an_upstream_without_the_list_keeps_it_under_a_tag_and_one_that_says_not
     let path = format!("/v2/up/web/referrers/{silent}");
     let told = world.anonymous("GET", &path).header("authorization", &token).send().await;
     assert_eq!(told.json()["manifests"], json!([]));
-    upstream.set(Mood::Good);
+    world.advance_hours(1);
     upstream.put(format!("web/referrers/{silent}"), OCI_INDEX, "no index");
     assert_eq!(world.get(&format!("/v2/up/web/referrers/{silent}")).await.refusal(), (502, "UNAVAILABLE".to_owned()));
+    world.advance_hours(1);
     upstream.put(
         format!("web/referrers/{silent}"),
         OCI_INDEX,
