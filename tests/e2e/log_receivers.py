@@ -119,7 +119,7 @@ class Servers:
 
         return self._start(Server(("127.0.0.1", port), ForwardHandler))
 
-    def lines(self, path=None):
+    def lines(self):
         """Lines over TCP."""
 
         class Handler(socketserver.StreamRequestHandler):

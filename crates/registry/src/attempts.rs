@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use gantry_protocol::endpoint::chain;
 use gantry_store::{KeyRange, KeyValue, StoreError, WatchError};
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+use crate::metadata::RepositoryKeys;
 use crate::registry::Registry;
 
 /// After the store could not be read.
@@ -50,7 +53,31 @@ impl Attempts {
     }
 }
 
+/// Why work on an image failed.
+pub(crate) trait Failure: std::error::Error + 'static {
+    /// What the image could not be.
+    const NOT_DONE: &'static str;
+
+    /// It would fail again.
+    fn is_hopeless(&self) -> bool;
+}
+
 impl Registry {
+    /// What is known of the tries after one more failure ([`Attempts::failed`]), which is told to the log.
+    pub(crate) fn note_failure<F: Failure>(
+        &self,
+        keys: &RepositoryKeys,
+        image: &Digest,
+        attempts: &Attempts,
+        failed: &F,
+    ) -> Attempts {
+        let error = failed as &dyn std::error::Error;
+        let attempts = attempts.failed(self.now().as_millis(), &chain(error), failed.is_hopeless());
+        let (failures, again) = (attempts.failures, attempts.not_before_ms.is_some());
+        tracing::warn!(repository = %keys.name(), %image, failures, again, error, "image could not be {}", F::NOT_DONE);
+        attempts
+    }
+
     /// The rows below `prefix` that are due, a page at most; waits until there is one. None when the store is closed.
     pub(crate) async fn due(&self, prefix: &str) -> Option<Vec<(KeyValue, Attempts)>> {
         loop {

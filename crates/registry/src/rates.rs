@@ -1,5 +1,5 @@
-//! How often a registry may be asked: a bucket per caller's account, region and operation that the operator has limited. Both
-//! doors draw from it, `/v2/` by the operation that stands behind a request.
+//! How often a registry may be asked: a bucket per caller's account, region and operation that the operator has
+//! limited. Both doors draw from it, `/v2/` by the operation that stands behind a request.
 
 use std::collections::HashMap;
 

@@ -12,12 +12,11 @@ use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use gantry_layers::prepared::{PreparedImage, PreparedLayer, chunks::TablePlace, pack};
 use gantry_layers::{Layer, LayerError, Limits, erofs};
-use gantry_protocol::endpoint::chain;
 use gantry_store::{StoreError, Txn, TxnError};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::attempts::{Attempts, pause};
+use crate::attempts::{Attempts, Failure, pause};
 use crate::blobs::WriteMode;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::fault::RegistryError;
@@ -49,8 +48,9 @@ enum Failed {
     Configuration(String),
 }
 
-impl Failed {
-    /// It would fail again.
+impl Failure for Failed {
+    const NOT_DONE: &'static str = "prepared";
+
     fn is_hopeless(&self) -> bool {
         matches!(self, Self::Layer(LayerError::Corrupt(_)) | Self::Configuration(_))
     }
@@ -90,13 +90,10 @@ impl Registry {
                     tracing::info!(repository = %keys.name(), %image, layers, seconds, "image prepared");
                 }
                 Err(failed) => {
-                    let error = &failed as &dyn std::error::Error;
-                    let attempts = attempts.failed(self.now().as_millis(), &chain(error), failed.is_hopeless());
-                    let (failures, again) = (attempts.failures, attempts.not_before_ms.is_some());
-                    tracing::warn!(repository = %keys.name(), %image, failures, again, error, "image could not be prepared");
+                    let attempts = self.note_failure(&keys, &image, attempts, &failed);
                     // Its image may go at any time, and with it these rows.
                     txn = Txn::new().require_exists(keys.image(&image));
-                    txn = match again {
+                    txn = match attempts.not_before_ms.is_some() {
                         true => txn.put(row, encode(&attempts)),
                         false => txn.delete(row).put(keys.unprepared(&image), encode(&attempts)),
                     };

@@ -6,13 +6,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gantry_protocol::endpoint::chain;
 use gantry_store::{KeyValue, StoreError, Txn, TxnError};
 
 use super::envelope::{CONFIGURATION, Target, sign};
 use super::keys::key_of;
 use super::{JobStatus, ProfileArn, SigningJob, SigningKeyError};
-use crate::attempts::{Attempts, PAUSE, pause};
+use crate::attempts::{Attempts, Failure, PAUSE, pause};
 use crate::changes::{Actor, Origin};
 use crate::digest::Digest;
 use crate::fault::RegistryError;
@@ -32,13 +31,16 @@ enum Failed {
     Randomness,
 }
 
-impl Failed {
-    /// It would fail again.
+impl Failure for Failed {
+    const NOT_DONE: &'static str = "signed";
+
     fn is_hopeless(&self) -> bool {
         matches!(self, Self::Key(SigningKeyError::Arn(_) | SigningKeyError::NoFolder | SigningKeyError::Damaged(_)))
             || matches!(self, Self::Registry(RegistryError::LimitExceeded(_)))
     }
+}
 
+impl Failed {
     /// What is told of it, in the words of the API.
     fn code(&self) -> &'static str {
         match self {
@@ -102,7 +104,8 @@ impl Registry {
         let mut again = None;
         for (profile, _) in jobs.into_iter().filter(|(_, job)| job.status == JobStatus::InProgress) {
             let Err(failed) = self.sign_with(keys, image, &profile).await else { continue };
-            let next = self.failed(keys, image, attempts, &failed);
+            let next = self.note_failure(keys, image, attempts, &failed);
+            let next = next.not_before_ms.is_some().then_some(next);
             if next.is_none()
                 && let Err(error) = self.give_up(keys, image, &profile, &failed).await
             {
@@ -111,14 +114,6 @@ impl Registry {
             again = again.or(next);
         }
         again
-    }
-
-    fn failed(&self, keys: &RepositoryKeys, image: &Digest, attempts: &Attempts, failed: &Failed) -> Option<Attempts> {
-        let error = failed as &dyn std::error::Error;
-        let attempts = attempts.failed(self.now().as_millis(), &chain(error), failed.is_hopeless());
-        let (failures, again) = (attempts.failures, attempts.not_before_ms.is_some());
-        tracing::warn!(repository = %keys.name(), %image, failures, again, error, "image could not be signed");
-        again.then_some(attempts)
     }
 
     /// What is known of the tries when the store does not answer: that counts as none.

@@ -3,17 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use gantry_store::{
-    Engine, KeyRange, KeyValue, LeaseId, Memory, MemoryOptions, Op, Range, Revision, Store, StoreError, Txn, TxnError,
-    Watch,
-};
+use gantry_store::{Memory, MemoryOptions, Op, Store, StoreError, Txn};
 use tokio::sync::Notify;
 
+use crate::hooked::{self, Hooks};
+
 pub(crate) struct Interleaved {
-    inner: Memory,
     random: AtomicU64,
     gate: Option<Arc<Gate>>,
 }
@@ -47,7 +44,8 @@ impl Interleaved {
     }
 
     fn build(seed: u64, gate: Option<Arc<Gate>>) -> Store {
-        Store::new(Self { inner: Memory::new(&MemoryOptions::default()), random: AtomicU64::new(seed), gate })
+        let memory = Arc::new(Memory::new(&MemoryOptions::default()));
+        hooked::store(memory, Self { random: AtomicU64::new(seed), gate })
     }
 
     async fn pause(&self) {
@@ -60,55 +58,17 @@ impl Interleaved {
 }
 
 #[async_trait]
-impl Engine for Interleaved {
-    async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
+impl Hooks for Interleaved {
+    async fn reading(&self) {
         self.pause().await;
-        self.inner.get(key).await
     }
 
-    async fn range(&self, range: KeyRange, limit: usize) -> Result<Range, StoreError> {
+    async fn writing(&self, txn: &Txn) -> Result<(), StoreError> {
         self.pause().await;
-        self.inner.range(range, limit).await
-    }
-
-    async fn scan(&self, range: KeyRange, each: &mut (dyn FnMut(KeyValue) + Send)) -> Result<Revision, StoreError> {
-        self.inner.scan(range, each).await
-    }
-
-    async fn txn(&self, txn: Txn) -> Result<Revision, TxnError> {
-        self.pause().await;
-        if let Some(gate) = self.gate.as_ref().filter(|gate| gate.holds(&txn)) {
+        if let Some(gate) = self.gate.as_ref().filter(|gate| gate.holds(txn)) {
             gate.reached.notify_one();
             gate.open.notified().await;
         }
-        self.inner.txn(txn).await
-    }
-
-    fn revision(&self) -> Revision {
-        self.inner.revision()
-    }
-
-    fn watch(&self, range: KeyRange, from: Revision) -> Watch {
-        self.inner.watch(range, from)
-    }
-
-    async fn lease_grant(&self, ttl: Duration) -> Result<LeaseId, StoreError> {
-        self.inner.lease_grant(ttl).await
-    }
-
-    async fn lease_keep_alive(&self, lease: LeaseId) -> Result<Duration, StoreError> {
-        self.inner.lease_keep_alive(lease).await
-    }
-
-    async fn lease_revoke(&self, lease: LeaseId) -> Result<Revision, StoreError> {
-        self.inner.lease_revoke(lease).await
-    }
-
-    async fn lease_expire(&self, now: Instant) -> Result<usize, StoreError> {
-        self.inner.lease_expire(now).await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
+        Ok(())
     }
 }

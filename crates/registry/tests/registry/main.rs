@@ -12,6 +12,7 @@ mod crash;
 mod dying;
 mod ecr;
 mod harness;
+mod hooked;
 mod hostile;
 mod interleaved;
 mod lifecycle;

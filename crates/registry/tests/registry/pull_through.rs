@@ -655,7 +655,7 @@ async fn what_is_about_an_image_upstream_is_listed_and_can_be_pulled() {
 #[tokio::test]
 async fn an_upstream_without_the_list_keeps_it_under_a_tag_and_one_that_says_nothing_is_an_error() {
     let upstream = Upstream::start(false).await;
-    let mut world = world(&upstream).await;
+    let world = world(&upstream).await;
     let text = upstream.image("web", "v1", b"x");
     let image = Digest::of(text.as_bytes());
     let (_, one) = signature(&upstream, &text, "one");
