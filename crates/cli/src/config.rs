@@ -141,6 +141,11 @@ fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Whether requests can be sent to it.
+fn is_url(text: &str) -> bool {
+    reqwest::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
 /// A number from the variable of the key's name (`registry.grace_seconds`: `GANTRY_REGISTRY_GRACE_SECONDS`) or from the
 /// file. What is not among the allowed is a mistake and counts as the default.
 pub(crate) fn number(

@@ -16,13 +16,22 @@ pub fn parse(text: &str) -> Vec<(String, String)> {
     variables.into_iter().map(|(name, (_, value))| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Bucket and key of `arn:PARTITION:s3:::BUCKET/KEY`; none for another text, or a key that leaves its place.
+/// Bytes of a bucket's name: as many as old buckets may have.
+const BUCKET_BYTES_MAX: usize = 255;
+
+/// Bucket and key of `arn:PARTITION:s3:::BUCKET/KEY`; none for another text, a bucket that is none (a `?` or `%2F` in it
+/// would be another object's address), or a key that leaves its place.
 pub fn object(arn: &str) -> Option<(&str, &str)> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", _, "s3", "", "", object] = parts[..] else { return None };
     let (bucket, key) = object.split_once('/')?;
     let stays = |part: &str| !matches!(part, "" | "." | "..");
-    (stays(bucket) && key.split('/').all(stays)).then_some((bucket, key))
+    (is_bucket(bucket) && stays(bucket) && key.split('/').all(stays)).then_some((bucket, key))
+}
+
+fn is_bucket(name: &str) -> bool {
+    let may_be = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    name.len() <= BUCKET_BYTES_MAX && name.bytes().all(may_be)
 }
 
 #[cfg(test)]
@@ -46,6 +55,10 @@ mod tests {
             ("arn:aws:s3:::conf/../other/web.env", None),
             ("arn:aws:s3:::../web.env", None),
             ("arn:aws:s3:::conf//web.env", None),
+            ("arn:aws:s3:::conf%2Fprod/web.env", None),
+            ("arn:aws:s3:::conf?list-type=2&x=/web.env", None),
+            ("arn:aws:s3:::conf#/web.env", None),
+            ("arn:aws:s3:::two words/web.env", None),
             ("arn:aws:s3:::conf", None),
             ("arn:aws:s3:us-east-1::conf/web.env", None),
             ("s3://conf/web.env", None),

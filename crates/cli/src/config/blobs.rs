@@ -54,6 +54,9 @@ pub(crate) fn build(
     let bucket = said("BUCKET", &file.bucket);
     let prefix = said("PREFIX", &file.prefix);
     let endpoint = said("ENDPOINT", &file.endpoint);
+    if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !super::is_url(endpoint)) {
+        mistakes.push(format!("registry: the endpoint '{endpoint}' is not a URL"));
+    }
     let region = said("REGION", &file.region);
     let credentials = credentials("registry", file.access_key_id.clone(), file.secret_access_key.clone(), mistakes);
     let nothing_else = prefix.is_none() && endpoint.is_none() && credentials.is_none();

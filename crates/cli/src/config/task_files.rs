@@ -7,7 +7,7 @@ use gantry_registry::blobs::S3Config;
 use serde::Deserialize;
 
 use super::blobs::{Secret, credentials};
-use super::is_account;
+use super::{is_account, is_url};
 
 /// As it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -42,6 +42,9 @@ pub(super) fn build(
     let file = file.unwrap_or_default();
     let said = |name: &str, file: Option<String>| variable(&format!("GANTRY_TASK_FILES_{name}")).or(file);
     let endpoint = said("ENDPOINT", file.endpoint);
+    if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !is_url(endpoint)) {
+        mistakes.push(format!("task_files: the endpoint '{endpoint}' is not a URL"));
+    }
     let region = said("REGION", file.region);
     let credentials = credentials("task_files", file.access_key_id, file.secret_access_key, mistakes);
     let accounts = match variable("GANTRY_TASK_FILES_ACCOUNTS") {
@@ -105,6 +108,8 @@ mod tests {
         assert!(!format!("{config:?}").contains("the-secret"));
         let (config, _) = build(text, Some("http://other"));
         assert_eq!(config.and_then(|config| config.service.endpoint).as_deref(), Some("http://other"));
+        let (_, mistakes) = build("", Some("s3.internal"));
+        assert_eq!(mistakes, ["task_files: the endpoint 's3.internal' is not a URL"]);
         let (_, mistakes) = build("[task_files]\naccess_key_id = \"id\"\n", None);
         assert!(mistakes.iter().any(|mistake| mistake.contains("go together")));
     }
