@@ -181,6 +181,7 @@ fn task(desired_status: DesiredStatus) -> DesiredTask {
         ..Default::default()
     };
     DesiredTask {
+        gpu_ids: Default::default(),
         task_arn: TASK.into(),
         cluster_arn: "arn:aws:ecs:us-east-1:000000000000:cluster/default".into(),
         desired_status,

@@ -218,6 +218,9 @@ pub struct DesiredTask {
     pub network_interface: Option<NetworkInterface>,
     /// The task's tags, `aws:ecs:` ones included.
     pub tags: Vec<(String, String)>,
+    /// By container: the GPUs that are its alone, of those that the agent registered.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub gpu_ids: std::collections::BTreeMap<String, Vec<String>>,
 }
 
 /// An elastic network interface as allocated.

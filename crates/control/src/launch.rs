@@ -20,7 +20,7 @@ use gantry_domain::{
 use gantry_store::Txn;
 
 pub(crate) use batch::{Launcher, start};
-pub(crate) use instances::{Candidate, TakenByHost, candidates, instance};
+pub(crate) use instances::{Candidate, TakenByHost, candidates, free_gpus, instance};
 pub(crate) use network::{HOSTS_MAX, PREFIX_LENGTH, gateway, gateway_of_block, host_address};
 pub use providers::ProviderShare;
 pub(crate) use providers::{share, target};

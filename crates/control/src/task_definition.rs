@@ -8,6 +8,7 @@ mod check;
 mod compatibility;
 mod defaults;
 mod document;
+pub(crate) mod gpus;
 mod invalid;
 mod refusals;
 mod requirements;

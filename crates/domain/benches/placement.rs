@@ -58,6 +58,7 @@ impl Machine {
             agent_connected: true,
             cpu_free: self.cpu,
             memory_free: self.memory,
+            gpus_free: 0,
             tcp_reserved: &self.ports,
             udp_reserved: &self.ports,
             tcp_taken: &self.taken,

@@ -71,6 +71,11 @@ pub fn docker_api(minor: u32) -> String {
     format!("com.amazonaws.ecs.capability.docker-remote-api.1.{minor}")
 }
 
+/// The version of NVIDIA's driver on the instance.
+pub fn nvidia_driver(version: &str) -> String {
+    format!("ecs.capability.nvidia-driver-version.{version}")
+}
+
 /// A log driver the instance can start containers with.
 pub fn log_driver(name: &str) -> String {
     format!("{LOG_DRIVER_PREFIX}{name}")

@@ -13,6 +13,7 @@ pub mod event_input;
 pub mod event_pattern;
 pub mod event_schedule;
 pub mod fargate;
+pub mod gpus;
 mod iso8601;
 pub mod lifecycle;
 pub mod limits;

@@ -175,6 +175,8 @@ pub const INSTANCE_LOST_AFTER_SECONDS: u64 = 600;
 
 /// Attributes of one registration: the agents send about fifty.
 pub const REGISTERED_ATTRIBUTES_MAX: usize = 500;
+/// GPUs of one instance: the largest machines have sixteen, and each may be cut into seven.
+pub const REGISTERED_GPUS_MAX: usize = 128;
 
 /// Host ports that an agent may report of one container.
 pub const NETWORK_BINDINGS_MAX: usize = 1000;

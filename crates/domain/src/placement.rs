@@ -30,7 +30,7 @@ use crate::{
 /// What a task needs of an instance.
 #[derive(Debug, Clone, Default)]
 pub struct Needs {
-    /// CPU, memory, ports.
+    /// CPU, memory, ports, GPUs.
     pub resources: TaskResources,
     /// Attributes it must have.
     pub attributes: Vec<RequiredAttribute>,
@@ -60,6 +60,8 @@ pub enum Lack {
     Cpu,
     /// Memory.
     Memory,
+    /// GPUs.
+    Gpu,
     /// A TCP port, or too many reserved ones.
     Ports,
     /// A UDP port.
@@ -147,7 +149,7 @@ pub fn lacks(needs: &Needs, instance: &Instance<'_>) -> Vec<Lack> {
 
 /// What an instance lacks apart from constraints: StartTask names its instances and skips constraints.
 pub fn resource_lacks(needs: &Needs, instance: &Instance<'_>) -> Vec<Lack> {
-    let TaskResources { cpu_units, memory_mib, tcp_ports, udp_ports } = &needs.resources;
+    let TaskResources { cpu_units, memory_mib, tcp_ports, udp_ports, gpus } = &needs.resources;
     let mut lacks = Vec::new();
     if !instance.agent_connected {
         lacks.push(Lack::Agent);
@@ -157,6 +159,9 @@ pub fn resource_lacks(needs: &Needs, instance: &Instance<'_>) -> Vec<Lack> {
     }
     if *memory_mib > instance.memory_free {
         lacks.push(Lack::Memory);
+    }
+    if *gpus > instance.gpus_free {
+        lacks.push(Lack::Gpu);
     }
     if ports_lack(instance, Protocol::Tcp, tcp_ports) {
         lacks.push(Lack::Ports);

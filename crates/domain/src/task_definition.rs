@@ -41,6 +41,8 @@ pub struct ContainerRequirements {
     pub memory_mib: Option<u32>,
     /// Soft limit in MiB: what placement subtracts when present.
     pub memory_reservation_mib: Option<u32>,
+    /// GPUs of its own.
+    pub gpus: u32,
     /// Mappings in the document's order.
     pub ports: Vec<PortMapping>,
     /// Whether it reports a health of its own.
@@ -141,6 +143,8 @@ pub struct TaskResources {
     pub tcp_ports: Vec<u16>,
     /// UDP ports asked for by number.
     pub udp_ports: Vec<u16>,
+    /// GPUs; each is one task's alone.
+    pub gpus: u32,
 }
 
 impl TaskRequirements {
@@ -153,6 +157,7 @@ impl TaskRequirements {
             memory_mib: self.memory_mib.unwrap_or_else(|| sum(ContainerRequirements::reserved_memory_mib)),
             tcp_ports: self.host_ports(Protocol::Tcp),
             udp_ports: self.host_ports(Protocol::Udp),
+            gpus: sum(|container| container.gpus),
         }
     }
 
@@ -213,6 +218,13 @@ mod tests {
         task.cpu_units = Some(256);
         task.memory_mib = Some(512);
         assert_eq!((task.resources().cpu_units, task.resources().memory_mib), (256, 512));
+    }
+
+    #[test]
+    fn gpus_are_the_sum_of_the_containers() {
+        let gpus = |count| ContainerRequirements { gpus: count, ..ContainerRequirements::default() };
+        let task = TaskRequirements { containers: vec![gpus(2), gpus(0), gpus(1)], ..TaskRequirements::default() };
+        assert_eq!(task.resources().gpus, 3);
     }
 
     #[test]

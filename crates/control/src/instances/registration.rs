@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_api::{
     Fault,
-    ecs::{Attribute, PlatformDevice, Resource},
+    ecs::{Attribute, PlatformDevice, PlatformDeviceType, Resource},
 };
-use gantry_domain::limits::{REGISTERED_ATTRIBUTES_MAX, REPORTED_ID_CHARS_MAX, RESERVED_HOST_PORTS_MAX};
+use gantry_domain::limits::{
+    REGISTERED_ATTRIBUTES_MAX, REGISTERED_GPUS_MAX, REPORTED_ID_CHARS_MAX, RESERVED_HOST_PORTS_MAX,
+};
 
 use crate::{fault, records::RegisteredResources};
 
@@ -19,22 +21,44 @@ pub(crate) const EXTERNAL_ATTRIBUTE: &str = "ecs.capability.external";
 
 /// The resources of a registration.
 pub(crate) fn resources(given: &[Resource], devices: &[PlatformDevice]) -> Result<RegisteredResources, Fault> {
-    let mut resources = RegisteredResources {
-        gpus: devices.iter().filter_map(|device| device.id.clone()).collect(),
-        ..RegisteredResources::default()
-    };
+    let mut resources = RegisteredResources::default();
+    let mut gpus: Vec<&str> = Vec::new();
     for resource in given {
         match resource.name.as_deref().unwrap_or_default() {
             "CPU" => resources.cpu = integer(resource)?,
             "MEMORY" => resources.memory = integer(resource)?,
             "PORTS" => resources.tcp = ports(resource)?,
             "PORTS_UDP" => resources.udp = ports(resource)?,
-            "GPU" => resources.gpus.extend(resource.string_set_value.iter().flatten().cloned()),
+            "GPU" => gpus.extend(resource.string_set_value.iter().flatten().map(String::as_str)),
             // Agents may say more than we use.
             _ => {}
         }
     }
+    gpus.extend(
+        devices
+            .iter()
+            .filter(|device| device.r#type == Some(PlatformDeviceType::Gpu))
+            .filter_map(|gpu| gpu.id.as_deref()),
+    );
+    resources.gpus = self::gpus(&gpus)?;
     Ok(resources)
+}
+
+/// Agents name their GPUs as a resource, as platform devices, or both: each once, in the order given.
+fn gpus(given: &[&str]) -> Result<Vec<String>, Fault> {
+    let mut gpus: Vec<String> = Vec::new();
+    for id in given {
+        if id.is_empty() || id.len() > REPORTED_ID_CHARS_MAX {
+            return Err(fault::invalid("Invalid value for resource GPU."));
+        }
+        if !gpus.iter().any(|known| known == id) {
+            if gpus.len() == REGISTERED_GPUS_MAX {
+                return Err(fault::invalid(format!("At most {REGISTERED_GPUS_MAX} GPUs can be registered.")));
+            }
+            gpus.push((*id).to_owned());
+        }
+    }
+    Ok(gpus)
 }
 
 fn integer(resource: &Resource) -> Result<u32, Fault> {

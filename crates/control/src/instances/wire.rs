@@ -6,6 +6,7 @@ use gantry_api::ecs;
 
 use crate::{
     keys::InstanceKey,
+    launch::free_gpus,
     records::{InstanceRecord, RegisteredResources},
     tags,
     tasks::wire::time,
@@ -44,6 +45,7 @@ pub(crate) fn instance(
         registered_at: Some(time(record.registered_at)),
         attachments: Some(Vec::new()),
         tags: Some(if include.tags { tags::wire(&record.tags) } else { Vec::new() }),
+        gpu_devices: (!record.resources.gpus.is_empty()).then(|| gpu_devices(host, &record.resources)),
         health_status: include.health.then(|| health(record)),
         ..Default::default()
     }
@@ -54,7 +56,7 @@ fn attribute(name: &str, value: Option<&str>) -> ecs::Attribute {
 }
 
 fn resources(of: &RegisteredResources) -> Vec<ecs::Resource> {
-    list(of.cpu, of.memory, &of.tcp, &of.udp, &of.gpus)
+    list(of.cpu, of.memory, &of.tcp, &of.udp, (!of.gpus.is_empty()).then(|| of.gpus.clone()))
 }
 
 /// What tasks left of it: numbers less, port lists more.
@@ -65,17 +67,37 @@ fn remaining(host: &Host, of: &RegisteredResources) -> Vec<ecs::Resource> {
         of.memory.saturating_sub(host.memory_reserved()),
         &with(&of.tcp, host.tcp_ports()),
         &with(&of.udp, host.udp_ports()),
-        &of.gpus,
+        (!of.gpus.is_empty()).then(|| free_gpus(host, of).cloned().collect()),
     )
 }
 
-fn list(cpu: u32, memory: u32, tcp: &BTreeSet<u16>, udp: &BTreeSet<u16>, gpus: &[String]) -> Vec<ecs::Resource> {
+/// Each GPU with the containers on it: one at most, for they are not shared.
+fn gpu_devices(host: &Host, of: &RegisteredResources) -> Vec<ecs::GpuDevice> {
+    let device = |id: &String| {
+        let containers = host.gpus().get(id).copied().unwrap_or(0);
+        let mode = if containers > 0 { ecs::GpuSharingMode::Dedicated } else { ecs::GpuSharingMode::Idle };
+        ecs::GpuDevice {
+            gpu_id: Some(id.clone()),
+            sharing_mode: Some(mode),
+            container_count: Some(i32::try_from(containers).unwrap_or(i32::MAX)),
+            ..Default::default()
+        }
+    };
+    of.gpus.iter().map(device).collect()
+}
+
+/// `gpus` of an instance that has any: an instance all of whose GPUs are taken still says so.
+fn list(
+    cpu: u32,
+    memory: u32,
+    tcp: &BTreeSet<u16>,
+    udp: &BTreeSet<u16>,
+    gpus: Option<Vec<String>>,
+) -> Vec<ecs::Resource> {
     let texts = |ports: &BTreeSet<u16>| ports.iter().map(u16::to_string).collect();
     let mut list =
         vec![integer("CPU", cpu), integer("MEMORY", memory), set("PORTS", texts(tcp)), set("PORTS_UDP", texts(udp))];
-    if !gpus.is_empty() {
-        list.push(set("GPU", gpus.to_vec()));
-    }
+    list.extend(gpus.map(|gpus| set("GPU", gpus)));
     list
 }
 

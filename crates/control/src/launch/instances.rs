@@ -7,7 +7,7 @@ use gantry_domain::{placement::Instance, task_definition::TaskResources};
 use super::Target;
 use crate::{
     keys::{ClusterKey, InstanceKey},
-    records::{InstanceRecord, InstanceStatus, Row},
+    records::{InstanceRecord, InstanceStatus, RegisteredResources, Row},
     view::{EcsView, Host},
 };
 
@@ -58,12 +58,18 @@ pub(crate) fn candidates<'a>(view: &'a EcsView, cluster: &ClusterKey, target: &T
     }
 }
 
+/// The GPUs of a host that no task holds, in the order in which they were registered.
+pub(crate) fn free_gpus<'a>(host: &'a Host, of: &'a RegisteredResources) -> impl Iterator<Item = &'a String> {
+    of.gpus.iter().filter(|gpu| !host.gpus().contains_key(*gpu))
+}
+
 /// Borrows a host for placement, less what the batch took already.
 pub(crate) fn instance<'a>((key, host, row): Candidate<'a>, taken: &TakenByHost) -> Instance<'a> {
     let mut instance = Instance {
         agent_connected: row.agent_connected,
         cpu_free: row.resources.cpu.saturating_sub(host.cpu_reserved()),
         memory_free: row.resources.memory.saturating_sub(host.memory_reserved()),
+        gpus_free: u32::try_from(free_gpus(host, &row.resources).count()).unwrap_or(u32::MAX),
         tcp_reserved: &row.resources.tcp,
         udp_reserved: &row.resources.udp,
         tcp_taken: host.tcp_ports(),

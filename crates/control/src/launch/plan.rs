@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use gantry_domain::{
     Timestamp,
     arn::{Scope, TaskId},
+    gpus,
     limits::CLIENT_TOKEN_LIFETIME_SECONDS,
     placement::{Lack, Needs, Rejection, place, resource_lacks},
-    task_definition::TaskResources,
+    task_definition::{TaskRequirements, TaskResources},
 };
 use gantry_store::{Op, Revision, Txn};
 
 use super::{
     Launch, LaunchError, Launched, NetworkRequest, Refusal, Refused, Target,
-    instances::{Candidate, Table, TakenByHost, instance},
+    instances::{Candidate, Table, TakenByHost, free_gpus, instance},
     network::Addresses,
     providers::{may_wait, parts},
     refused,
@@ -33,6 +34,8 @@ use crate::{
 pub(super) struct Batch {
     taken: TakenByHost,
     addresses: Addresses,
+    /// GPUs that its tasks get, by host.
+    gpus: BTreeMap<InstanceKey, BTreeSet<String>>,
     hosts: BTreeMap<InstanceKey, (Revision, Revision)>,
     compares: BTreeMap<String, Revision>,
     exists: BTreeSet<String>,
@@ -232,22 +235,49 @@ impl Batch {
         launched: &mut Launched,
     ) {
         let scope = &launch.cluster.scope;
-        for (index, (host, entry, row)) in places.iter().enumerate() {
+        for (index, place) in places.iter().enumerate() {
+            let (host, entry, row) = *place;
             let Ok(network) = self.network(view, launch, random, self.tasks + index) else {
                 launched.unplaced += 1;
-                launched.refused.push(Refused { instance: (*host).clone(), why: Refusal::Addresses });
+                launched.refused.push(Refused { instance: host.clone(), why: Refusal::Addresses });
                 continue;
             };
-            let at = Some((*host, row.zone()));
-            let record = launch.task.record(index, &launch.definition, at, network, (random, now));
+            let at = Some((host, row.zone()));
+            let mut record = launch.task.record(index, &launch.definition, at, network, (random, now));
+            if !self.give_gpus(&mut record, &launch.task.requirements, *place) {
+                launched.unplaced += 1;
+                launched.refused.push(Refused { instance: host.clone(), why: Refusal::Lacks(Lack::Gpu) });
+                continue;
+            }
             let id = TaskId::from_bytes(random.id());
             self.put_task(TaskKey { scope: scope.clone(), cluster: launch.cluster.cluster.clone(), id }, &record);
             let resources = launch.task.requirements.resources();
-            self.taken.entry((*host).clone()).or_default().push((resources, launch.task.group.clone()));
-            self.hosts.insert((*host).clone(), (row.revision, entry.placements_revision));
+            self.taken.entry(host.clone()).or_default().push((resources, launch.task.group.clone()));
+            self.hosts.insert(host.clone(), (row.revision, entry.placements_revision));
             launched.tasks.push(id);
         }
         self.tasks += launched.tasks.len();
+    }
+
+    /// Gives each container of a task the GPUs that it asks for, of those that neither a task nor the batch holds.
+    /// Whether there were enough of them: placement counted them, so there are.
+    pub(super) fn give_gpus(
+        &mut self,
+        record: &mut TaskRecord,
+        requirements: &TaskRequirements,
+        (key, host, row): Candidate<'_>,
+    ) -> bool {
+        if record.reserved.gpus == 0 {
+            return true;
+        }
+        let given = self.gpus.entry(key.clone()).or_default();
+        let free = free_gpus(host, &row.resources).filter(|gpu| !given.contains(*gpu)).map(String::as_str);
+        let wanted =
+            record.containers.iter().map(|one| requirements.container(&one.name).map_or(0, |container| container.gpus));
+        let Some(assigned) = gpus::assign(wanted, free) else { return false };
+        given.extend(assigned.iter().flatten().cloned());
+        record.containers.iter_mut().zip(assigned).for_each(|(container, gpus)| container.gpus = gpus);
+        true
     }
 
     /// Creates tasks that wait for an instance of their provider.
@@ -432,6 +462,7 @@ pub(super) fn code(lack: &Lack) -> String {
         Lack::Agent => "AGENT".to_owned(),
         Lack::Cpu => "RESOURCE:CPU".to_owned(),
         Lack::Memory => "RESOURCE:MEMORY".to_owned(),
+        Lack::Gpu => "RESOURCE:GPU".to_owned(),
         Lack::Ports => "RESOURCE:PORTS".to_owned(),
         Lack::UdpPorts => "RESOURCE:PORTS_UDP".to_owned(),
         Lack::Attribute(_) => "ATTRIBUTE".to_owned(),

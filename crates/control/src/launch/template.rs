@@ -130,6 +130,7 @@ impl TaskTemplate {
             runtime_id: None,
             pinned: digest.is_some(),
             image_digest: digest,
+            gpus: Vec::new(),
             network_bindings: Vec::new(),
         }
     }

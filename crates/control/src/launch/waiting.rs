@@ -8,7 +8,7 @@ use gantry_domain::{
     placement::{Needs, place},
     reason::StoppedReason,
     task::{LastStatus, Stop, StopCode, TaskEvent},
-    task_definition::NetworkMode,
+    task_definition::{NetworkMode, TaskRequirements},
 };
 use gantry_store::Txn;
 
@@ -92,18 +92,20 @@ fn needs_the_same(row: &TaskRow, other: &TaskRow) -> bool {
         && row.waiting == other.waiting
 }
 
-fn needs(row: &TaskRow) -> Result<Option<Needs>, Fault> {
+/// What a waiting task needs of its place, and what its definition says after overrides.
+fn needs(row: &TaskRow) -> Result<Option<(Needs, TaskRequirements)>, Fault> {
     let (Some(definition), Some(waiting)) = (row.definition.as_ref(), row.waiting.as_deref()) else { return Ok(None) };
     let mut requirements = task_definition::requirements(&definition.document);
     let given = row.overrides.as_deref().cloned().unwrap_or_default();
     overrides::apply(&mut requirements, &given, row.launch_type)?;
-    Ok(Some(Needs {
+    let needs = Needs {
         resources: requirements.resources(),
         attributes: requirements.attributes.clone(),
         group: row.group.clone(),
         constraints: request::constraints(&requirements, &waiting.placement_constraints)?,
         strategies: request::strategies(&waiting.placement_strategy),
-    }))
+    };
+    Ok(Some((needs, requirements)))
 }
 
 fn target(row: &TaskRow) -> Target {
@@ -119,7 +121,7 @@ fn give_instance(
     random: &Random,
     now: Timestamp,
 ) -> Result<bool, Fault> {
-    let Some(needs) = needs(row)? else { return Ok(false) };
+    let Some((needs, requirements)) = needs(row)? else { return Ok(false) };
     let target = target(row);
     let reserved = Reserved::of(view, cluster, &needs.group, row.kind());
     let Table { candidates, mut instances, .. } = Table::new(view, cluster, &target, batch.taken());
@@ -131,10 +133,10 @@ fn give_instance(
     };
     let (host, _, host_row) = chosen;
     let mut record = row.record.clone();
-    let awsvpc = row.definition.as_ref().is_some_and(|definition| {
-        task_definition::requirements(&definition.document).network_mode == NetworkMode::Awsvpc
-    });
-    if awsvpc {
+    if !batch.give_gpus(&mut record, &requirements, chosen) {
+        return Ok(false);
+    }
+    if requirements.network_mode == NetworkMode::Awsvpc {
         let asked = row.waiting.as_deref().and_then(|waiting| waiting.network_configuration.as_ref());
         let Some(request) = request::network_request(asked) else { return Ok(false) };
         let Some(network) = batch.draw_address(view, &cluster.scope, &request, random) else { return Ok(false) };
@@ -170,7 +172,7 @@ fn why(view: &EcsView, cluster: &ClusterKey, row: &TaskRow) -> String {
     if !of_provider(Some(InstanceStatus::Active)) {
         return "NO ACTIVE INSTANCES".to_owned();
     }
-    let Ok(Some(needs)) = needs(row) else { return "ATTRIBUTE".to_owned() };
+    let Ok(Some((needs, _))) = needs(row) else { return "ATTRIBUTE".to_owned() };
     let mut instances = Table::new(view, cluster, &target(row), &TakenByHost::new()).instances;
     let placement = place(&needs, &mut instances, 1, 0);
     placement.closest().map_or_else(|| "RESOURCE:CPU".to_owned(), |rejection| code(&rejection.lack))

@@ -63,8 +63,8 @@ fn need(view: &EcsView, (scope, cluster): (&Scope, &Name), name: &str, configura
         for task in waiting.filter(|task| task.capacity_provider.as_deref() == Some(name)) {
             let ports = task.reserved.tcp.len() + task.reserved.udp.len();
             let (cpu, memory) = (task.reserved.cpu, task.reserved.memory);
-            let ports = u32::try_from(ports).unwrap_or(u32::MAX);
-            *groups.entry(Resources { cpu, memory, ports, ..Resources::default() }).or_default() += 1;
+            let (ports, gpus) = (u32::try_from(ports).unwrap_or(u32::MAX), task.reserved.gpus);
+            *groups.entry(Resources { cpu, memory, ports, gpus, ..Resources::default() }).or_default() += 1;
         }
     }
     let waiting: u32 = groups.values().sum();

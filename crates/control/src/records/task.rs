@@ -220,12 +220,19 @@ pub struct Reservation {
     /// UDP ports asked for by number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub udp: Vec<u16>,
+    /// How many GPUs; which ones stands at the containers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gpus: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl From<TaskResources> for Reservation {
     fn from(resources: TaskResources) -> Self {
-        let TaskResources { cpu_units, memory_mib, tcp_ports, udp_ports } = resources;
-        Self { cpu: cpu_units, memory: memory_mib, tcp: tcp_ports, udp: udp_ports }
+        let TaskResources { cpu_units, memory_mib, tcp_ports, udp_ports, gpus } = resources;
+        Self { cpu: cpu_units, memory: memory_mib, tcp: tcp_ports, udp: udp_ports, gpus }
     }
 }
 
@@ -254,6 +261,9 @@ pub struct ContainerRecord {
     /// `sha256:…`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
+    /// GPUs of its host that are its alone while the task holds resources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
     /// The digest was known before the image was pulled, and is what is to be pulled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,

@@ -122,6 +122,7 @@ impl Claims<'_> {
                 // What could never fit there holds nothing back.
                 && resources.cpu_units <= row.resources.cpu
                 && resources.memory_mib <= row.resources.memory
+                && usize::try_from(resources.gpus).is_ok_and(|gpus| gpus <= row.resources.gpus.len())
                 && !is_there(host, group)
                 && conditions.eligible(free);
             if claims {

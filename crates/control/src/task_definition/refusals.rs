@@ -7,6 +7,7 @@ use gantry_api::ecs::{EFSAuthorizationConfigIAM, LaunchType, LogDriver, TaskDefi
 use gantry_domain::task_definition::local_mount;
 
 use super::document::{Container, Document, list, text};
+use super::gpus;
 
 /// Options that every driver has.
 const COMMON_OPTIONS: &[&str] = &["max-buffer-size", "mode"];
@@ -159,7 +160,6 @@ fn members(container: Container<'_>) -> Vec<String> {
     let definition = container.definition;
     let logging = definition.log_configuration.as_ref();
     let given = [
-        (!list(&definition.resource_requirements).is_empty(), "resourceRequirements"),
         (!list(&definition.credential_specs).is_empty(), "credentialSpecs"),
         (has_remote_configuration(container), "firelensConfiguration config-file-type 's3'"),
         (logging.is_some_and(|logging| !list(&logging.secret_options).is_empty()), "secretOptions"),
@@ -175,6 +175,7 @@ fn members(container: Container<'_>) -> Vec<String> {
         let without_effect = options.keys().filter(|option| !is_followed(driver, option));
         found.extend(without_effect.map(|option| format!("log option '{option}'")));
     }
+    found.extend(list(&definition.resource_requirements).iter().filter_map(gpus::refused));
     let options = list(&definition.docker_security_options).iter();
     found.extend(
         options

@@ -7,6 +7,7 @@ use gantry_domain::task_definition::{
 };
 
 use super::document::{list, text};
+use super::gpus;
 
 /// The extract of a registered document, defaults and computed members included. What a valid document cannot hold
 /// (an unknown enum, a negative size) reads as absent.
@@ -60,6 +61,7 @@ fn container(definition: &ecs::ContainerDefinition) -> ContainerRequirements {
         cpu_units: natural(definition.cpu).unwrap_or(0),
         memory_mib: natural(definition.memory),
         memory_reservation_mib: natural(definition.memory_reservation),
+        gpus: gpus::count(list(&definition.resource_requirements)),
         ports: list(&definition.port_mappings).iter().filter_map(port).collect(),
         has_health_check: definition.health_check.is_some(),
         depends_on: list(&definition.depends_on).iter().filter_map(dependency).collect(),

@@ -1,5 +1,7 @@
 //! A task as its agent is told to run it.
 
+use std::collections::BTreeMap;
+
 use gantry_api::{
     agent::{DesiredStatus, DesiredTask, NetworkInterface},
     ecs,
@@ -43,6 +45,7 @@ pub(crate) fn desired(scope: &Scope, cluster: &Name, row: &TaskRow) -> Option<De
         ephemeral_storage_gib: row.ephemeral_storage_gib.and_then(|gib| u32::try_from(gib).ok()),
         network_interface: row.network.as_deref().map(interface),
         tags: row.tags.clone(),
+        gpu_ids: gpu_ids(&row.containers),
     })
 }
 
@@ -57,6 +60,12 @@ fn pin(document: &mut ecs::TaskDefinition, containers: &[ContainerRecord]) {
             image.push_str(digest);
         }
     }
+}
+
+/// By container, of those that have any.
+fn gpu_ids(containers: &[ContainerRecord]) -> BTreeMap<String, Vec<String>> {
+    let with = containers.iter().filter(|container| !container.gpus.is_empty());
+    with.map(|container| (container.name.clone(), container.gpus.clone())).collect()
 }
 
 /// On the wire to agents.

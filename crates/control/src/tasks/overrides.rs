@@ -11,6 +11,7 @@ use gantry_domain::{
 use crate::{
     fault,
     records::{LaunchType, TaskRecord},
+    task_definition::gpus,
     view::TaskRow,
 };
 
@@ -56,8 +57,9 @@ fn refuse(overrides: &ecs::TaskOverride) -> Result<(), Fault> {
         if container.environment_files.as_ref().is_some_and(|list| !list.is_empty()) {
             return Err(fault::unsupported("overrides.containerOverrides.environmentFiles"));
         }
-        if container.resource_requirements.as_ref().is_some_and(|list| !list.is_empty()) {
-            return Err(fault::unsupported("overrides.containerOverrides.resourceRequirements"));
+        let requirements = container.resource_requirements.iter().flatten();
+        if let Some(member) = requirements.filter_map(gpus::refused).next() {
+            return Err(fault::unsupported(&format!("overrides.containerOverrides.{member}")));
         }
     }
     Ok(())
@@ -77,6 +79,14 @@ fn apply_container(requirements: &mut TaskRequirements, wanted: &ecs::ContainerO
     };
     if let Some(cpu) = natural(wanted.cpu, "cpu")? {
         container.cpu_units = cpu;
+    }
+    if let Some(requirements) = wanted.resource_requirements.as_deref().filter(|list| !list.is_empty()) {
+        container.gpus = match (requirements.len(), gpus::count(requirements)) {
+            (1, count) if count > 0 => count,
+            _ => {
+                return Err(fault::invalid(format!("Invalid 'resourceRequirements' setting for container '{name}'")));
+            }
+        };
     }
     container.memory_mib = natural(wanted.memory, "memory")?.or(container.memory_mib);
     container.memory_reservation_mib =
@@ -99,6 +109,9 @@ fn check_fargate(requirements: &mut TaskRequirements, overrides: &ecs::TaskOverr
             "No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. See the Amazon ECS \
              documentation for the valid values."
         )));
+    }
+    if requirements.resources().gpus > 0 {
+        return Err(fault::invalid("Fargate compatible task definitions do not support resourceRequirements"));
     }
     if let Some(size) = overrides.ephemeral_storage.as_ref().and_then(|storage| storage.size_in_gi_b) {
         if !EPHEMERAL_STORAGE_GIB.contains(&size) {

@@ -108,6 +108,7 @@ impl Seen {
                 network_bindings: Some(container.network_bindings.clone()),
                 network_interfaces: Some(record.network.iter().map(|network| interface(network)).collect()),
                 health_status: Some(health(container.health)),
+                gpu_ids: (!container.gpus.is_empty()).then(|| container.gpus.clone()),
                 managed_agents: record.enable_execute_command.then(|| vec![managed_agent(record, container)]),
                 cpu: Some(size.cpu.unwrap_or(0).to_string()),
                 memory: size.memory.map(|mib| mib.to_string()),

@@ -31,6 +31,7 @@ pub struct Host {
     memory_reserved: u64,
     tcp: PortCounts,
     udp: PortCounts,
+    gpus: BTreeMap<String, u32>,
     groups: BTreeMap<String, u32>,
     shown: Counts,
     alive: usize,
@@ -62,6 +63,11 @@ impl Host {
         &self.udp
     }
 
+    /// How many containers hold each GPU that is held: during a change two rows may name the same one.
+    pub fn gpus(&self) -> &BTreeMap<String, u32> {
+        &self.gpus
+    }
+
     /// Tasks with desired status RUNNING by group.
     pub fn groups(&self) -> &BTreeMap<String, u32> {
         &self.groups
@@ -88,6 +94,7 @@ impl Host {
             self.cpu_reserved += u64::from(task.reserved.cpu);
             self.memory_reserved += u64::from(task.reserved.memory);
             each_port(task, |udp, port| *if udp { &mut self.udp } else { &mut self.tcp }.entry(port).or_default() += 1);
+            each_gpu(task).for_each(|gpu| *self.gpus.entry(gpu.clone()).or_default() += 1);
         }
         if task.life.desired_status == DesiredStatus::Running {
             *self.groups.entry(task.group.clone()).or_default() += 1;
@@ -105,11 +112,16 @@ impl Host {
             self.cpu_reserved -= u64::from(task.reserved.cpu);
             self.memory_reserved -= u64::from(task.reserved.memory);
             each_port(task, |udp, port| uncount(if udp { &mut self.udp } else { &mut self.tcp }, &port));
+            each_gpu(task).for_each(|gpu| uncount(&mut self.gpus, gpu));
         }
         if task.life.desired_status == DesiredStatus::Running {
             uncount(&mut self.groups, &task.group);
         }
     }
+}
+
+fn each_gpu(task: &TaskRecord) -> impl Iterator<Item = &String> {
+    task.containers.iter().flat_map(|container| &container.gpus)
 }
 
 /// Ports asked for by number and dynamic ones that the agent reported, each once per task.

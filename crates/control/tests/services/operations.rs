@@ -156,10 +156,13 @@ async fn what_breaks_a_rule_is_refused_in_the_services_words() {
         server.refused("CreateService", input(more), code, message).await;
     }
     let drawing = json!({"family": "drawing", "containerDefinitions": [{"name": "app", "image": "a", "memory": 6,
-        "resourceRequirements": [{"type": "GPU", "value": "1"}]}]});
+        "resourceRequirements": [{"type": "GPU", "value": "ALL"}]}]});
     server.ok("RegisterTaskDefinition", drawing).await;
     let fault = server.call("CreateService", input(json!({"taskDefinition": "drawing"}))).await.unwrap_err();
-    assert_eq!(fault.message, "Gantry does not support resourceRequirements of container 'app' yet.");
+    assert_eq!(
+        fault.message,
+        "Gantry does not support resourceRequirements type 'GPU' value 'ALL' of container 'app' yet."
+    );
     server.ok("DeregisterTaskDefinition", json!({"taskDefinition": "web:1"})).await;
     server
         .refused("CreateService", input(json!({"taskDefinition": "web:1"})), CLIENT, "TaskDefinition is inactive")

@@ -20,6 +20,8 @@ pub struct Instance<'a> {
     pub cpu_free: u32,
     /// MiB nobody has.
     pub memory_free: u32,
+    /// GPUs nobody has.
+    pub gpus_free: u32,
     /// TCP ports that no task may ask for.
     pub tcp_reserved: &'a BTreeSet<u16>,
     /// UDP ports that no task may ask for.
@@ -93,6 +95,7 @@ impl<'a> Instance<'a> {
     pub fn take(&mut self, resources: &TaskResources, group: &str) {
         self.cpu_free = self.cpu_free.saturating_sub(resources.cpu_units);
         self.memory_free = self.memory_free.saturating_sub(resources.memory_mib);
+        self.gpus_free = self.gpus_free.saturating_sub(resources.gpus);
         self.taken.ports.extend(resources.tcp_ports.iter().map(|port| (Protocol::Tcp, *port)));
         self.taken.ports.extend(resources.udp_ports.iter().map(|port| (Protocol::Udp, *port)));
         match self.taken.groups.get_mut(group) {

@@ -15,6 +15,7 @@ struct Machine {
     connected: bool,
     cpu: u32,
     memory: u32,
+    gpus: u32,
     reserved: BTreeSet<u16>,
     taken: BTreeMap<u16, u32>,
     attributes: Attributes,
@@ -43,6 +44,7 @@ impl Machine {
             agent_connected: self.connected,
             cpu_free: self.cpu,
             memory_free: self.memory,
+            gpus_free: self.gpus,
             tcp_reserved: &self.reserved,
             udp_reserved: &self.udp.0,
             tcp_taken: &self.taken,
@@ -101,6 +103,19 @@ fn one_port_is_given_once_per_instance() {
     let placement = run(&needs, &[machine(9, 9), machine(9, 9)], 3, 7);
     assert_eq!((placement.chosen.len(), placement.unplaced), (2, 1));
     assert_eq!(reasons(&placement), [Lack::Ports, Lack::Ports]);
+}
+
+#[test]
+fn gpus_are_given_as_long_as_there_are_any() {
+    let mut needs = needs(1, 1);
+    needs.resources.gpus = 2;
+    let (mut three, mut four) = (machine(9, 9), machine(9, 9));
+    (three.gpus, four.gpus) = (3, 4);
+    let placement = run(&needs, &[machine(9, 9), three, four], 4, 7);
+    let mut chosen = placement.chosen.clone();
+    chosen.sort_unstable();
+    assert_eq!((chosen, placement.unplaced), (vec![1, 2, 2], 1));
+    assert_eq!(reasons(&placement), [Lack::Gpu, Lack::Gpu, Lack::Gpu]);
 }
 
 #[test]
@@ -252,15 +267,16 @@ fn any_machines() -> impl Generator<Value = Vec<Machine>> {
     let attribute = || prop::option::of(prop::option::of(0_u8..3));
     let ports = || prop::collection::btree_set(0_u16..4, 0..3);
     let one = (
-        (0_u32..24, 0_u32..24, prop::bool::weighted(0.9)),
+        (0_u32..24, 0_u32..24, 0_u32..6, prop::bool::weighted(0.9)),
         (attribute(), attribute()),
         prop::collection::btree_map(prop_oneof![Just("g"), Just("h"), Just("service:x")], 1_u32..4, 0..3),
         (ports(), ports(), ports()),
     );
-    type Row = ((u32, u32, bool), (Option<Option<u8>>, Option<Option<u8>>), BTreeMap<&'static str, u32>, Ports);
+    type Row = ((u32, u32, u32, bool), (Option<Option<u8>>, Option<Option<u8>>), BTreeMap<&'static str, u32>, Ports);
     type Ports = (BTreeSet<u16>, BTreeSet<u16>, BTreeSet<u16>);
-    let machine = |((cpu, memory, connected), (zone, rack), groups, (tcp, udp, reserved)): Row| {
+    let machine = |((cpu, memory, gpus, connected), (zone, rack), groups, (tcp, udp, reserved)): Row| {
         let mut machine = machine(cpu, memory);
+        machine.gpus = gpus;
         machine.connected = connected;
         for (name, value) in [("zone", zone), ("rack", rack)] {
             if let Some(value) = value {
@@ -302,13 +318,14 @@ fn any_needs() -> impl Generator<Value = Needs> {
     let port = || prop::collection::vec(0_u16..6, 0..2);
     let attribute = prop::option::weighted(0.2, prop::option::of(0_u8..3));
     (
-        (0_u32..5, 0_u32..5, port(), port()),
+        (0_u32..5, 0_u32..5, prop_oneof![2 => Just(0_u32), 1 => 1_u32..4], (port(), port())),
         prop::collection::vec(strategy, 0..5),
         prop::collection::vec(constraint, 0..2),
         attribute,
     )
-        .prop_map(|((cpu, memory, tcp, udp), strategies, constraints, attribute)| {
+        .prop_map(|((cpu, memory, gpus, (tcp, udp)), strategies, constraints, attribute)| {
             let mut needs = needs(cpu, memory);
+            needs.resources.gpus = gpus;
             (needs.resources.tcp_ports, needs.resources.udp_ports) = (tcp, udp);
             (needs.strategies, needs.constraints) = (strategies, constraints);
             let required = |value: Option<u8>| RequiredAttribute {

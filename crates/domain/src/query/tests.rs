@@ -27,6 +27,7 @@ fn ask(expression: &Expression) -> bool {
         agent_connected: true,
         cpu_free: 0,
         memory_free: 0,
+        gpus_free: 0,
         tcp_reserved: &no_ports.0,
         udp_reserved: &no_ports.0,
         tcp_taken: &no_ports.1,

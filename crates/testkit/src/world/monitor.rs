@@ -54,6 +54,7 @@ impl Monitor {
                 let live = self.live_by_service();
                 self.check_ceiling(&live)?;
                 self.check_ports()?;
+                self.check_gpus()?;
                 self.live = live;
             }
         }
@@ -101,6 +102,25 @@ impl Monitor {
                 if task.host.is_some() && !taken.insert((&task.host, port)) {
                     return Err(format!("task {id} was given {port:?}, which another task of {:?} has", task.host));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// No two containers of an instance have the same GPU, and who has a place has as many as it asked for.
+    fn check_gpus(&self) -> Result<(), String> {
+        let mut taken = BTreeSet::new();
+        for (id, task) in self.tasks.iter().filter(|(_, task)| task.host.is_some() && task.holds_resources()) {
+            let gpus = task.containers.iter().flat_map(|container| &container.gpus);
+            let mut count = 0;
+            for gpu in gpus {
+                count += 1;
+                if !taken.insert((&task.host, gpu)) {
+                    return Err(format!("task {id} was given {gpu}, which another task of {:?} has", task.host));
+                }
+            }
+            if count != task.reserved.gpus {
+                return Err(format!("task {id} was given {count} GPUs and asked for {}", task.reserved.gpus));
             }
         }
         Ok(())

@@ -196,6 +196,7 @@ impl World {
             total_resources: Some(vec![
                 amount("CPU", words.number("cpu").unwrap_or(2048)),
                 amount("MEMORY", words.number("memory").unwrap_or(4096)),
+                gpus(words.number("gpus").unwrap_or(0)),
             ]),
             ..Default::default()
         };
@@ -241,6 +242,7 @@ impl World {
             essential: Some(true),
             health_check,
             port_mappings: port.map(|port| vec![port]),
+            resource_requirements: words.named.get("gpus").map(|count| vec![gpu_requirement(count)]),
             ..Default::default()
         };
         let fargate = words.has("fargate");
@@ -386,6 +388,23 @@ impl World {
             Ok(_) => String::new(),
             Err(fault) => refusal(&fault),
         }
+    }
+}
+
+/// So many GPUs of one instance.
+fn gpus(count: u32) -> ecs::Resource {
+    ecs::Resource {
+        name: Some("GPU".to_owned()),
+        string_set_value: Some((0..count).map(|number| format!("GPU-{number}")).collect()),
+        ..Default::default()
+    }
+}
+
+fn gpu_requirement(count: &str) -> ecs::ResourceRequirement {
+    ecs::ResourceRequirement {
+        r#type: Some(ecs::ResourceType::Gpu),
+        value: Some(count.to_owned()),
+        ..Default::default()
     }
 }
 

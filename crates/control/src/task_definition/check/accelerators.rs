@@ -3,6 +3,7 @@
 use gantry_api::ecs::{ResourceRequirement, ResourceType};
 
 use crate::task_definition::document::{Container, Document, list, text};
+use crate::task_definition::gpus;
 use crate::task_definition::invalid::Invalid;
 
 pub(super) fn check(container: Container<'_>) -> Result<(), Invalid> {
@@ -19,7 +20,7 @@ fn is_valid(document: Document<'_>, requirement: &ResourceRequirement) -> bool {
     match &requirement.r#type {
         Some(ResourceType::Gpu) => match (value, &requirement.sharing_strategy) {
             (Some("ALL"), None) => true,
-            (Some(count), None) => count.parse::<u16>().is_ok_and(|count| count > 0),
+            (Some(count), None) => gpus::number(count).is_some(),
             (None, Some(sharing)) => sharing.nvidia_mps.as_ref().is_some_and(|mps| {
                 mps.memory.is_some_and(|memory| memory >= 1)
                     && mps.max_compute_percent.is_none_or(|percent| (1..=100).contains(&percent))

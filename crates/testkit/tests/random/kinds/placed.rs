@@ -1,12 +1,12 @@
-//! Services that compete for ports and room under strategies and constraints, come and go, on instances that do too.
+//! Services that compete for ports, GPUs and room under strategies and constraints, come and go, on instances that do too.
 
 use super::{Dice, Kind};
 
 pub(super) const KIND: Kind = Kind {
-    name: "services that compete for ports and room",
+    name: "services that compete for ports, GPUs and room",
     beginning: &["
         cluster prod
-        instances i1 i2 zone=us-east-1a cpu=1024 memory=2048
+        instances i1 i2 zone=us-east-1a cpu=1024 memory=2048 gpus=2
         instances i3 zone=us-east-1b cpu=1024 memory=1024
         image ok start=800ms stop=700ms
         image slow start=5s stop=20s
@@ -14,27 +14,32 @@ pub(super) const KIND: Kind = Kind {
         task-definition web image=ok port=8080
         task-definition api image=ok cpu=128 memory=256
         task-definition both image=slow port=8080 cpu=512
+        task-definition draw image=slow cpu=64 memory=64 gpus=1
         service web task-definition=web desired=2
         service api task-definition=api desired=3 strategy=spread(attribute:ecs.availability-zone),binpack(memory)
+        service draw task-definition=draw desired=3
     "],
     commands,
     healing: "
         delete both force
         delete web force
         delete api force
-        instances i4 i5 zone=us-east-1b cpu=1024 memory=2048
+        delete draw force
+        instances i4 i5 zone=us-east-1b cpu=1024 memory=2048 gpus=2
         run until steady
         service web task-definition=web:1 desired=2
         service api task-definition=api desired=3 strategy=random
+        service draw task-definition=draw:1 desired=4
     ",
     end: &[
         ("show service web", "ACTIVE desired 2 running 2 pending 0\nPRIMARY"),
         ("show service api", "ACTIVE desired 3 running 3 pending 0\nPRIMARY"),
+        ("show service draw", "ACTIVE desired 4 running 4 pending 0\nPRIMARY"),
     ],
 };
 
 fn commands(dice: &Dice) -> Vec<String> {
-    let service = dice.of(&["web", "api", "both"]);
+    let service = dice.of(&["web", "api", "both", "draw"]);
     let command = match dice.below(14) {
         0..3 => format!("update {service} desired={}", dice.below(6)),
         3 => format!("update {service} {}", dice.of(&["min=100 max=200", "min=50 max=100", "min=0 max=100 force"])),
