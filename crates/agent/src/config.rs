@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use gantry_api::machine::JoinProof;
-use gantry_runtime::{container::Containers, image::Images, network::Networks};
+use gantry_runtime::{cdi, container::Containers, image::Images, network::Networks};
 
 use crate::file_systems::FileSystemConfigs;
 
@@ -47,6 +47,10 @@ pub struct Config {
     pub container_metadata: bool,
     /// Refuse privileged containers.
     pub disable_privileged: bool,
+    /// Offer the machine's GPUs.
+    pub gpu_support: bool,
+    /// Where CDI specifications describe them.
+    pub cdi_directories: Vec<PathBuf>,
     /// Processes and threads that a task may have.
     pub task_pids_limit: Option<u64>,
     /// The log drivers that tasks may use; all that the agent has when absent.
@@ -94,6 +98,8 @@ impl Config {
             introspection_port: None,
             container_metadata: false,
             disable_privileged: false,
+            gpu_support: false,
+            cdi_directories: cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
             task_pids_limit: None,
             logging_drivers: None,
             instance_tags: BTreeMap::new(),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use gantry_runtime::{
-    container::{ContainerSpec, Device, Limits, LogFile, Mount, MountSource, Namespace},
+    container::{ContainerSpec, Device, DeviceFacts, Limits, LogFile, Mount, MountSource, Namespace},
     image::{ImageConfig, Rootfs},
     network::TASK_ENDPOINT,
 };
@@ -93,6 +93,8 @@ pub(crate) fn container_spec(
         ulimits: ulimits(task, definition, parts.nofile_max),
         sysctls: definition.system_controls.clone(),
         devices: linux.devices.iter().map(device).collect(),
+        hooks: Vec::new(),
+        additional_groups: Vec::new(),
         shm_bytes: linux.shared_memory_mib.map(|mib| mib * MIB),
         init_process: linux.init_process_enabled,
         no_new_privileges: definition.no_new_privileges,
@@ -127,6 +129,8 @@ pub(crate) fn pause_spec(id: String, rootfs: Rootfs, task_cgroup: &str) -> Conta
         ulimits: BTreeMap::new(),
         sysctls: BTreeMap::new(),
         devices: Vec::new(),
+        hooks: Vec::new(),
+        additional_groups: Vec::new(),
         shm_bytes: None,
         init_process: true,
         no_new_privileges: true,
@@ -241,6 +245,7 @@ fn device(device: &crate::task::Device) -> Device {
         host_path: PathBuf::from(&device.host_path),
         container_path: device.container_path.clone(),
         permissions: device.permissions.clone(),
+        facts: DeviceFacts::default(),
     }
 }
 

@@ -24,6 +24,7 @@ mod etc_files;
 mod exec;
 mod file_systems;
 mod firelens;
+mod gpus;
 mod health;
 mod held_values;
 mod host;

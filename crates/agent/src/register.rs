@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gantry_api::ecs::{Attribute, RegisterContainerInstanceRequest, Resource, Tag, VersionInfo};
+use gantry_api::ecs::{
+    Attribute, PlatformDevice, PlatformDeviceType, RegisterContainerInstanceRequest, Resource, Tag, VersionInfo,
+};
 use gantry_domain::capabilities;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -16,6 +18,7 @@ use tracing::{info, warn};
 use crate::{
     aws::{AwsClient, AwsError},
     config::Config,
+    gpus,
     host::Dirs,
     record::{Durability, replace},
 };
@@ -58,17 +61,19 @@ pub(crate) async fn register(
     machine: &Machine,
 ) -> Result<String, AwsError> {
     let before = registered(dirs, &config.cluster);
-    let request = request(config, machine, before.clone());
-    let answer = match client.register_container_instance(&request).await {
+    let gpus = gpus::offered(config).await;
+    let request = |before| self::request(config, machine, &gpus, before);
+    let first = request(before.clone());
+    let answer = match client.register_container_instance(&first).await {
         // The control plane does not know the instance any more, or not in this cluster: be a new one.
         Err(error) if before.is_some() && !error.is_transient() => {
             warn!(%error, "container instance is not known any more; registering a new one");
-            client.register_container_instance(&self::request(config, machine, None)).await?
+            client.register_container_instance(&request(None)).await?
         }
         // Like the real agent: the default cluster is made by whoever first wants to be in it.
         Err(error) if config.cluster == "default" && error.code() == Some("ClusterNotFoundException") => {
             client.create_cluster(&config.cluster).await?;
-            client.register_container_instance(&request).await?
+            client.register_container_instance(&first).await?
         }
         other => other?,
     };
@@ -107,19 +112,19 @@ fn remember(path: &Path, registered: &Registered) {
     }
 }
 
-fn request(config: &Config, machine: &Machine, before: Option<String>) -> RegisterContainerInstanceRequest {
-    let memory_mib = machine.memory_mib.saturating_sub(config.reserved_memory_mib);
+fn request(
+    config: &Config,
+    machine: &Machine,
+    gpus: &[String],
+    before: Option<String>,
+) -> RegisterContainerInstanceRequest {
     RegisterContainerInstanceRequest {
         cluster: Some(config.cluster.clone()),
         container_instance_arn: before,
         instance_identity_document: Some(identity_document(config)),
         instance_identity_document_signature: Some(String::new()),
-        total_resources: Some(vec![
-            integer("CPU", machine.cpu_units),
-            integer("MEMORY", i32::try_from(memory_mib).unwrap_or(i32::MAX)),
-            ports("PORTS", &config.reserved_ports),
-            ports("PORTS_UDP", &config.reserved_ports_udp),
-        ]),
+        total_resources: Some(resources(config, machine, gpus)),
+        platform_devices: (!gpus.is_empty()).then(|| gpus.iter().map(|id| device(id)).collect()),
         attributes: Some(attributes(config, machine)),
         tags: tags(config),
         version_info: Some(VersionInfo {
@@ -127,8 +132,25 @@ fn request(config: &Config, machine: &Machine, before: Option<String>) -> Regist
             agent_hash: None,
             docker_version: Some(concat!("Gantry: ", env!("CARGO_PKG_VERSION")).to_owned()),
         }),
-        ..Default::default()
     }
+}
+
+fn resources(config: &Config, machine: &Machine, gpus: &[String]) -> Vec<Resource> {
+    let memory_mib = machine.memory_mib.saturating_sub(config.reserved_memory_mib);
+    let mut resources = vec![
+        integer("CPU", machine.cpu_units),
+        integer("MEMORY", i32::try_from(memory_mib).unwrap_or(i32::MAX)),
+        ports("PORTS", &config.reserved_ports),
+        ports("PORTS_UDP", &config.reserved_ports_udp),
+    ];
+    if !gpus.is_empty() {
+        resources.push(set("GPU", gpus.to_vec()));
+    }
+    resources
+}
+
+fn device(id: &str) -> PlatformDevice {
+    PlatformDevice { id: Some(id.to_owned()), r#type: Some(PlatformDeviceType::Gpu) }
 }
 
 /// The part of EC2's document that a control plane can use of any machine. It is not signed by anybody.
@@ -156,7 +178,9 @@ fn attributes(config: &Config, machine: &Machine) -> Vec<Attribute> {
         config.attributes.iter().map(|(name, value)| attribute(name, (!value.is_empty()).then_some(value.as_str())));
     let named = named.iter().map(|(name, value)| attribute(name, Some(value)));
     let able = capabilities::OF_EVERY_HOST.iter().filter(|name| is_allowed(config, name));
-    able.map(|name| attribute(name, None)).chain(named).chain(own).collect()
+    let driver = gpus::nvidia_driver_version().filter(|_| config.gpu_support);
+    let driver = driver.map(|version| attribute(&capabilities::nvidia_driver(&version), None));
+    able.map(|name| attribute(name, None)).chain(driver).chain(named).chain(own).collect()
 }
 
 /// Whether the configuration lets tasks have what an attribute stands for.
@@ -186,10 +210,14 @@ fn integer(name: &str, value: i32) -> Resource {
 }
 
 fn ports(name: &str, ports: &[u16]) -> Resource {
+    set(name, ports.iter().map(u16::to_string).collect())
+}
+
+fn set(name: &str, values: Vec<String>) -> Resource {
     Resource {
         name: Some(name.to_owned()),
         r#type: Some("STRINGSET".to_owned()),
-        string_set_value: Some(ports.iter().map(u16::to_string).collect()),
+        string_set_value: Some(values),
         ..Default::default()
     }
 }

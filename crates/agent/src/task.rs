@@ -223,6 +223,9 @@ pub(crate) struct ContainerDefinition {
     /// Its image is pulled with credentials that are asked for.
     #[serde(default)]
     pub(crate) has_registry_credentials: bool,
+    /// The GPUs that are its alone.
+    #[serde(default)]
+    pub(crate) gpu_ids: Vec<String>,
     /// It is the task's log router.
     #[serde(default)]
     pub(crate) firelens: Option<Firelens>,

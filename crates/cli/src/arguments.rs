@@ -158,6 +158,12 @@ pub(crate) struct AgentOptions {
     /// Availability Zone the machine stands for; services spread over zones [default: the first one of the region]
     #[arg(long, value_name = "ZONE", env = "GANTRY_AVAILABILITY_ZONE")]
     pub(crate) availability_zone: Option<String>,
+    /// Offer the machine's GPUs to tasks, as its CDI specifications describe them; the same as ECS_ENABLE_GPU_SUPPORT
+    #[arg(long)]
+    pub(crate) enable_gpu: bool,
+    /// Where CDI specifications are; may be given several times [default: /etc/cdi and /var/run/cdi]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cdi_spec_dir: Vec<PathBuf>,
     /// Fetch prepared images whole before containers start, instead of reading them on demand
     #[arg(long)]
     pub(crate) no_lazy_images: bool,

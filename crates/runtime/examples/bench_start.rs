@@ -108,6 +108,8 @@ async fn cycle(containers: &ShimContainers, root: &Path, id: &str, command: &[&s
         ulimits: [("nofile".to_owned(), (1024, 4096))].into(),
         sysctls: Default::default(),
         devices: Vec::new(),
+        hooks: Vec::new(),
+        additional_groups: Vec::new(),
         shm_bytes: None,
         init_process: false,
         no_new_privileges: false,

@@ -36,6 +36,8 @@ pub use driver::{ShimContainers, ShimOptions};
 pub use held_env::HeldEnv;
 pub use message::Runtime;
 pub use session::{RunningSession, SessionRequest, SessionStreams, TerminalSize, set_terminal_size};
+#[cfg(test)]
+pub(crate) use spec::tests::spec as spec_for_tests;
 
 /// Everything needed to start one container. Serialised to the shim's bundle directory (mode 0600).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +86,12 @@ pub struct ContainerSpec {
     pub sysctls: BTreeMap<String, String>,
     /// Host devices to add.
     pub devices: Vec<Device>,
+    /// Run by the host once the container's file system is there, before its program.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
+    /// Groups that its processes are in besides those of their user.
+    #[serde(default)]
+    pub additional_groups: Vec<u32>,
     /// Size of /dev/shm in bytes; `None` is 64 MiB.
     pub shm_bytes: Option<u64>,
     /// Run a small init as pid 1 that forwards signals and reaps.
@@ -128,6 +136,13 @@ pub struct Mount {
 pub enum MountSource {
     /// A file or directory of the host (recursive bind, private propagation).
     Bind(PathBuf),
+    /// The same with mount options of its own, which say it all.
+    BindWith {
+        /// Of the host.
+        source: PathBuf,
+        /// For example `ro`, `nosuid`, `rbind`.
+        options: Vec<String>,
+    },
     /// A directory in one of the host's. No link and no `..` in the path leads out of it: that is refused.
     Below {
         /// Trusted.
@@ -151,8 +166,42 @@ pub struct Device {
     pub host_path: PathBuf,
     /// In the container.
     pub container_path: String,
-    /// Any of `r`, `w`, `m`.
+    /// Any of `r`, `w`, `m`; empty is all of them.
     pub permissions: String,
+    /// What is not to be taken from the host's file.
+    #[serde(default)]
+    pub facts: DeviceFacts,
+}
+
+/// What a device in a container is, where it is not as the host's file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFacts {
+    /// A block device, not one of characters.
+    pub block: Option<bool>,
+    /// Its driver.
+    pub major: Option<u32>,
+    /// Which of the driver's devices.
+    pub minor: Option<u32>,
+    /// Permission bits of the node.
+    pub mode: Option<u32>,
+    /// Its owner.
+    pub uid: Option<u32>,
+    /// Its group.
+    pub gid: Option<u32>,
+}
+
+/// A program of the host that finishes the container's file system: a `createContainer` hook of the OCI runtime
+/// specification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Absolute path on the host.
+    pub path: PathBuf,
+    /// Its arguments, the first one its name.
+    pub args: Vec<String>,
+    /// `KEY=value`; nothing else is set.
+    pub env: Vec<String>,
+    /// Killed after this long, which fails the start.
+    pub timeout: Duration,
 }
 
 /// Resource limits; `None` is no limit of its own.

@@ -4,6 +4,7 @@
 //! [`network::Networks`]. Each has a real implementation here and a misbehaving-on-request fake in `testkit`.
 //! Nothing in this crate knows about tasks' desired states, the AWS wire, or the control plane.
 
+pub mod cdi;
 pub mod container;
 pub mod image;
 pub mod locks;

@@ -8,6 +8,7 @@ mod containers {
     pub(crate) mod errors;
     pub(crate) mod exec;
     pub(crate) mod fixture;
+    pub(crate) mod gpus;
     pub(crate) mod inside;
     pub(crate) mod life;
     pub(crate) mod limits;

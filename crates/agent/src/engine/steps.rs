@@ -19,7 +19,7 @@ use super::state::{ContainerNetwork, Event, Exit, Provision};
 use crate::{
     container_spec::{EndpointIds, Parts, container_spec, hostname, pause_spec},
     endpoint::{self, metadata_file},
-    etc_files, firelens,
+    etc_files, firelens, gpus,
     held_values::held_environment,
     host::Host,
     logs::log_file_of,
@@ -248,7 +248,9 @@ pub(crate) async fn create(
         held_names: held.iter().map(|(name, _)| name.as_str()).collect(),
         nofile_max: host.nofile_max,
     };
-    container_spec(task, definition, parts).map(Box::new)
+    let mut spec = container_spec(task, definition, parts)?;
+    gpus::give(&host.config, &definition.gpu_ids, &mut spec).await?;
+    Ok(Box::new(spec))
 }
 
 fn log_of(host: &Host, task: &TaskSpec, index: usize, id: &str) -> LogFile {

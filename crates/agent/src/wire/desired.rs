@@ -37,11 +37,13 @@ pub(crate) fn desired(wire: DesiredTask) -> Desired {
     };
     let network = network(definition.network_mode.as_ref(), wire.network_interface, &wire.task_arn);
     let mut refused = network.as_ref().err().cloned();
+    let mut gpu_ids = wire.gpu_ids;
     let mut containers = Vec::new();
     for mut wire_container in definition.container_definitions.unwrap_or_default() {
         let own = overrides.iter().filter(|change| change.name == wire_container.name);
         own.collect::<Vec<_>>().into_iter().for_each(|change| apply_override(&mut wire_container, change));
-        let parsed = container(wire_container);
+        let mut parsed = container(wire_container);
+        parsed.gpu_ids = gpu_ids.remove(&parsed.name).unwrap_or_default();
         if !LOG_DRIVERS.contains(&parsed.log.driver.as_str()) {
             refused.get_or_insert(format!("log driver {} is not supported by this agent", parsed.log.driver));
         }
@@ -275,6 +277,7 @@ fn container(wire: ecs::ContainerDefinition) -> ContainerDefinition {
         health_check: wire.health_check.and_then(health_check),
         restart_policy: wire.restart_policy.filter(|policy| policy.enabled == Some(true)).map(restart_policy),
         log: wire.log_configuration.map(log_configuration).unwrap_or_default(),
+        gpu_ids: Vec::new(),
         firelens: wire.firelens_configuration.map(router),
         has_held_environment: wire.secrets.is_some_and(|secrets| !secrets.is_empty())
             || wire.environment_files.is_some_and(|files| !files.is_empty()),

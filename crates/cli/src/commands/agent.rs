@@ -46,6 +46,10 @@ pub(crate) async fn run(options: AgentOptions) -> Result<ExitCode> {
     let cluster = cluster.or_else(|| ecs.get("ECS_CLUSTER"));
     config.cluster = cluster.unwrap_or_default();
     apply(&ecs, &mut config)?;
+    config.gpu_support |= options.enable_gpu;
+    if !options.cdi_spec_dir.is_empty() {
+        config.cdi_directories = options.cdi_spec_dir;
+    }
     if let Some(provider) = options.capacity_provider {
         config.attributes.insert("gantry.capacity-provider".to_owned(), provider);
     }

@@ -78,6 +78,7 @@ fn apply(config: &mut Config, get: impl Fn(&str) -> Option<String>, mistakes: &m
     read.flag("ECS_SHARED_VOLUME_MATCH_FULL_CONFIG", &mut config.shared_volume_match_full_config);
     read.flag("ECS_ENABLE_CONTAINER_METADATA", &mut config.container_metadata);
     read.flag("ECS_DISABLE_PRIVILEGED", &mut config.disable_privileged);
+    read.flag("ECS_ENABLE_GPU_SUPPORT", &mut config.gpu_support);
     let pids = |text: &str| text.parse().ok().filter(|pids| (1..=PIDS_MAX).contains(pids)).map(Some);
     read.parsed("ECS_TASK_PIDS_LIMIT", "a number from 1 to 4194304", &mut config.task_pids_limit, pids);
     let mut drivers: Vec<String> = Vec::new();
@@ -187,6 +188,7 @@ mod tests {
             ("ECS_IMAGE_CLEANUP_INTERVAL", "1m"),
             ("ECS_DISABLE_PRIVILEGED", "true"),
             ("ECS_ENABLE_CONTAINER_METADATA", "true"),
+            ("ECS_ENABLE_GPU_SUPPORT", "true"),
             ("ECS_TASK_PIDS_LIMIT", "100"),
             ("ECS_AVAILABLE_LOGGING_DRIVERS", r#"["json-file","syslog"]"#),
         ]);
@@ -197,7 +199,7 @@ mod tests {
         assert_eq!(config.task_cleanup_wait, Duration::from_secs(3 * 3600), "too short: the default");
         assert_eq!(config.image_cleanup_interval, Some(Duration::from_secs(1800)), "too short: the default");
         assert_eq!(config.image_pull_behavior, ImagePullBehavior::PreferCached);
-        assert_eq!((config.disable_privileged, config.task_pids_limit), (true, Some(100)));
+        assert_eq!((config.disable_privileged, config.gpu_support, config.task_pids_limit), (true, true, Some(100)));
         assert!(config.container_metadata);
         assert_eq!(config.logging_drivers, Some(vec!["json-file".to_owned(), "syslog".to_owned()]));
     }

@@ -32,6 +32,7 @@ use super::{
 
 pub(super) mod empty;
 mod filesystem;
+mod hooks;
 mod mount;
 pub(super) mod terminal;
 
@@ -58,7 +59,7 @@ const EMPTY: i32 = 5;
 
 /// Everything up to the executed program, a child of the calling process.
 pub(super) fn start(
-    spec: &ContainerSpec,
+    (spec, bundle): (&ContainerSpec, &Path),
     cgroup: &Cgroup,
     inheritance: &Inheritance,
     stdio: Stdio,
@@ -79,6 +80,16 @@ pub(super) fn start(
         sys::Forked::Child => become_program(spec, cgroup, inheritance, &stdio, &report, &sender),
         sys::Forked::Parent(pid) => {
             drop((stdio, report, sender));
+            let hooks = match spec.hooks.is_empty() {
+                true => Ok(()),
+                false => hooks::run_when_ready(spec, bundle, pid, &console),
+            };
+            if let Err(failure) = hooks {
+                // The process that waits for them ends without the other side of its socket.
+                drop(console);
+                let _ = waitpid(pid, None);
+                return Err(failure);
+            }
             if let Err(failure) = await_program(reported, pid, spec) {
                 let _ = waitpid(pid, None);
                 return Err(failure);
@@ -178,11 +189,16 @@ fn prepare(
     let parts = Parts::collect(spec, cgroup, &inheritance.config.skeletons)?;
     enter_namespaces(spec)?;
     let root = parts.enter(empty)?;
-    let identity = facts::identity(&spec.user, root.as_fd())?;
+    let identity = facts::identity(&spec.user, root.as_fd())?.in_groups(&spec.additional_groups);
     // Below a mount of the caller it cannot be made here, but then it is the caller's directory that should have it.
     root.create_directory(spec::working_directory(spec))?;
     root.mount_all()?;
     root.create_devices()?;
+    if !spec.hooks.is_empty() {
+        root.share_mounts(true)?;
+        hooks::await_hooks(console)?;
+        root.share_mounts(false)?;
+    }
     drop(root);
     filesystem::set_sysctls(&spec.sysctls)?;
     if spec.terminal {

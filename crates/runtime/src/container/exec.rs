@@ -197,7 +197,7 @@ fn join(
     sys::join_namespaces(handle.as_fd(), NAMESPACES)
         .map_err(|error| Failure::io("joining the container's namespaces", &error))?;
     let user = if plan.user.is_empty() { &spec.user } else { &plan.user };
-    let identity = facts::identity_at(user, Path::new("/"))?;
+    let identity = facts::identity_at(user, Path::new("/"))?.in_groups(&spec.additional_groups);
     program.uid = identity.uid;
     program.env = spec::environment(spec, &identity);
     if matches!(plan.purpose, Purpose::Session { .. }) {

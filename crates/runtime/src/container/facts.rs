@@ -13,7 +13,7 @@ use std::{
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use super::{
-    ContainerSpec, MountSource, Namespace,
+    ContainerSpec, Device, MountSource, Namespace,
     message::Failure,
     rootfs,
     spec::{
@@ -46,7 +46,9 @@ pub(super) fn available_capabilities() -> BTreeSet<String> {
 /// Refuses mounts whose source is missing, in Docker's words.
 pub(super) fn check_mount_sources(spec: &ContainerSpec) -> Result<(), Failure> {
     for mount in &spec.mounts {
-        if let MountSource::Bind(source) | MountSource::Below { directory: source, .. } = &mount.source
+        if let MountSource::Bind(source)
+        | MountSource::BindWith { source, .. }
+        | MountSource::Below { directory: source, .. } = &mount.source
             && !source.exists()
         {
             return Err(Failure::Spec(format!(
@@ -72,7 +74,9 @@ pub(super) fn devices(spec: &ContainerSpec) -> Result<Vec<DeviceNode>, Failure> 
             ))
         };
         let mut found = Vec::new();
-        if device.host_path.is_dir() {
+        if let Some(node) = stated(device) {
+            found.push(node);
+        } else if device.host_path.is_dir() {
             collect_host_devices(&device.host_path, &mut found);
         } else {
             found.extend(node(&device.host_path).map_err(|error| match error.kind() {
@@ -87,11 +91,29 @@ pub(super) fn devices(spec: &ContainerSpec) -> Result<Vec<DeviceNode>, Failure> 
             let below = node.path.strip_prefix(&*device.host_path.to_string_lossy()).unwrap_or_default().to_owned();
             node.path = format!("{}{below}", device.container_path);
             node.access = if device.permissions.is_empty() { "rwm".to_owned() } else { device.permissions.clone() };
+            let facts = &device.facts;
+            node.mode = facts.mode.map_or(node.mode, |mode| mode & 0o7777);
+            (node.uid, node.gid) = (facts.uid.unwrap_or(node.uid), facts.gid.unwrap_or(node.gid));
             nodes.retain(|known: &DeviceNode| known.path != node.path);
             nodes.push(node);
         }
     }
     Ok(nodes)
+}
+
+/// A device of which everything is said: there need not be a file of it on the host.
+fn stated(device: &Device) -> Option<DeviceNode> {
+    let facts = &device.facts;
+    Some(DeviceNode {
+        path: device.host_path.to_string_lossy().into_owned(),
+        kind: if facts.block? { DeviceKind::Block } else { DeviceKind::Char },
+        major: facts.major?,
+        minor: facts.minor?,
+        mode: 0o666,
+        uid: 0,
+        gid: 0,
+        access: String::new(),
+    })
 }
 
 fn node(path: &Path) -> io::Result<Option<DeviceNode>> {

@@ -190,7 +190,7 @@ fn facts_of(spec: &ContainerSpec, user: &str, root: &Path, scratch: Option<&Path
     let devices = facts::devices(spec)?;
     let rules = devices::rules(spec.privileged, &devices);
     Ok(Facts {
-        identity: facts::identity_at(user, root)?,
+        identity: facts::identity_at(user, root)?.in_groups(&spec.additional_groups),
         host_has_mqueue: facts::host_has_mqueue(),
         shared_shm: match scratch {
             Some(scratch) => facts::shared_shm_at(spec, &scratch.join("shm"))?,

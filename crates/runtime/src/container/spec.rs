@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{ContainerSpec, Namespace, message::Failure, user::Identity};
+use super::{ContainerSpec, Hook, Namespace, message::Failure, user::Identity};
 
 pub(super) mod capabilities;
 pub(super) mod devices;
@@ -79,10 +79,17 @@ pub(super) fn oci_configuration(spec: &ContainerSpec, facts: &Facts) -> Result<V
         "mounts": mounts.iter().map(MountEntry::oci).collect::<Vec<_>>(),
         "linux": linux,
     });
+    if !spec.hooks.is_empty() {
+        configuration["hooks"]["createContainer"] = spec.hooks.iter().map(hook).collect();
+    }
     if let Some(hostname) = &spec.hostname {
         configuration["hostname"] = json!(hostname);
     }
     Ok(configuration)
+}
+
+fn hook(hook: &Hook) -> Value {
+    json!({"path": hook.path, "args": hook.args, "env": hook.env, "timeout": hook.timeout.as_secs().max(1)})
 }
 
 /// `process` of a configuration; with other arguments also what `exec --process` of OCI binaries takes.

@@ -320,7 +320,7 @@ fn start_in_child(
     let (stderr_reader, stderr) = pipe_with(PipeFlags::CLOEXEC).map_err(failure)?;
     let stdio = Stdio { stdin, stdout, stderr };
     let launched = match &inheritance.config.runtime {
-        Runtime::Embedded => embedded::start(spec, cgroup, inheritance, stdio)?,
+        Runtime::Embedded => embedded::start((spec, bundle), cgroup, inheritance, stdio)?,
         Runtime::OciBinary(program) => {
             let oci = oci_binary::OciContainer::new(program.clone(), bundle);
             start_oci_binary(&oci, &inheritance.config.program, spec, stdio, alive)?

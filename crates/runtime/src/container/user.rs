@@ -10,6 +10,16 @@ pub(super) struct Identity {
     pub(super) home: String,
 }
 
+impl Identity {
+    /// The same in further groups.
+    pub(super) fn in_groups(mut self, groups: &[u32]) -> Self {
+        self.groups.extend(groups);
+        self.groups.sort_unstable();
+        self.groups.dedup();
+        self
+    }
+}
+
 /// Why a user cannot be found; the sentences are Docker's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UserError {

@@ -58,6 +58,7 @@ async fn specifications_that_cannot_be_carried_out() {
                 host_path: "/dev/not-there".into(),
                 container_path: "/dev/x".into(),
                 permissions: "rwm".into(),
+                facts: Default::default(),
             }];
         },
         "error gathering device information while adding custom device \"/dev/not-there\": no such file or directory",

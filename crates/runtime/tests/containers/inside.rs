@@ -221,8 +221,12 @@ async fn devices_are_dockers_plus_those_given() {
     let candidates = ["/dev/fuse", "/dev/net/tun", "/dev/kvm", "/dev/loop-control", "/dev/vda", "/dev/rtc0"];
     let device = candidates.into_iter().find(|path| fs::File::open(path).is_ok()).expect("a device to give");
     let mut spec = fixture.shell("(: < /dev/given) && echo opened; (: > /dev/given); echo end");
-    spec.devices =
-        vec![Device { host_path: device.into(), container_path: "/dev/given".into(), permissions: "r".into() }];
+    spec.devices = vec![Device {
+        host_path: device.into(),
+        container_path: "/dev/given".into(),
+        permissions: "r".into(),
+        facts: Default::default(),
+    }];
     let (_, output) = fixture.run(&spec).await;
     assert_eq!(output, "opened\nend\n");
     let errors: Vec<_> = fixture.log(&spec).into_iter().filter(|(stream, _)| stream == "stderr").collect();

@@ -229,6 +229,14 @@ impl Root {
         made
     }
 
+    /// Whether what is mounted or unmounted in a copy of these mounts happens here, too.
+    pub(super) fn share_mounts(&self, shared: bool) -> Result<(), Failure> {
+        let propagation = if shared { libc::MS_SHARED } else { libc::MS_PRIVATE };
+        let attributes = MountAttributes { propagation, ..MountAttributes::default() };
+        mount::apply(self.as_fd(), attributes, true)
+            .map_err(|error| Failure::io("sharing the container's mounts", &error.into()))
+    }
+
     fn create_device(&self, device: &DeviceNode) -> io::Result<()> {
         let (parent, name) = device.path.rsplit_once('/').unwrap_or(("/", &device.path));
         rootfs::create_directory_in(self.as_fd(), parent)?;

@@ -93,18 +93,25 @@ fn ipc_mounts(spec: &ContainerSpec, facts: MountFacts<'_>) -> [MountEntry; 2] {
     }
 }
 
+fn text(source: &Path) -> Result<&str, Failure> {
+    source.to_str().ok_or_else(|| Failure::Spec(format!("mount source {} is not valid UTF-8", source.display())))
+}
+
 fn given_mount(given: &Mount) -> Result<MountEntry, Failure> {
     if !given.target.starts_with('/') {
         return Err(Failure::Spec(format!("invalid mount target {:?}: must be an absolute path", given.target)));
     }
     Ok(match &given.source {
+        MountSource::BindWith { source, options } => {
+            let mut entry = MountEntry::new(text(source)?, &given.target, "bind", &["bind"]);
+            entry.options.extend(options.iter().cloned());
+            entry
+        }
         MountSource::Bind(source) | MountSource::Below { directory: source, .. } => {
             // A read-only volume is read-only all the way down, also what is mounted below it on the host.
             let options: &[&str] =
                 if given.readonly { &["rbind", "rprivate", "ro", "rro"] } else { &["rbind", "rprivate", "rw"] };
-            let source = source
-                .to_str()
-                .ok_or_else(|| Failure::Spec(format!("mount source {} is not valid UTF-8", source.display())))?;
+            let source = text(source)?;
             let below = match &given.source {
                 MountSource::Below { path, .. } => Some(path.clone()),
                 _ => None,

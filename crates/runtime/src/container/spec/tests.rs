@@ -35,6 +35,8 @@ pub(crate) fn spec() -> ContainerSpec {
         ulimits: BTreeMap::new(),
         sysctls: BTreeMap::new(),
         devices: Vec::new(),
+        hooks: Vec::new(),
+        additional_groups: Vec::new(),
         shm_bytes: None,
         init_process: false,
         no_new_privileges: false,
