@@ -1,5 +1,7 @@
 //! How managed daemons, their deployments and revisions look on the wire.
 
+use std::collections::BTreeSet;
+
 use gantry_api::ecs::{
     self, DaemonAlarmConfiguration, DaemonCapacityProvider, DaemonCircuitBreaker, DaemonContainerImage,
     DaemonDeployment, DaemonDeploymentAlarms, DaemonDeploymentCapacityProvider, DaemonDeploymentConfiguration,
@@ -59,7 +61,9 @@ pub(crate) fn detail(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -
 
 fn current_revisions(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Vec<DaemonRevisionDetail> {
     let mut numbers: Vec<u64> = record.deployments.iter().map(|deployment| deployment.revision).collect();
-    numbers.dedup();
+    // A rollback brings back a revision that an older deployment may still have tasks of.
+    let mut shown = BTreeSet::new();
+    numbers.retain(|number| shown.insert(*number));
     let detail = |number: u64| {
         let numbers = numbers_of(view, key, record, number);
         let provider = |one: &Numbers| DaemonCapacityProvider {

@@ -17,6 +17,7 @@ use crate::{
     control::scope,
     daemons::definition,
     keys::ServiceKind,
+    operations::list_task_definitions::key_of,
     paging::Listing,
     records::{SharedRow, TaskDefinitionRecord, TaskDefinitionStatus},
     view::{FamilyView, Namespace},
@@ -39,15 +40,15 @@ pub(crate) async fn run(
         Some(space) => matching(space, &input),
         None => Vec::new(),
     };
-    if input.sort == Some(SortOrder::Desc) {
+    let descending = input.sort == Some(SortOrder::Desc);
+    if descending {
         found.reverse();
     }
-    let order = |(key, _): &Found<'_>| key.to_string();
-    let rest = match listing.after() {
-        None => found,
-        Some(after) => found.into_iter().skip_while(|one| order(one) != after).skip(1).collect(),
-    };
-    let (page, next_token) = listing.page(rest, order);
+    if let Some(after) = listing.after().and_then(key_of) {
+        // By comparison: the last one of the page before may be gone.
+        found.retain(|(key, _)| if descending { *key < after } else { *key > after });
+    }
+    let (page, next_token) = listing.page(found, |(key, _)| key.to_string());
     let summaries = page.iter().map(|(key, row)| definition::summary(&scope, key, row)).collect();
     Ok(ListDaemonTaskDefinitionsResponse { daemon_task_definitions: Some(summaries), next_token })
 }

@@ -60,7 +60,7 @@ fn status(status: Option<&ecs::TaskDefinitionStatus>) -> TaskDefinitionStatus {
 }
 
 /// A token's key, `family:revision`.
-fn key_of(text: &str) -> Option<TaskDefinitionKey> {
+pub(super) fn key_of(text: &str) -> Option<TaskDefinitionKey> {
     let (family, revision) = text.split_once(':')?;
     Some(TaskDefinitionKey { family: family.parse().ok()?, revision: revision.parse().ok()? })
 }

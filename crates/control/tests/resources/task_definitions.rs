@@ -138,6 +138,29 @@ async fn lists_are_ordered_filtered_and_paged() {
 }
 
 #[tokio::test]
+async fn a_list_of_daemon_task_definitions_goes_on_when_the_last_one_of_a_page_is_gone() {
+    let server = Server::new().await;
+    for _ in 0..5 {
+        let container = json!({"name": "app", "image": "a", "memory": 6});
+        let input = json!({"family": "agent", "containerDefinitions": [container]});
+        server.ok("RegisterDaemonTaskDefinition", input).await;
+    }
+    let tail = |one: &Value| one["arn"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    for (sort, gone, expected) in
+        [("ASC", "agent:2", ["agent:3", "agent:4"]), ("DESC", "agent:4", ["agent:3", "agent:1"])]
+    {
+        let input = json!({"maxResults": 2, "sort": sort});
+        let first = server.ok("ListDaemonTaskDefinitions", input.clone()).await;
+        server.ok("DeleteDaemonTaskDefinition", json!({"daemonTaskDefinition": gone})).await;
+        let mut next = input;
+        next["nextToken"] = first["nextToken"].clone();
+        let next = server.ok("ListDaemonTaskDefinitions", next).await;
+        let listed: Vec<String> = next["daemonTaskDefinitions"].as_array().unwrap().iter().map(tail).collect();
+        assert_eq!(listed, expected, "{sort}");
+    }
+}
+
+#[tokio::test]
 async fn families_are_listed_by_prefix_and_status() {
     let server = Server::new().await;
     for family in ["web", "api", "web-db", "worker"] {

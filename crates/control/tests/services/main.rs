@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+mod daemons;
 mod deployments;
 mod operations;
 mod placement;
