@@ -88,21 +88,23 @@ impl Reconciler for Hooks {
         let (due, mut wake_at) = look(&self.control.read(), key, now);
         // All at once: their time-outs run at the same time too.
         let answers = join_all(due.iter().map(|hook| self.ask(key, hook))).await;
-        let mut answered = false;
+        // One that fails takes nothing from the others: what they said is written down first.
+        let (mut answered, mut outcome) = (false, Ok(()));
         for (hook, answer) in due.iter().zip(answers) {
-            match answer? {
-                Some(answer) => {
-                    self.write_down(key, hook, &answer).await?;
+            match answer {
+                Ok(Some(answer)) => {
+                    outcome = outcome.and(self.write_down(key, hook, &answer).await);
                     answered = true;
                 }
-                None if matches!(hook.target, HookTarget::Task(_)) => {
+                Ok(None) if matches!(hook.target, HookTarget::Task(_)) => {
                     let look_again = now.plus_millis(TASK_LOOK_MS);
                     wake_at = Some(wake_at.map_or(look_again, |at| at.min(look_again)));
                 }
-                None => {}
+                Ok(None) => {}
+                Err(fault) => outcome = outcome.and(Err(fault)),
             }
         }
-        Ok(if answered { Wake::Again } else { Wake::from(wake_at) })
+        outcome.map(|()| if answered { Wake::Again } else { Wake::from(wake_at) })
     }
 }
 
@@ -266,7 +268,15 @@ fn how_it_went(view: &EcsView, key: &ServiceKey, started_by: &str) -> Option<Opt
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use futures_util::future::BoxFuture;
+    use gantry_api::{Caller, ecs::Ecs};
+    use gantry_store::Memory;
+
     use super::*;
+    use crate::{EcsService, Settings, SystemClock, control, hook_caller::HookCaller, keys};
 
     #[test]
     fn an_answer_says_how_it_went() {
@@ -286,5 +296,51 @@ mod tests {
         check(302, r#"{"hookStatus":"SUCCEEDED"}"#, Answer::Failed);
         check(503, "", Answer::None);
         check(429, "", Answer::None);
+    }
+
+    /// Answers every call that it went well.
+    #[derive(Debug)]
+    struct Content;
+
+    impl HookCaller for Content {
+        fn call<'a>(&'a self, _: &'a str, _: Vec<u8>) -> BoxFuture<'a, Result<HookResponse, String>> {
+            let body = br#"{"hookStatus":"SUCCEEDED"}"#.to_vec();
+            Box::pin(async { Ok(HookResponse { status: 200, body }) })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_answer_of_a_hook_is_kept_when_another_one_fails() {
+        let control = Control::open(Memory::store(), Arc::new(SystemClock), Settings::default()).await.unwrap();
+        let control = control.with_hooks(Arc::new(Content));
+        let (ecs, caller) = (EcsService::new(control.clone()), Caller::root("000000000000", "us-east-1"));
+        ecs.create_cluster(&caller, Default::default()).await.unwrap();
+        let container = json!({"name": "app", "image": "a", "memory": 6});
+        let definition = json!({"family": "web", "containerDefinitions": [container]});
+        ecs.register_task_definition(&caller, serde_json::from_value(definition).unwrap()).await.unwrap();
+        let service = json!({"serviceName": "web", "taskDefinition": "web", "desiredCount": 1});
+        ecs.create_service(&caller, serde_json::from_value(service).unwrap()).await.unwrap();
+
+        let key = ServiceKey::service(control::scope(&caller), "default".parse().unwrap(), "web".parse().unwrap());
+        let hook = |target: &str| json!({"hookTargetArn": target, "lifecycleStages": ["PRE_SCALE_UP"]});
+        let task = hook("arn:aws:ecs:us-east-1:000000000000:task-definition/web:1");
+        let run = |number: u32| {
+            let expires_at = control.now().plus_seconds(60).as_millis();
+            json!({"number": number, "hook": number, "status": "IN_PROGRESS", "call_at": 0, "expires_at": expires_at})
+        };
+        let mut record = find::row(&control.read(), &key).unwrap().record.clone();
+        let rollout = json!({"configuration": {"lifecycleHooks": [task, hook("http://checks/ok")]},
+            "service_deployment": "d", "green": record.deployments[0].id.to_string(), "direction": "FORWARD",
+            "stage": "PRE_SCALE_UP", "since": 0, "production": 0, "test": 0, "runs": [run(0), run(1)], "runs_made": 2});
+        record.rollout = Some(serde_json::from_value(rollout).unwrap());
+        // Without a cluster no task can be launched.
+        let cluster = keys::cluster(&key.scope, key.cluster.as_str());
+        control.commit(Txn::new().put(key.path(), encode(&record)).delete(cluster)).await.unwrap();
+
+        Hooks::new(control.clone()).reconcile(&key).await.unwrap_err();
+        let view = control.read();
+        let rollout = find::row(&view, &key).unwrap().rollout.clone().unwrap();
+        let statuses: Vec<_> = rollout.runs.iter().map(|run| run.status).collect();
+        assert_eq!(statuses, [HookStatus::InProgress, HookStatus::Succeeded]);
     }
 }
