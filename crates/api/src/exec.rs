@@ -29,8 +29,6 @@ pub struct ExecSession {
     pub state: ExecState,
     /// It ends after so long without a byte in either direction.
     pub idle_seconds_max: u32,
-    /// It ends after so long altogether.
-    pub duration_seconds_max: Option<u32>,
     /// What it prints is kept and handed over at its end.
     pub transcript: bool,
 }

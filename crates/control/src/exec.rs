@@ -59,7 +59,6 @@ pub(crate) fn of_host(view: &EcsView, instance: &InstanceKey) -> Vec<ExecSession
                 ExecSessionStatus::Ended => ExecState::Ended,
             },
             idle_seconds_max: EXEC_IDLE_SECONDS_MAX,
-            duration_seconds_max: None,
             transcript: record.destination.is_some(),
         }
     })

@@ -8,7 +8,6 @@ use gantry_api::{
     agent::{RoleCredentials, RoleKind},
     ecs,
 };
-use gantry_domain::arn::{Arn, Resource};
 
 use crate::{
     Control,
@@ -60,25 +59,15 @@ impl Control {
     /// # Errors
     /// [`NoRole`].
     pub fn execution_role(&self, task: &TaskKey) -> Result<Caller, NoRole> {
-        self.role_caller(task, RoleKind::Execution)
-    }
-
-    /// A task's role, as whoever acts for the task.
-    ///
-    /// # Errors
-    /// [`NoRole`].
-    pub fn role_caller(&self, task: &TaskKey, kind: RoleKind) -> Result<Caller, NoRole> {
         let row = self.read().task(task).cloned().ok_or(NoRole::NoTask)?;
-        let role = of_task(&row, kind).ok_or(NoRole::None)?;
+        let role = of_task(&row, RoleKind::Execution).ok_or(NoRole::None)?;
         self.roles.caller(role, &task.arn()).ok_or_else(|| NoRole::NotAssumed(role.to_owned()))
     }
 
     /// Whether credentials that were given to a task still hold: those of the task role until it is STOPPED, those of the
     /// execution role as long as it is known, because its last output may be delivered later.
     pub fn holds_role(&self, session: &TaskSession) -> bool {
-        let Ok(arn) = session.task_arn.parse::<Arn>() else { return false };
-        let Resource::Task { cluster: Some(cluster), task } = arn.resource else { return false };
-        let key = TaskKey { scope: arn.scope, cluster, id: task };
+        let Some(key) = TaskKey::from_arn(&session.task_arn) else { return false };
         let view = self.read();
         view.task(&key).is_some_and(|row| session.role == RoleKind::Execution || !row.is_stopped())
     }

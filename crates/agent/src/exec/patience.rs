@@ -11,8 +11,6 @@ const CONTROL_PLANE_AWAY_MS_MAX: u64 = 300_000;
 #[derive(Debug)]
 pub(super) struct Patience {
     idle_ms_max: u64,
-    /// When it has lasted too long.
-    until_ms: Option<u64>,
     /// The last byte in either direction.
     active_ms: u64,
     /// Since when no client is there, while the control plane is.
@@ -26,7 +24,6 @@ impl Patience {
     pub(super) fn new(session: &ExecSession, now_ms: u64) -> Self {
         Self {
             idle_ms_max: u64::from(session.idle_seconds_max) * 1000,
-            until_ms: session.duration_seconds_max.map(|seconds| now_ms + u64::from(seconds) * 1000),
             active_ms: now_ms,
             client_away_ms: None,
             control_plane_away_ms: Some(now_ms),
@@ -59,13 +56,12 @@ impl Patience {
     /// What the user is told when it is at its end.
     pub(super) fn ended(&self, now_ms: u64) -> Option<String> {
         let past = |at_ms: Option<u64>| at_ms.is_some_and(|at_ms| now_ms >= at_ms);
-        let [idle, duration, client, control_plane] = self.ends();
+        let [idle, client, control_plane] = self.ends();
         if past(idle) {
             let minutes = self.idle_ms_max.div_ceil(60_000);
             return Some(format!("The session ended because it was idle for {minutes} minutes."));
         }
         let texts = [
-            (duration, "The session reached its maximum duration."),
             (client, "The session ended because its client was away for too long."),
             (control_plane, "The session ended because the control plane was away for too long."),
         ];
@@ -77,10 +73,9 @@ impl Patience {
         self.ends().into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 
-    fn ends(&self) -> [Option<u64>; 4] {
+    fn ends(&self) -> [Option<u64>; 3] {
         [
             Some(self.active_ms + self.idle_ms_max),
-            self.until_ms,
             self.client_away_ms.map(|since| since + CLIENT_AWAY_MS_MAX),
             self.control_plane_away_ms.map(|since| since + CONTROL_PLANE_AWAY_MS_MAX),
         ]
@@ -94,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    fn patience(duration_seconds_max: Option<u32>) -> Patience {
+    fn patience() -> Patience {
         let session = ExecSession {
             session_id: "s".to_owned(),
             target: String::new(),
@@ -103,7 +98,6 @@ mod tests {
             command: Vec::new(),
             state: ExecState::New,
             idle_seconds_max: 1200,
-            duration_seconds_max,
             transcript: false,
         };
         Patience::new(&session, 0)
@@ -111,7 +105,7 @@ mod tests {
 
     #[test]
     fn each_thing_is_waited_for_as_long_as_it_deserves() {
-        let mut session = patience(None);
+        let mut session = patience();
         assert_eq!((session.ended(299_999), session.ends_ms()), (None, 300_000));
         assert!(session.ended(300_000).unwrap().contains("control plane"));
         session.control_plane_came(1_000);
@@ -125,15 +119,5 @@ mod tests {
         assert!(session.ended(1_060_000).unwrap().contains("client"));
         session.control_plane_went(1_010_000);
         assert_eq!(session.ended(1_309_999), None, "who cannot come is not away");
-    }
-
-    #[test]
-    fn a_session_may_have_a_longest_duration() {
-        let mut session = patience(Some(60));
-        session.control_plane_came(0);
-        session.client_came();
-        session.active(59_000);
-        assert_eq!(session.ended(59_999), None);
-        assert!(session.ended(60_000).unwrap().contains("maximum duration"));
     }
 }

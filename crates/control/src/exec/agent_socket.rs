@@ -104,16 +104,21 @@ async fn serve(control: &Control, session: &str, socket: WebSocket) -> Result<()
         }
     };
     let read = async {
-        let mut ended = None;
-        while let Ok(Some(Ok(message))) = tokio::time::timeout(SILENCE_MAX, reader.next()).await {
+        let mut frames = Frames::Client;
+        loop {
+            let patience = frames.patience();
+            if patience.is_zero() {
+                tracing::warn!(session, "an agent takes too long to hand a transcript over");
+                return Ok(());
+            }
+            let Ok(Some(Ok(message))) = tokio::time::timeout(patience, reader.next()).await else { return Ok(()) };
             match message {
-                Message::Binary(frame) => take(&seat, &mut ended, frame).await,
-                Message::Text(text) => report(control, session, &text, &mut ended).await?,
+                Message::Binary(frame) => frames.take(&seat, frame).await,
+                Message::Text(text) => report(control, session, &text, &mut frames).await?,
                 Message::Close(_) => return Ok(()),
                 Message::Ping(_) | Message::Pong(_) => {}
             }
         }
-        Ok(())
     };
     tokio::select! {
         () = write => Ok(()),
@@ -121,15 +126,36 @@ async fn serve(control: &Control, session: &str, socket: WebSocket) -> Result<()
     }
 }
 
-/// A frame for the client, or after the end a piece of the transcript.
-async fn take(seat: &Seat, transcript: &mut Option<Received>, frame: Bytes) {
-    match transcript {
-        Some(transcript) => transcript.add(&frame),
-        None => seat.hand_over(frame).await,
+/// Where the frames of an agent go.
+#[derive(Debug)]
+enum Frames {
+    /// To the client.
+    Client,
+    /// After the end, into the transcript.
+    Transcript(Received),
+    /// Nobody wants them: the session is over, and its transcript is not waited for.
+    Nowhere,
+}
+
+impl Frames {
+    async fn take(&mut self, seat: &Seat, frame: Bytes) {
+        match self {
+            Self::Client => seat.hand_over(frame).await,
+            Self::Transcript(received) => received.add(&frame),
+            Self::Nowhere => {}
+        }
+    }
+
+    /// How long the next message is waited for.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Transcript(received) => received.time_left().min(SILENCE_MAX),
+            Self::Client | Self::Nowhere => SILENCE_MAX,
+        }
     }
 }
 
-async fn report(control: &Control, session: &str, text: &str, transcript: &mut Option<Received>) -> Result<(), Fault> {
+async fn report(control: &Control, session: &str, text: &str, frames: &mut Frames) -> Result<(), Fault> {
     match serde_json::from_str(text) {
         Ok(ExecReport::Ended { text }) => {
             let now = control.now();
@@ -140,13 +166,20 @@ async fn report(control: &Control, session: &str, text: &str, transcript: &mut O
                 record.end(text.clone(), now);
                 Ok(())
             });
-            if let Some(record) = ended.await? {
-                send_client_away(control, session, &record);
+            let ended = ended.await?;
+            if let Some(record) = &ended {
+                send_client_away(control, session, record);
             }
-            *transcript = Received::begin(control).await;
+            // Told again, it begins again.
+            *frames = Frames::Nowhere;
+            if ended.is_some_and(|record| record.transcript == TranscriptStatus::Wanted)
+                && let Some(received) = Received::begin(control).await
+            {
+                *frames = Frames::Transcript(received);
+            }
         }
         Ok(report @ (ExecReport::TranscriptWhole | ExecReport::TranscriptLost)) => {
-            let Some(received) = transcript.take() else { return Ok(()) };
+            let Frames::Transcript(received) = std::mem::replace(frames, Frames::Nowhere) else { return Ok(()) };
             let entry = control.read().exec_session(session).cloned();
             let Some(entry) = entry.filter(|entry| entry.row.transcript == TranscriptStatus::Wanted) else {
                 return Ok(());
@@ -173,4 +206,77 @@ async fn send(writer: &mut SplitSink<WebSocket, Message>, order: &ExecOrder) -> 
     // Orders have string keys only; writing them cannot fail.
     let text = serde_json::to_string(order).unwrap_or_default();
     writer.send(Message::text(text)).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use gantry_domain::{Timestamp, arn::Scope, limits::EXEC_TRANSCRIPT_TURN_SECONDS_MAX};
+    use gantry_store::{Memory, Txn};
+
+    use super::*;
+    use crate::{
+        Settings, SystemClock, keys,
+        records::{Destination, ExecSessionRecord, encode},
+    };
+
+    async fn control() -> Control {
+        Control::open(Memory::store(), Arc::new(SystemClock), Settings::default()).await.unwrap()
+    }
+
+    /// A session ends; the turn of its transcript, if it has one, is kept as long as the answer.
+    async fn end(control: &Control, session: &str, destination: Option<Destination>) -> Frames {
+        let record = ExecSessionRecord {
+            cluster: "c".to_owned(),
+            task_arn: String::new(),
+            container: "app".to_owned(),
+            runtime_id: "r".to_owned(),
+            host: None,
+            command: Vec::new(),
+            owner: String::new(),
+            reason: None,
+            created_at: Timestamp::from_millis(0),
+            ended_at: None,
+            status: ExecSessionStatus::Running,
+            text: String::new(),
+            token: None,
+            task_role: None,
+            destination,
+            transcript: TranscriptStatus::None,
+        };
+        let path = keys::exec_session(&Scope::new("000000000000", "us-east-1"), session);
+        control.commit(Txn::new().put(path, encode(&record))).await.unwrap();
+        let mut frames = Frames::Client;
+        let ended = serde_json::to_string(&ExecReport::Ended { text: String::new() }).unwrap();
+        report(control, session, &ended, &mut frames).await.unwrap();
+        frames
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_wanted_transcript_takes_a_turn() {
+        let control = control().await;
+        let mut all = Vec::new();
+        for number in 0..10 {
+            let session = format!("s{number}");
+            let ended = tokio::time::timeout(SILENCE_MAX, end(&control, &session, None)).await;
+            all.push(ended.expect("it waits for no turn"));
+        }
+        assert!(all.iter().all(|frames| matches!(frames, Frames::Nowhere)));
+        let logged = end(&control, "logged", Some(Destination::default()));
+        let frames = tokio::time::timeout(SILENCE_MAX, logged).await.expect("a turn is free");
+        assert!(matches!(frames, Frames::Transcript(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_turn_of_a_transcript_ends() {
+        let control = control().await;
+        let frames = end(&control, "logged", Some(Destination::default())).await;
+        assert_eq!(frames.patience(), SILENCE_MAX);
+        tokio::time::advance(Duration::from_secs(EXEC_TRANSCRIPT_TURN_SECONDS_MAX - 1)).await;
+        assert_eq!(frames.patience(), Duration::from_secs(1));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(frames.patience().is_zero());
+    }
 }

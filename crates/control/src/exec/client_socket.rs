@@ -43,9 +43,9 @@ async fn connect(State(control): State<Control>, Path(session): Path<String>, up
     upgrade.on_upgrade(async move |mut socket| {
         match admit(&control, &session, &mut socket).await {
             Ok(()) => carry(&control, &session, socket).await,
-            Err(Refused { target, text }) => {
+            Err(text) => {
                 let now_ms = u64::try_from(control.now().as_millis()).unwrap_or(0);
-                let goodbye = closing(&session, &target, &text, now_ms);
+                let goodbye = closing(&session, "", &text, now_ms);
                 // The client may be gone already.
                 let _ = timeout(OPENING_TIME_MAX, socket.send(Message::Binary(goodbye.into()))).await;
                 let _ = timeout(OPENING_TIME_MAX, socket.send(Message::Close(None))).await;
@@ -54,51 +54,34 @@ async fn connect(State(control): State<Control>, Path(session): Path<String>, up
     })
 }
 
-/// Why a client does not get a session.
-#[derive(Debug, Default)]
-struct Refused {
-    target: String,
-    text: String,
-}
-
-impl Refused {
-    fn saying(text: &str) -> Self {
-        Self { target: String::new(), text: text.to_owned() }
-    }
-}
-
-/// Checks the token and uses it up.
-async fn admit(control: &Control, session: &str, socket: &mut WebSocket) -> Result<(), Refused> {
+/// Checks the token and uses it up. The error is what the client is told.
+async fn admit(control: &Control, session: &str, socket: &mut WebSocket) -> Result<(), String> {
     let first = timeout(OPENING_TIME_MAX, socket.recv()).await;
     let Ok(Some(Ok(Message::Text(text)))) = first else {
-        return Err(Refused::saying("The session was not opened: its token did not come."));
+        return Err("The session was not opened: its token did not come.".to_owned());
     };
     let opening: Opening = serde_json::from_str(&text)
-        .map_err(|_| Refused::saying("The session was not opened: the first message was not understood."))?;
+        .map_err(|_| "The session was not opened: the first message was not understood.".to_owned())?;
     let now = control.now();
     let used = change(control, session, |record: &mut ExecSessionRecord| {
         if !token::is_good(&opening.token_value, record.token.as_ref(), now) {
-            return Err(refusal(record));
+            return Err(Fault::new("AccessDeniedException", 400, BAD_TOKEN));
         }
         record.token = None;
         Ok(())
     });
     match used.await {
-        Ok(Some(record)) if record.is_live() => {
+        // One that is over has no token.
+        Ok(Some(_)) => {
             tracing::info!(session, client = opening.client_id, "a client opens a session");
             Ok(())
         }
-        Ok(Some(record)) => Err(Refused { target: record.target(), text: record.text }),
-        Ok(None) => Err(Refused::saying(BAD_TOKEN)),
-        Err(fault) => Err(Refused::saying(&fault.message)),
+        Ok(None) => Err(BAD_TOKEN.to_owned()),
+        Err(fault) => Err(fault.message),
     }
 }
 
 const BAD_TOKEN: &str = "The session was not opened: its token is not valid, was used before or has expired.";
-
-fn refusal(_: &ExecSessionRecord) -> Fault {
-    Fault::new("AccessDeniedException", 400, BAD_TOKEN)
-}
 
 /// Carries frames both ways; neither direction waits for the other.
 async fn carry(control: &Control, session: &str, socket: WebSocket) {

@@ -1,6 +1,6 @@
 //! A new session: whether it may be, and its row.
 
-use gantry_api::{Caller, Fault};
+use gantry_api::{Caller, Fault, agent::RoleKind};
 use gantry_domain::{
     arn::Scope,
     limits::{EXEC_COMMAND_LENGTH_MAX, EXEC_SESSIONS_MAX, EXEC_SESSIONS_PER_CONTAINER_MAX},
@@ -15,6 +15,7 @@ use crate::{
     fault,
     keys::{self, TaskKey},
     records::{ContainerRecord, Destination, ExecSessionRecord, ExecSessionStatus, TranscriptStatus, encode},
+    task_roles::of_task,
     view::TaskRow,
 };
 
@@ -63,7 +64,7 @@ pub(crate) async fn open(control: &Control, caller: &Caller, key: &TaskKey, aske
                 text: String::new(),
                 token: Some(kept.clone()),
                 transcript: TranscriptStatus::None,
-                task_role: task_role(task).filter(|_| destination.is_some()),
+                task_role: destination.as_ref().and_then(|_| of_task(task, RoleKind::Task)).map(str::to_owned),
                 destination: destination.clone(),
             };
             let forget = make_room(view, &key.scope, &record)?;
@@ -147,7 +148,7 @@ async fn destination(
         let mut definitions = definitions.into_iter().flatten();
         let definition = definitions.find(|one| one.name.as_deref() == Some(container.name.as_str()));
         let destination = logging::destination(configuration, definition, &key.scope.region, session_id);
-        (destination, task_role(task), logging::must_be_logged(configuration))
+        (destination, of_task(task, RoleKind::Task).map(str::to_owned), logging::must_be_logged(configuration))
     };
     let Some(destination) = destination else { return Ok(None) };
     match control.transcripts.check(&key.arn(), role.as_deref(), &destination).await {
@@ -158,12 +159,6 @@ async fn destination(
             Ok(None)
         }
     }
-}
-
-fn task_role(task: &TaskRow) -> Option<String> {
-    let overridden = task.overrides.as_ref().and_then(|overrides| overrides.task_role_arn.clone());
-    let own = || task.definition.as_ref().and_then(|row| row.document.task_role_arn.clone());
-    overridden.or_else(own).filter(|role| !role.is_empty())
 }
 
 /// Refuses one session too many; the oldest of the ended ones are forgotten for a new one.

@@ -1,8 +1,10 @@
 //! Transcripts on their way from the agent to where they belong.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
-use gantry_domain::limits::EXEC_TRANSCRIPT_BYTES_MAX;
-use tokio::sync::OwnedSemaphorePermit;
+use gantry_domain::limits::{EXEC_TRANSCRIPT_BYTES_MAX, EXEC_TRANSCRIPT_TURN_SECONDS_MAX};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{
     Control,
@@ -55,6 +57,8 @@ impl Transcripts for NoTranscripts {
 #[derive(Debug)]
 pub(super) struct Received {
     bytes: Vec<u8>,
+    /// By then it is whole, or others have the turn.
+    until: Instant,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -62,7 +66,13 @@ impl Received {
     /// Waits for its turn.
     pub(super) async fn begin(control: &Control) -> Option<Self> {
         let turn = control.exec_hub.transcript_turn().await?;
-        Some(Self { bytes: Vec::new(), _turn: turn })
+        let until = Instant::now() + Duration::from_secs(EXEC_TRANSCRIPT_TURN_SECONDS_MAX);
+        Some(Self { bytes: Vec::new(), until, _turn: turn })
+    }
+
+    /// How long the rest of it is waited for; nothing when that was too long.
+    pub(super) fn time_left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 
     /// Adds a piece; the agent keeps to the bound as well.

@@ -17,7 +17,6 @@ fn session(bed: &Bed) -> (Live, watch::Sender<ExecSession>) {
         command: Vec::new(),
         state: ExecState::Begun,
         idle_seconds_max: 1200,
-        duration_seconds_max: None,
         transcript: false,
     };
     let host = Arc::clone(&bed.agent().host);
