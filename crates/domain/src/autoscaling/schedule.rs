@@ -1,10 +1,13 @@
 //! When a scheduled action is due: `at(2026-11-26T08:00:00)`, and the rates and cron expressions of
 //! [`crate::event_schedule`]; in UTC, or as clocks of a time zone show it.
 
-use chrono::{DateTime, NaiveDateTime, TimeZone};
+use chrono::{DateTime, TimeZone};
 
 use crate::Timestamp;
 use crate::event_schedule;
+
+/// Clocks are put forward by less than this; a place that changes sides of the date line skips a day.
+const SKIPPED_HOURS_MAX: i64 = 24;
 
 /// A schedule that was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +39,14 @@ impl Zone {
         Timestamp::from_millis(utc.with_timezone(&self.0).naive_local().and_utc().timestamp_millis())
     }
 
-    /// When clocks there show this, the first time if they do twice. What they skip when they are put forward is an hour
-    /// later by them: the action is due then, not a day later.
+    /// When clocks there show this, the first time if they do twice. What they skip when they are put forward is later by
+    /// as many whole hours as it takes: the action is due then, not a day later.
     fn moment(self, shown: Timestamp) -> Option<Timestamp> {
-        let naive = |millis| DateTime::from_timestamp_millis(millis).map(|moment| moment.naive_utc());
-        let find = |shown: NaiveDateTime| self.0.from_local_datetime(&shown).earliest();
-        let hour_later = shown.plus_seconds(3600).as_millis();
-        let found = find(naive(shown.as_millis())?).or_else(|| find(naive(hour_later)?))?;
+        let find = |shown: Timestamp| {
+            let moment = DateTime::from_timestamp_millis(shown.as_millis())?;
+            self.0.from_local_datetime(&moment.naive_utc()).earliest()
+        };
+        let found = (0..=SKIPPED_HOURS_MAX).find_map(|hours| find(shown.plus_seconds(3600 * hours)))?;
         Some(Timestamp::from_millis(found.timestamp_millis()))
     }
 }
@@ -133,6 +137,17 @@ mod tests {
         check("rate(1 hour)", "2026-10-25T01:10:00Z", "2026-10-25T02:10:00Z");
         let once = Schedule::parse("at(2026-07-10T08:00:00)").unwrap();
         assert_eq!(once.next_in(berlin, at("2026-07-10T06:00:00Z")), None);
+    }
+
+    #[test]
+    fn clocks_that_skip_two_hours_end_no_schedule() {
+        let troll = Zone::parse("Antarctica/Troll").unwrap();
+        let at = |text: &str| crate::iso8601::parse(text).unwrap();
+        // 01:00 to 03:00 is skipped on the last Sunday of March.
+        let next = |schedule: &str, after: &str| Schedule::parse(schedule).unwrap().next_in(troll, at(after));
+        assert_eq!(next("cron(30 1 * * ? *)", "2026-03-29T00:00:00Z"), Some(at("2026-03-29T01:30:00Z")));
+        assert_eq!(next("cron(30 1 * * ? *)", "2026-03-29T01:30:00Z"), Some(at("2026-03-29T23:30:00Z")));
+        assert_eq!(next("at(2026-03-29T01:30:00)", "2026-03-29T00:00:00Z"), Some(at("2026-03-29T01:30:00Z")));
     }
 
     #[test]
