@@ -56,6 +56,7 @@ impl Machine {
     fn borrow(&self) -> Instance<'_> {
         Instance {
             agent_connected: true,
+            held_back: false,
             cpu_free: self.cpu,
             memory_free: self.memory,
             gpus_free: 0,

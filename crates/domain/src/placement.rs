@@ -56,6 +56,8 @@ pub enum Constraint {
 pub enum Lack {
     /// The agent is not connected.
     Agent,
+    /// A critical daemon, which tasks must wait for.
+    Daemon,
     /// CPU units.
     Cpu,
     /// Memory.
@@ -153,6 +155,9 @@ pub fn resource_lacks(needs: &Needs, instance: &Instance<'_>) -> Vec<Lack> {
     let mut lacks = Vec::new();
     if !instance.agent_connected {
         lacks.push(Lack::Agent);
+    }
+    if instance.held_back {
+        lacks.push(Lack::Daemon);
     }
     if *cpu_units > instance.cpu_free {
         lacks.push(Lack::Cpu);

@@ -27,6 +27,7 @@ fn every_service_event() {
         closest(Lack::Port),
         closest(Lack::Attribute),
         closest(Lack::Agent),
+        closest(Lack::Daemon),
         closest(Lack::Other("RESOURCE:ENI".into())),
         ServiceEvent::NotPlaced(PlacementTrouble::CapacityUnavailable),
         ServiceEvent::RoleNotAssumed { role_arn: "arn:aws:iam::000000000000:role/app".into() },

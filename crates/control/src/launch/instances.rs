@@ -67,6 +67,7 @@ pub(crate) fn free_gpus<'a>(host: &'a Host, of: &'a RegisteredResources) -> impl
 pub(crate) fn instance<'a>((key, host, row): Candidate<'a>, taken: &TakenByHost) -> Instance<'a> {
     let mut instance = Instance {
         agent_connected: row.agent_connected,
+        held_back: false,
         cpu_free: row.resources.cpu.saturating_sub(host.cpu_reserved()),
         memory_free: row.resources.memory.saturating_sub(host.memory_reserved()),
         gpus_free: u32::try_from(free_gpus(host, &row.resources).count()).unwrap_or(u32::MAX),

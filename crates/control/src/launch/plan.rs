@@ -460,6 +460,8 @@ fn repeated(view: &EcsView, launch: &Launch, now: Timestamp) -> Result<Option<La
 pub(super) fn code(lack: &Lack) -> String {
     match lack {
         Lack::Agent => "AGENT".to_owned(),
+        // The code of the real service is not known.
+        Lack::Daemon => "Critical daemon is not running.".to_owned(),
         Lack::Cpu => "RESOURCE:CPU".to_owned(),
         Lack::Memory => "RESOURCE:MEMORY".to_owned(),
         Lack::Gpu => "RESOURCE:GPU".to_owned(),

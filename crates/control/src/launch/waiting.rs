@@ -108,8 +108,14 @@ fn needs(row: &TaskRow) -> Result<Option<(Needs, TaskRequirements)>, Fault> {
     Ok(Some((needs, requirements)))
 }
 
-fn target(row: &TaskRow) -> Target {
-    Target::Provider(row.capacity_provider.clone().unwrap_or_default())
+/// The instances of the task's provider, less what the batch and daemons take.
+fn table<'a>(view: &'a EcsView, cluster: &ClusterKey, row: &TaskRow, needs: &Needs, taken: &TakenByHost) -> Table<'a> {
+    let target = Target::Provider(row.capacity_provider.clone().unwrap_or_default());
+    let mut table = Table::new(view, cluster, &target, taken);
+    let reserved = Reserved::of(view, cluster, &needs.group, row.kind());
+    let mut claims = reserved.claims();
+    table.candidates.iter().zip(&mut table.instances).for_each(|(candidate, free)| claims.take(*candidate, free));
+    table
 }
 
 /// Puts a task on an instance, if one has room.
@@ -122,11 +128,7 @@ fn give_instance(
     now: Timestamp,
 ) -> Result<bool, Fault> {
     let Some((needs, requirements)) = needs(row)? else { return Ok(false) };
-    let target = target(row);
-    let reserved = Reserved::of(view, cluster, &needs.group, row.kind());
-    let Table { candidates, mut instances, .. } = Table::new(view, cluster, &target, batch.taken());
-    let mut claims = reserved.claims();
-    candidates.iter().zip(&mut instances).for_each(|(candidate, free)| claims.take(*candidate, free));
+    let Table { candidates, mut instances, .. } = table(view, cluster, row, &needs, batch.taken());
     let placement = place(&needs, &mut instances, 1, random.bits());
     let Some(chosen) = placement.chosen.first().and_then(|index| candidates.get(*index)).copied() else {
         return Ok(false);
@@ -173,7 +175,7 @@ fn why(view: &EcsView, cluster: &ClusterKey, row: &TaskRow) -> String {
         return "NO ACTIVE INSTANCES".to_owned();
     }
     let Ok(Some((needs, _))) = needs(row) else { return "ATTRIBUTE".to_owned() };
-    let mut instances = Table::new(view, cluster, &target(row), &TakenByHost::new()).instances;
+    let mut instances = table(view, cluster, row, &needs, &TakenByHost::new()).instances;
     let placement = place(&needs, &mut instances, 1, 0);
     placement.closest().map_or_else(|| "RESOURCE:CPU".to_owned(), |rejection| code(&rejection.lack))
 }

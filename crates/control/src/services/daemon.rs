@@ -110,22 +110,23 @@ impl Reserved {
 pub(crate) struct Claims<'a>(Vec<(&'a Wanted, Conditions<'a>)>);
 
 impl Claims<'_> {
-    /// Takes from `free` what daemons that have no task there yet will take, and all of it while a critical managed
+    /// Takes from `free` what daemons that have no task there yet will take, and holds it back while a critical managed
     /// daemon does not run there.
     pub(crate) fn take(&mut self, (_, host, row): Candidate<'_>, free: &mut Instance<'_>) {
         for (wanted, conditions) in &mut self.0 {
             let (resources, group) = (&wanted.needs.resources, &wanted.needs.group);
-            if wanted.critical && wanted.is_for(row) && !runs_there(host, group) && conditions.eligible(free) {
-                free.agent_connected = false;
+            let missing = !is_there(host, group);
+            let holds_back = wanted.critical && !runs_there(host, group);
+            // Mostly all daemons are where they belong.
+            if !(missing || holds_back) || !wanted.is_for(row) || !conditions.eligible(free) {
+                continue;
             }
-            let claims = wanted.is_for(row)
-                // What could never fit there holds nothing back.
-                && resources.cpu_units <= row.resources.cpu
+            free.held_back |= holds_back;
+            // What could never fit there takes nothing.
+            let fits = resources.cpu_units <= row.resources.cpu
                 && resources.memory_mib <= row.resources.memory
-                && usize::try_from(resources.gpus).is_ok_and(|gpus| gpus <= row.resources.gpus.len())
-                && !is_there(host, group)
-                && conditions.eligible(free);
-            if claims {
+                && usize::try_from(resources.gpus).is_ok_and(|gpus| gpus <= row.resources.gpus.len());
+            if missing && fits {
                 free.take(resources, group);
             }
         }

@@ -275,6 +275,7 @@ fn trouble(launch_type: LaunchType, launched: &Launched) -> PlacementTrouble {
 fn lack(why: &Refusal) -> Lack {
     match why {
         Refusal::Lacks(placement::Lack::Agent) => Lack::Agent,
+        Refusal::Lacks(placement::Lack::Daemon) => Lack::Daemon,
         Refusal::Lacks(placement::Lack::Cpu) => Lack::Cpu,
         Refusal::Lacks(placement::Lack::Memory) => Lack::Memory,
         Refusal::Lacks(placement::Lack::Ports | placement::Lack::UdpPorts) => Lack::Port,

@@ -52,10 +52,10 @@ impl<'a> Conditions<'a> {
     }
 
     /// Whether the instance may take the task now.
-    pub(super) fn fit(&mut self, instance: &Instance<'_>) -> bool {
+    pub fn fit(&mut self, instance: &Instance<'_>) -> bool {
         let resources = &self.needs.resources;
         // The cheap and common reasons first: most instances of a busy cluster fail one of these.
-        instance.agent_connected
+        instance.takes_tasks()
             && self.room_on(instance)
             && !ports_lack(instance, Protocol::Tcp, &resources.tcp_ports)
             && !ports_lack(instance, Protocol::Udp, &resources.udp_ports)

@@ -16,6 +16,8 @@ pub type Attributes = BTreeMap<String, Option<String>>;
 pub struct Instance<'a> {
     /// Whether its agent's connection is up.
     pub agent_connected: bool,
+    /// Whether tasks must wait for a critical daemon that does not run on it.
+    pub held_back: bool,
     /// CPU units nobody has.
     pub cpu_free: u32,
     /// MiB nobody has.
@@ -57,6 +59,11 @@ pub struct TakenHere {
 }
 
 impl<'a> Instance<'a> {
+    /// Whether it takes tasks at all now.
+    pub(super) fn takes_tasks(&self) -> bool {
+        self.agent_connected && !self.held_back
+    }
+
     /// The attribute of this name, if there is one; an attribute may have no value.
     pub fn attribute(&self, name: &str) -> Option<Option<&'a str>> {
         self.custom_attributes.get(name).or_else(|| self.attributes.get(name)).map(Option::as_deref)

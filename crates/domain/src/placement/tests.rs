@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Default)]
 struct Machine {
     connected: bool,
+    held_back: bool,
     cpu: u32,
     memory: u32,
     gpus: u32,
@@ -42,6 +43,7 @@ impl Machine {
     fn borrow(&self) -> Instance<'_> {
         Instance {
             agent_connected: self.connected,
+            held_back: self.held_back,
             cpu_free: self.cpu,
             memory_free: self.memory,
             gpus_free: self.gpus,
@@ -94,6 +96,16 @@ fn each_rejected_instance_says_what_it_lacks_first() {
         [Lack::Agent, Lack::Cpu, Lack::Memory, Lack::Ports, Lack::Ports, Lack::Attribute("zone".into())]
     );
     assert_eq!(placement.closest().unwrap().lacks, 1);
+}
+
+#[test]
+fn an_instance_that_waits_for_a_critical_daemon_takes_no_task_and_says_so() {
+    let mut waits = machine(100, 100);
+    waits.held_back = true;
+    let placement = run(&needs(1, 1), &[waits.clone(), machine(1, 1)], 2, 0);
+    assert_eq!((placement.chosen.as_slice(), placement.unplaced), ([1].as_slice(), 1));
+    assert_eq!(reasons(&placement), [Lack::Daemon, Lack::Cpu]);
+    assert_eq!(resource_lacks(&needs(1, 1), &waits.borrow()), [Lack::Daemon]);
 }
 
 #[test]

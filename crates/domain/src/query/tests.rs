@@ -25,6 +25,7 @@ fn ask(expression: &Expression) -> bool {
     let groups: BTreeMap<String, u32> = [("service:production".to_owned(), 2)].into();
     let instance = Instance {
         agent_connected: true,
+        held_back: false,
         cpu_free: 0,
         memory_free: 0,
         gpus_free: 0,

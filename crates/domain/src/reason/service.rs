@@ -33,6 +33,8 @@ pub enum Lack {
     Attribute,
     /// A connected agent.
     Agent,
+    /// A critical daemon, which tasks must wait for.
+    Daemon,
     /// Anything else, by its placement code.
     Other(String),
 }
@@ -45,6 +47,7 @@ impl fmt::Display for Lack {
             Lack::Port => f.write_str("is already using a port required by your task"),
             Lack::Attribute => f.write_str("is missing an attribute required by your task"),
             Lack::Agent => f.write_str("doesn't have the agent connected"),
+            Lack::Daemon => f.write_str("doesn't have a critical daemon running"),
             Lack::Other(code) => write!(f, "encountered error \"{code}\""),
         }
     }
