@@ -3,7 +3,7 @@
 //! Names are typed before they get here, so none holds a slash; free text (principals, tokens, subnet ids) is escaped.
 //! [`Key::parse`] is the inverse and what the view is built from.
 
-use gantry_domain::arn::{ContainerInstanceId, Name, Revision, Scope, TaskDefinitionKey, TaskId};
+use gantry_domain::arn::{Arn, ContainerInstanceId, Name, Resource, Revision, Scope, TaskDefinitionKey, TaskId};
 
 /// Everything ECS keeps is below this.
 pub const PREFIX: &str = "/ecs/";
@@ -101,6 +101,15 @@ pub struct InstanceKey {
 }
 
 impl TaskKey {
+    /// The task of an ARN that names its cluster.
+    pub fn from_arn(text: &str) -> Option<Self> {
+        let arn: Arn = text.parse().ok()?;
+        match arn.resource {
+            Resource::Task { cluster: Some(cluster), task } => Some(Self { scope: arn.scope, cluster, id: task }),
+            _ => None,
+        }
+    }
+
     /// The task's ARN.
     pub fn arn(&self) -> String {
         self.scope.task_arn(self.cluster.as_str(), self.id)

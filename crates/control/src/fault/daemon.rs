@@ -14,16 +14,6 @@ pub fn daemon_not_active() -> Fault {
     wire::daemon_not_active_exception("Daemon was not ACTIVE.")
 }
 
-/// A daemon of that name was made by another request.
-pub fn daemon_exists() -> Fault {
-    invalid("Creation of daemon was not idempotent.")
-}
-
-/// A daemon of that name is still on its way out.
-pub fn daemon_leaves() -> Fault {
-    invalid("Unable to create a daemon that is still being deleted.")
-}
-
 /// The name that a daemon cannot have.
 pub fn daemon_name() -> Fault {
     invalid("Daemon names can have up to 255 letters (uppercase and lowercase), numbers, underscores, and hyphens.")

@@ -2,7 +2,7 @@
 
 use gantry_api::{
     Caller, Fault,
-    ecs::{self, CreateDaemonRequest, CreateDaemonResponse},
+    ecs::{CreateDaemonRequest, CreateDaemonResponse},
 };
 use gantry_domain::{Timestamp, limits::SERVICES_PER_CLUSTER_MAX};
 use gantry_store::Txn;
@@ -13,7 +13,7 @@ use crate::{
     daemons::{find as find_daemon, spec, wire},
     fault,
     keys::{self, ServiceKey, ServiceKind},
-    records::{DaemonRecord, LaunchType, Scheduling, ServiceRecord, ServiceStatus, encode},
+    records::{DaemonRecord, Scheduling, ServiceRecord, encode},
     services::{
         deploy::{self, NewIds},
         find, spec as service_spec,
@@ -66,17 +66,8 @@ impl Create {
     fn plan(&self, view: &EcsView, input: &CreateDaemonRequest) -> Result<Plan<ServiceKey>, Fault> {
         let key = &self.key;
         let (cluster_view, cluster) = control::active_cluster(view, &key.scope, &key.cluster)?;
-        if let Some(existing) = self.token.made_before(view, key, self.now) {
+        if let Some(existing) = self.token.made(view, key, self.now)? {
             return Ok(Plan::Done(existing));
-        }
-        let before = find::row(view, key);
-        match before.map(|row| row.status) {
-            Some(ServiceStatus::Active) if before.is_some_and(|row| row.request == self.token.request) => {
-                return Ok(Plan::Done(key.clone()));
-            }
-            Some(ServiceStatus::Active) => return Err(fault::daemon_exists()),
-            Some(ServiceStatus::Draining) => return Err(fault::daemon_leaves()),
-            Some(ServiceStatus::Inactive) | None => {}
         }
         if cluster_view.kept(ServiceKind::Daemon).active().count() >= SERVICES_PER_CLUSTER_MAX {
             return Err(fault::client("The maximum number of daemons per cluster was reached."));
@@ -92,7 +83,7 @@ impl Create {
         let revision = spec::revision(view, &key.scope, cluster, &asked, None, self.now)?;
         let mut record = self.record(input)?;
         let mut txn = Txn::new()
-            .require(key.path(), before.map_or(0, |row| row.revision))
+            .require(key.path(), find::row(view, key).map_or(0, |row| row.revision))
             .require(keys::cluster(&key.scope, key.cluster.as_str()), cluster.revision)
             .require_exists(keys::task_definition(&key.scope, key.kind, &revision.task_definition));
         txn = deploy::begin(txn, view, key, &mut record, &revision, &self.ids, self.now);
@@ -104,36 +95,13 @@ impl Create {
         let (deployment_configuration, drain_percent) =
             spec::deployment(input.deployment_configuration.as_ref(), None)?;
         let tags = tags::parse(input.tags.as_deref())?;
+        // What its tasks get stands in its revisions.
         Ok(ServiceRecord {
-            status: ServiceStatus::Active,
-            launch_type: LaunchType::Ec2,
-            created_at: self.now,
-            created_by: self.created_by.clone(),
-            deleted_at: None,
-            request: self.token.request.clone(),
             scheduling: Scheduling::Daemon,
-            desired_count: 0,
             deployment_configuration,
-            health_check_grace_period_seconds: 0,
-            placement_constraints: Vec::new(),
-            placement_strategy: Vec::new(),
-            // What its tasks get stands in its revisions.
-            propagate_tags: ecs::PropagateTags::None,
-            enable_ecs_managed_tags: false,
-            enable_execute_command: false,
-            availability_zone_rebalancing: ecs::AvailabilityZoneRebalancing::Disabled,
-            deployments: Vec::new(),
-            rollout: None,
-            external: false,
-            task_sets: Vec::new(),
-            completed_revision: None,
             daemon: Some(DaemonRecord { drain_percent, updated_at: self.now, deletion: None }),
-            steady_since: None,
-            placement_failed: false,
-            rebalancing: false,
-            complaint: None,
-            events: Default::default(),
             tags: tags.into(),
+            ..ServiceRecord::new(self.now, self.created_by.clone(), self.token.request.clone())
         })
     }
 }

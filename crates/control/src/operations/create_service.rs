@@ -12,7 +12,7 @@ use crate::{
     control::Plan,
     fault,
     keys::{self, ServiceKey},
-    records::{LaunchType, Scheduling, ServiceRecord, ServiceStatus, encode},
+    records::{LaunchType, Scheduling, ServiceRecord, encode},
     services::{
         configuration,
         deploy::{self, NewIds},
@@ -66,19 +66,8 @@ impl Create {
     fn plan(&self, view: &EcsView, input: &CreateServiceRequest) -> Result<Plan<ServiceKey>, Fault> {
         let key = &self.key;
         let (cluster_view, cluster) = control::active_cluster(view, &key.scope, &key.cluster)?;
-        if let Some(existing) = self.token.made_before(view, key, self.now) {
+        if let Some(existing) = self.token.made(view, key, self.now)? {
             return Ok(Plan::Done(existing));
-        }
-        let before = cluster_view.services().get(&key.service);
-        match before.map(|row| row.status) {
-            Some(ServiceStatus::Active) if before.is_some_and(|row| row.request == self.token.request) => {
-                return Ok(Plan::Done(key.clone()));
-            }
-            Some(ServiceStatus::Active) => return Err(fault::invalid("Creation of service was not idempotent.")),
-            Some(ServiceStatus::Draining) => {
-                return Err(fault::invalid("Unable to Start a service that is still Draining."));
-            }
-            Some(ServiceStatus::Inactive) | None => {}
         }
         if cluster_view.active_services().count() >= SERVICES_PER_CLUSTER_MAX {
             return Err(ecs::fault::limit_exceeded_exception(
@@ -86,7 +75,7 @@ impl Create {
             ));
         }
         let txn = Txn::new()
-            .require(key.path(), before.map_or(0, |row| row.revision))
+            .require(key.path(), find::row(view, key).map_or(0, |row| row.revision))
             .require(keys::cluster(&key.scope, key.cluster.as_str()), cluster.revision);
         if is_external(input) {
             check_external(input)?;
@@ -141,34 +130,19 @@ impl Create {
         }
         let tags = tags::parse(input.tags.as_deref())?;
         let mut record = ServiceRecord {
-            status: ServiceStatus::Active,
             launch_type,
-            created_at: self.now,
-            created_by: self.created_by.clone(),
-            deleted_at: None,
-            request: self.token.request.clone(),
             scheduling,
             desired_count,
             deployment_configuration: configuration::merged(input.deployment_configuration.clone(), None, scheduling)?,
             health_check_grace_period_seconds: grace_period(input.health_check_grace_period_seconds)?,
-            availability_zone_rebalancing: ecs::AvailabilityZoneRebalancing::Disabled,
             placement_constraints,
             placement_strategy,
             propagate_tags: input.propagate_tags.clone().unwrap_or(ecs::PropagateTags::None),
             enable_ecs_managed_tags: input.enable_ecs_managed_tags == Some(true),
             enable_execute_command: input.enable_execute_command == Some(true),
-            deployments: Vec::new(),
-            rollout: None,
             external: is_external(input),
-            task_sets: Vec::new(),
-            completed_revision: None,
-            daemon: None,
-            steady_since: None,
-            placement_failed: false,
-            rebalancing: false,
-            complaint: None,
-            events: Default::default(),
-            tags: tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            tags: tags.into(),
+            ..ServiceRecord::new(self.now, self.created_by.clone(), self.token.request.clone())
         };
         record.availability_zone_rebalancing =
             zones::rebalancing(&record, input.availability_zone_rebalancing.as_ref())?;

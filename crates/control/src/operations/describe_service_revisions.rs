@@ -27,10 +27,10 @@ pub(crate) async fn run(
     let view = control.read();
     let (mut revisions, mut missing) = (Vec::new(), Vec::new());
     for text in arns {
-        let parsed: Arn = text.parse().map_err(|_| fault::invalid("The ARN provided is invalid."))?;
+        let parsed: Arn = text.parse().map_err(|_| fault::arn_invalid())?;
         scope.same_place(&parsed.scope).map_err(|error| fault::elsewhere(&error))?;
         let Resource::ServiceRevision { cluster, service, id } = parsed.resource else {
-            return Err(fault::invalid("The ARN provided is invalid."));
+            return Err(fault::arn_invalid());
         };
         let key = ServiceKey::service(scope.clone(), cluster, service);
         let found = id.parse().ok().and_then(|number| Some((number, wire::revision(&view, &key, number)?)));

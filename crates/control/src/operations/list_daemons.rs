@@ -36,17 +36,17 @@ pub(crate) async fn run(
     let key = |name: &Name| ServiceKey::daemon(scope.clone(), cluster.clone(), name.clone());
     let rows = cluster_view.kept(ServiceKind::Daemon).rows().iter().filter(|(name, row)| {
         let rest = listing.after().is_none_or(|after| name.as_str() > after);
-        rest && row.status != ServiceStatus::Inactive && is_on(&view, &key(name), row, &providers)
+        let wanted = || providers.is_empty() || is_on(&view, &key(name), row, &providers);
+        rest && row.status != ServiceStatus::Inactive && wanted()
     });
     let (page, next_token) = listing.page(rows, |(name, _)| name.to_string());
     let summaries = page.iter().map(|(name, row)| wire::summary(&key(name), row)).collect();
     Ok(ListDaemonsResponse { daemon_summaries_list: Some(summaries), next_token })
 }
 
-/// Whether it is for one of these providers; none are all.
+/// Whether it is for one of these providers.
 fn is_on(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, providers: &[Name]) -> bool {
     let revision = record.primary().and_then(|primary| service_wire::revision(view, key, primary.revision));
     let own = revision.and_then(|revision| revision.daemon.as_ref()).map(|daemon| daemon.capacity_providers.as_slice());
-    providers.is_empty()
-        || own.unwrap_or_default().iter().any(|own| providers.iter().any(|provider| provider.as_str() == own))
+    own.unwrap_or_default().iter().any(|own| providers.iter().any(|provider| provider.as_str() == own))
 }

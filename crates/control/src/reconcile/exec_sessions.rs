@@ -2,7 +2,6 @@
 
 use gantry_domain::{
     Timestamp,
-    arn::{Arn, Resource},
     limits::{EXEC_AGENT_SECONDS_MAX, EXEC_SESSION_RETENTION_SECONDS, EXEC_TRANSCRIPT_SECONDS_MAX},
 };
 use gantry_store::{Txn, TxnError};
@@ -77,11 +76,7 @@ impl Reconciler for ExecSessions {
 
 /// Whether the task stopped so long ago that its agent would have said that the session ended.
 fn is_task_gone(view: &EcsView, record: &ExecSessionRecord, now: Timestamp) -> bool {
-    let key = record.task_arn.parse::<Arn>().ok().and_then(|arn| match arn.resource {
-        Resource::Task { cluster: Some(cluster), task } => Some(TaskKey { scope: arn.scope, cluster, id: task }),
-        _ => None,
-    });
-    match key.and_then(|key| view.task(&key).cloned()) {
+    match TaskKey::from_arn(&record.task_arn).and_then(|key| view.task(&key).cloned()) {
         Some(task) => {
             let stopped_at = task.life.times.stopped_at;
             task.is_stopped() && stopped_at.is_none_or(|at| at.plus_seconds(EXEC_AGENT_SECONDS_MAX) <= now)

@@ -112,9 +112,10 @@ fn concerned(view: &EcsView, instance: &InstanceKey) -> Vec<ServiceKey> {
 fn watching(view: &EcsView, scope: &Scope, alarm: &str) -> Vec<ServiceKey> {
     let clusters = view.namespace(scope).into_iter().flat_map(|space| space.clusters());
     let services = clusters.flat_map(|(cluster, view)| {
-        let watches =
-            |key: &ServiceKey| view.kept(key.kind).rows().get(&key.service).is_some_and(|row| watches(row, alarm));
-        keys_of_cluster(scope, cluster, view).filter(watches).collect::<Vec<_>>()
+        let rows =
+            ServiceKind::ALL.into_iter().flat_map(|kind| view.kept(kind).rows().iter().map(move |row| (kind, row)));
+        let watching = rows.filter(|(_, (_, row))| watches(row, alarm));
+        watching.map(move |(kind, (name, _))| service_key(kind, scope, cluster, name))
     });
     services.collect()
 }

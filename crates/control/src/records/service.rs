@@ -129,6 +129,40 @@ pub struct ServiceRecord {
 }
 
 impl ServiceRecord {
+    /// A new one: ACTIVE, and without all that a request may say of it.
+    pub(crate) fn new(created_at: Timestamp, created_by: String, request: String) -> Self {
+        Self {
+            status: ServiceStatus::Active,
+            launch_type: LaunchType::Ec2,
+            created_at,
+            created_by,
+            deleted_at: None,
+            request,
+            scheduling: Scheduling::Replica,
+            desired_count: 0,
+            deployment_configuration: ecs::DeploymentConfiguration::default(),
+            health_check_grace_period_seconds: 0,
+            placement_constraints: Vec::new(),
+            placement_strategy: Vec::new(),
+            propagate_tags: ecs::PropagateTags::None,
+            enable_ecs_managed_tags: false,
+            enable_execute_command: false,
+            availability_zone_rebalancing: ecs::AvailabilityZoneRebalancing::Disabled,
+            deployments: Vec::new(),
+            rollout: None,
+            external: false,
+            task_sets: Vec::new(),
+            completed_revision: None,
+            daemon: None,
+            steady_since: None,
+            placement_failed: false,
+            rebalancing: false,
+            complaint: None,
+            events: VecDeque::new(),
+            tags: BTreeMap::new(),
+        }
+    }
+
     /// The newest deployment.
     pub fn primary(&self) -> Option<&DeploymentRecord> {
         self.deployments.first()

@@ -29,13 +29,13 @@ pub(crate) fn row<'a>(view: &'a EcsView, key: &ServiceKey) -> Option<&'a SharedR
 
 /// Reads the ARN of a service deployment: its service and its id.
 pub(crate) fn service_deployment(scope: &Scope, text: &str) -> Result<(ServiceKey, String), Fault> {
-    let arn: Arn = text.parse().map_err(|_| fault::invalid("The ARN provided is invalid."))?;
+    let arn: Arn = text.parse().map_err(|_| fault::arn_invalid())?;
     scope.same_place(&arn.scope).map_err(|error| fault::elsewhere(&error))?;
     match arn.resource {
         Resource::ServiceDeployment { cluster, service, id } => {
             Ok((ServiceKey::service(scope.clone(), cluster, service), id))
         }
-        _ => Err(fault::invalid("The ARN provided is invalid.")),
+        _ => Err(fault::arn_invalid()),
     }
 }
 

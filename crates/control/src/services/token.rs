@@ -1,10 +1,12 @@
 //! Client tokens of requests that create a service or a managed daemon: the same token again gives the same one.
 
+use gantry_api::Fault;
 use gantry_domain::{Timestamp, arn::Name, limits::CLIENT_TOKEN_LIFETIME_SECONDS};
 use gantry_store::Txn;
 
 use super::find;
 use crate::{
+    fault,
     keys::{self, ServiceKey},
     records::{ClientTokenRecord, ServiceStatus, encode},
     view::EcsView,
@@ -20,8 +22,22 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// What an earlier request with the same token made, while it is there. `key` is what this one would make.
-    pub(crate) fn made_before(&self, view: &EcsView, key: &ServiceKey, now: Timestamp) -> Option<ServiceKey> {
+    /// What is there already of what the request would make as `key`: by an earlier request with the same token, or by
+    /// the same one. Refused is another one of that name.
+    pub(crate) fn made(&self, view: &EcsView, key: &ServiceKey, now: Timestamp) -> Result<Option<ServiceKey>, Fault> {
+        if let Some(made) = self.made_before(view, key, now) {
+            return Ok(Some(made));
+        }
+        match find::row(view, key).map(|row| (row.status, &row.request)) {
+            Some((ServiceStatus::Active, request)) if *request == self.request => Ok(Some(key.clone())),
+            Some((ServiceStatus::Active, _)) => Err(fault::name_taken(key.kind)),
+            Some((ServiceStatus::Draining, _)) => Err(fault::name_leaves(key.kind)),
+            Some((ServiceStatus::Inactive, _)) | None => Ok(None),
+        }
+    }
+
+    /// What an earlier request with the same token made, while it is there.
+    fn made_before(&self, view: &EcsView, key: &ServiceKey, now: Timestamp) -> Option<ServiceKey> {
         let token = self.token.as_deref()?;
         let known = view.namespace(&key.scope)?.client_token(self.operation, &key.cluster, token)?;
         let service: Name = known.resources.first().filter(|_| known.expires_at > now)?.parse().ok()?;

@@ -98,16 +98,6 @@ impl ClusterView {
         ServiceKind::ALL.into_iter().flat_map(|kind| self.kept(kind).waiting.iter().map(move |name| (kind, name)))
     }
 
-    /// Deployments by service and id.
-    pub fn service_deployments(&self) -> &BTreeMap<(Name, String), SharedRow<ServiceDeploymentRecord>> {
-        &self.kept(ServiceKind::Service).deployments
-    }
-
-    /// Service revisions by service and id.
-    pub fn service_revisions(&self) -> &BTreeMap<(Name, String), SharedRow<ServiceRevisionRecord>> {
-        &self.kept(ServiceKind::Service).revisions
-    }
-
     /// Services that are ACTIVE.
     pub fn active_services(&self) -> impl Iterator<Item = (&Name, &SharedRow<ServiceRecord>)> {
         self.kept(ServiceKind::Service).active()

@@ -1,3 +1,4 @@
+use gantry_control::keys::ServiceKind;
 use serde_json::{Value, json};
 
 use crate::{
@@ -70,7 +71,7 @@ async fn the_history_is_bounded() {
     assert_eq!(all.iter().filter(|one| one["serviceDeploymentArn"] == newest).count(), 1);
     let view = server.control.read();
     let name = "default".parse().unwrap();
-    let revisions = view.cluster(&crate::support::scope(), &name).unwrap().service_revisions().len();
+    let revisions = view.cluster(&crate::support::scope(), &name).unwrap().kept(ServiceKind::Service).revisions().len();
     assert!(revisions <= 100, "{revisions}");
 }
 

@@ -1,6 +1,7 @@
 //! Why a task did not get what it refers to: secrets, parameters, environment files, credentials of registries. FARGATE
 //! wraps the sentences of the agent in its own.
 
+use super::RoleNotAssumed;
 use crate::secret::value_from::ValueFromError;
 
 /// What went wrong.
@@ -80,11 +81,7 @@ impl ValuesFailure {
         match self {
             Self::NoRole if fargate => format!("{OF_SECRETS}unable to find execution role credentials"),
             Self::NoRole => "unable to find execution role credentials".to_owned(),
-            Self::NotAssumed { role } => secret(format!(
-                "ECS was unable to assume the role '{role}' that was provided for this task. Please verify that the role \
-                 being passed has the proper trust relationship and permissions and that your IAM user has permissions \
-                 to pass this role."
-            )),
+            Self::NotAssumed { role } => secret(RoleNotAssumed { role_arn: role }.to_string()),
             Self::Reference(error @ ValueFromError::Secret) => secret(error.to_string()),
             Self::Reference(error @ ValueFromError::Parameter) => error.to_string(),
             Self::Secret { region, reference, error } => of_secret(region, reference, error, fargate),
