@@ -1,9 +1,6 @@
 //! The Availability Zones that a service's tasks may be in.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use gantry_api::{
     Fault,
@@ -14,7 +11,7 @@ use gantry_domain::{
     service::Rebalance,
 };
 
-use super::{find, start, wire};
+use super::{daemon::Reserved, find, start, wire};
 use crate::{
     fault,
     keys::{ClusterKey, ServiceKey},
@@ -90,8 +87,8 @@ fn looks_balanced(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, task
     most.zip(least).is_none_or(|(most, least)| most - least < 2)
 }
 
-/// The zones of the instances that satisfy the service's constraints.
-fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<Vec<String>> {
+/// The zones of the instances that satisfy the service's constraints, and whether one of these has room for a task.
+fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<BTreeMap<String, bool>> {
     let revision = wire::revision(view, key, record.primary()?.revision)?;
     let definition = find::definition(view, key, revision)?;
     let requirements = task_definition::requirements(&definition.document);
@@ -106,18 +103,23 @@ fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<Vec
     };
     let fleet = revision.launch_type == LaunchType::Fargate;
     let needs = Needs {
+        resources: requirements.resources(),
         attributes: if fleet { Vec::new() } else { requirements.attributes.clone() },
         constraints: start::constraints(record, &requirements.placement_expressions),
         group: key.group(),
         ..Needs::default()
     };
     let cluster = ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() };
-    let (mut conditions, mut zones) = (Conditions::of(&needs), BTreeSet::new());
+    let reserved = Reserved::of(view, &cluster, &needs.group, key.kind);
+    let (mut conditions, mut claims, mut zones) = (Conditions::of(&needs), reserved.claims(), BTreeMap::new());
     for candidate in targets.iter().flat_map(|target| candidates(view, &cluster, target)) {
         let Some(zone) = candidate.2.zone().filter(|_| candidate.2.agent_connected) else { continue };
-        if !zones.contains(zone) && conditions.eligible(&instance(candidate, &TakenByHost::new())) {
-            zones.insert(zone.to_owned());
+        let mut free = instance(candidate, &TakenByHost::new());
+        if zones.get(zone) == Some(&true) || !conditions.eligible(&free) {
+            continue;
         }
+        claims.take(candidate, &mut free);
+        zones.insert(zone.to_owned(), conditions.fit(&free));
     }
-    Some(zones.into_iter().collect())
+    Some(zones)
 }

@@ -48,8 +48,12 @@ pub(super) fn any_service() -> impl Strategy<Value = ServiceView> {
     let limits =
         prop_oneof![Just((100, 200)), Just((50, 100)), Just((0, 100)), Just((75, 125)), (0..=100u32, 100..=300u32)];
     let tasks = prop::collection::vec(any_task(), 0..14);
-    let zones = prop_oneof![Just(vec![]), Just(vec!["z0".to_owned()]), Just(vec!["z1".to_owned(), "z2".to_owned()])];
-    let rebalance = prop::option::of((zones, any::<bool>()).prop_map(|(zones, active)| Rebalance { zones, active }));
+    let zones = prop_oneof![Just(vec![]), Just(vec!["z0"]), Just(vec!["z1", "z2"])];
+    let rebalance = (zones, any::<[bool; 2]>(), any::<bool>()).prop_map(|(zones, room, active)| {
+        let zones = zones.into_iter().map(str::to_owned).zip(room).collect();
+        Rebalance { zones, active }
+    });
+    let rebalance = prop::option::of(rebalance);
     let percents = (limits, prop::option::of(1..4u32), 0..60i64);
     (0..7u32, percents, tasks, any::<[bool; 3]>(), 1..=3u64, any::<[bool; 2]>(), rebalance).prop_map(
         |(desired, ((minimum, maximum), breaker, grace), mut tasks, checks, newest, flags, rebalance)| {
@@ -210,7 +214,8 @@ pub(super) fn obey(now: Timestamp, service: &mut ServiceView) {
 fn difference(service: &ServiceView) -> u32 {
     let tasks = |zone: &String| count(service.tasks.iter().filter(|task| task.zone == *zone));
     let most = service.tasks.iter().map(|task| tasks(&task.zone)).max().unwrap_or(0);
-    let open = service.rebalance.iter().flat_map(|rebalance| &rebalance.zones);
+    let zones = service.rebalance.iter().flat_map(|rebalance| &rebalance.zones);
+    let open = zones.filter(|(_, room)| **room).map(|(zone, _)| zone);
     most.saturating_sub(open.map(tasks).min().unwrap_or(most))
 }
 

@@ -2,7 +2,8 @@
 //! zone, and stop as many in the fullest once the new ones are healthy.
 //!
 //! It must hold that no task is stopped for it before as many healthy ones stand as are wanted, and that it comes to an
-//! end. It rests while a deployment is under way: that one places tasks anew anyway.
+//! end. It rests while a deployment is under way: that one places tasks anew anyway. A zone without room takes part as far
+//! as tasks can leave it.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,8 @@ use crate::{
 /// A service whose tasks are to be kept balanced over zones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rebalance {
-    /// The zones with instances that its tasks may be on.
-    pub zones: Vec<String>,
+    /// The zones with instances that its tasks may be on, and whether one of these has room for one more.
+    pub zones: BTreeMap<String, bool>,
     /// The service has said that it is not balanced, and not yet that it is.
     pub active: bool,
 }
@@ -61,13 +62,18 @@ impl<'a> Planner<'a> {
         }
         let counts = self.zone_counts();
         // Tasks may also be where nothing can be placed any more: there they can leave and not be added to.
-        let open = |zone: &str| rebalance.zones.iter().any(|other| other == zone);
+        let open = |zone: &str| rebalance.zones.get(zone) == Some(&true);
         let most = counts.iter().map(|(_, tasks)| *tasks).max().unwrap_or(0);
-        let least = counts.iter().filter(|(zone, _)| open(zone)).map(|(_, tasks)| *tasks).min().unwrap_or(most);
+        let least_of =
+            |zones: &mut dyn Iterator<Item = &(&str, u32)>| zones.map(|(_, tasks)| *tasks).min().unwrap_or(most);
+        let least = least_of(&mut counts.iter().filter(|(zone, _)| open(zone)));
         if most - least < 2 {
             if rebalance.active {
                 self.act(Action::SetRebalancing { active: false });
-                self.announce(ServiceEvent::RebalancingCompleted { zones: told(&counts) });
+                // Else the emptiest zones are full, and it is as balanced as it can be now.
+                if most - least_of(&mut counts.iter()) < 2 {
+                    self.announce(ServiceEvent::RebalancingCompleted { zones: told(&counts) });
+                }
             }
             return;
         }
@@ -107,7 +113,7 @@ impl<'a> Planner<'a> {
 
     /// Good tasks by zone, in the order of the zones' names.
     fn zone_counts(&self) -> Vec<(&'a str, u32)> {
-        let zones = self.rebalance().into_iter().flat_map(|rebalance| &rebalance.zones);
+        let zones = self.rebalance().into_iter().flat_map(|rebalance| rebalance.zones.keys());
         let mut counts: BTreeMap<&str, u32> = zones.map(|zone| (zone.as_str(), 0)).collect();
         for task in self.wanted().filter(|task| self.is_good(task)) {
             *counts.entry(&task.zone).or_default() += 1;

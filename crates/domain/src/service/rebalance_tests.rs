@@ -14,7 +14,10 @@ fn balanced_over(zones: &[&str], tasks: &[(u32, &str)]) -> ServiceView {
     ServiceView {
         deployments: vec![DeploymentView { rollout: RolloutState::Completed, ..deployment(1) }],
         steady_since: Some(NOW),
-        rebalance: Some(Rebalance { zones: zones.iter().map(ToString::to_string).collect(), active: false }),
+        rebalance: Some(Rebalance {
+            zones: zones.iter().map(|zone| (zone.to_string(), true)).collect(),
+            active: false,
+        }),
         tasks: tasks.clone(),
         ..service(u32::try_from(tasks.len()).unwrap())
     }
@@ -87,6 +90,27 @@ fn nothing_is_moved_without_room_during_a_deployment_or_when_only_protected_task
     for view in [tight, deploying, protected, off] {
         assert_eq!(moves(&plan_service(NOW, &view)), "");
     }
+}
+
+fn full(mut view: ServiceView, zone: &str) -> ServiceView {
+    view.rebalance.as_mut().unwrap().zones.insert(zone.to_owned(), false);
+    view
+}
+
+#[test]
+fn a_zone_without_room_is_left_as_it_is() {
+    let plan = plan_service(NOW, &full(balanced_over(&["a", "b"], &[(3, "a"), (1, "b")]), "b"));
+    assert_eq!((moves(&plan).as_str(), events(&plan).len()), ("", 0));
+    // Others take what it cannot.
+    let plan = plan_service(NOW, &full(balanced_over(&["a", "b", "c"], &[(4, "a")]), "b"));
+    assert_eq!(moves(&plan), "+1@c");
+    // One that became full ends it, without a word of balance.
+    let plan = plan_service(NOW, &active(full(balanced_over(&["a", "b"], &[(3, "a"), (1, "b")]), "b")));
+    assert!(plan.actions.contains(&Action::SetRebalancing { active: false }));
+    assert_eq!((moves(&plan).as_str(), events(&plan).len()), ("", 0));
+    // Tasks leave it as they leave any other.
+    let plan = plan_service(NOW, &full(balanced_over(&["a", "b"], &[(1, "a"), (3, "b")]), "b"));
+    assert_eq!(moves(&plan), "+1@a");
 }
 
 #[test]
