@@ -247,6 +247,12 @@ pub struct DeploymentRecord {
 }
 
 impl DeploymentRecord {
+    /// The same on its way back after a newer one failed. What went wrong with it before does not count.
+    pub(crate) fn back(&self, now: Timestamp) -> Self {
+        let anew = Self::new(self.id, self.revision, self.service_deployment.clone(), now);
+        Self { created_at: self.created_at, rollback: true, ..anew }
+    }
+
     /// A deployment that begins now.
     pub fn new(id: DeploymentId, revision: u64, service_deployment: String, now: Timestamp) -> Self {
         Self {

@@ -111,6 +111,9 @@ impl<'a> Act<'a> {
                 }
             }
             Action::EndRollback { .. } => self.end_rollback(),
+            // The primary one has just come back, so that there is one more use for it.
+            Action::RemoveDeployment { deployment }
+                if self.record.primary().is_some_and(|one| one.id == *deployment) => {}
             Action::RemoveDeployment { deployment } => {
                 self.record.deployments.retain(|record| record.id != *deployment);
             }

@@ -56,7 +56,8 @@ pub(crate) fn begin(
     txn
 }
 
-/// Brings an older revision back, as a part of the deployment that failed.
+/// Brings an older revision back, as a part of the deployment that failed. `id` names the deployment of the revision
+/// that is still there, or a new one.
 pub(crate) fn begin_rollback(
     view: &EcsView,
     key: &ServiceKey,
@@ -68,8 +69,11 @@ pub(crate) fn begin_rollback(
     if let Some(revision) = wire::revision(view, key, revision) {
         record.launch_type = revision.launch_type;
     }
-    let deployment = DeploymentRecord::new(id, revision, failed.service_deployment.clone(), now);
-    insert(record, DeploymentRecord { rollback: true, ..deployment });
+    let known = record.deployments.iter().position(|deployment| deployment.id == id);
+    let known = known.map(|index| record.deployments.remove(index));
+    let service_deployment = failed.service_deployment.clone();
+    let deployment = known.unwrap_or_else(|| DeploymentRecord::new(id, revision, String::new(), now)).back(now);
+    insert(record, DeploymentRecord { service_deployment, ..deployment });
 }
 
 fn insert(record: &mut ServiceRecord, deployment: DeploymentRecord) {

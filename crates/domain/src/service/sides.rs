@@ -120,6 +120,10 @@ fn move_on(now: Timestamp, service: &ServiceView, rollout: &Rollout, mut plan: P
     let next = advance(now, rollout, seen);
     let trouble = next.failed.map(|trouble| Cause::Stage { stage: rollout.stage.as_str(), trouble });
     if let Some(cause) = given_up(service, rollout, &plan).or(trouble) {
+        // Whatever serves most is what production stays with.
+        if let Some(blue) = source(now, service, rollout).filter(|_| rollout.blue.is_none()) {
+            plan.actions.push(Action::SetRollout(Box::new(Rollout { blue: Some(blue), ..rollout.clone() })));
+        }
         let deployment = rollout.green;
         let event = ServiceEvent::DeploymentFailed { deployment: deployment.to_string(), cause: cause.clone() };
         plan.actions.push(Action::Announce(event));

@@ -41,7 +41,10 @@ impl Act<'_> {
         }
         let revision = self.record.deployments.iter().find(|record| record.id == id).map(|record| record.revision);
         let target = self.record.completed_revision.filter(|target| rollback && Some(*target) != revision);
-        let target = target.map(|target| (target, deploy::new_ids(self.random).deployment));
+        // What still runs of the revision goes on.
+        let known = |target| self.record.deployments.iter().find(|record| record.revision == target);
+        let id_of = |target| known(target).map_or_else(|| deploy::new_ids(self.random).deployment, |record| record.id);
+        let target = target.map(|target| (target, id_of(target)));
         let Some(failed) = self.give_up(id, cause, target) else { return };
         if let Some((revision, back)) = target {
             deploy::begin_rollback(self.view, self.key, &mut self.record, &failed, (revision, back), self.now);
@@ -52,12 +55,6 @@ impl Act<'_> {
     /// Production is with blue again at once; green goes.
     fn turn_back(&mut self, green: DeploymentId, cause: &Cause) {
         let Some(mut row) = self.record.rollout.take() else { return };
-        // While the older deployments are reconciled it is not settled yet which of them is blue.
-        row.blue = row.blue.or_else(|| {
-            let older = || self.record.deployments.iter().filter(|deployment| deployment.id != green);
-            let completed = older().find(|deployment| deployment.rollout == RolloutState::Completed);
-            completed.or_else(|| older().next()).map(|deployment| deployment.id)
-        });
         let blue = self.record.deployments.iter().find(|deployment| Some(deployment.id) == row.blue).cloned();
         let target = blue.as_ref().map(|blue| (blue.revision, blue.id));
         if self.give_up(green, cause, target).is_none() {
@@ -75,10 +72,10 @@ impl Act<'_> {
             self.record.launch_type = revision.launch_type;
         }
         // What was given up itself once must serve again now.
+        let now = self.now;
         self.deployment(blue.id, |record| {
             if record.rollout != RolloutState::Completed {
-                record.rollout = RolloutState::InProgress;
-                record.rollback = true;
+                *record = record.back(now);
             }
         });
         self.tell(&ServiceEvent::RollingBack { deployment: blue.id.to_string() });

@@ -8,6 +8,7 @@ use super::super::plan_service;
 use super::super::properties::{any_service, apply, healthy, live as live_of_all, obey};
 use super::super::tests::{NOW, deployment, moves, service, task};
 use super::*;
+use crate::deployment::StopKind;
 use crate::rollout::{Course, Hook, TimeoutAction};
 
 fn rollout(stage: Stage) -> Rollout {
@@ -82,6 +83,22 @@ fn several_older_deployments_become_one_first() {
         _ => None,
     });
     assert_eq!(moved, Some((Stage::PreScaleUp, Some(DeploymentId::from_random(1)))));
+}
+
+#[test]
+fn what_fails_while_older_deployments_are_reconciled_goes_back_to_what_serves_most() {
+    let mut view = two_sides(2, Stage::ReconcileService, &["a", "b"], &[]);
+    view.deployments[1].rollout = RolloutState::Failed;
+    view.deployments.insert(1, DeploymentView { rollout: RolloutState::Failed, ..deployment(3) });
+    view.rollout.as_mut().unwrap().blue = None;
+    view.watch.stop = Some(StopKind::Rollback);
+    let plan = plan_service(NOW, &view);
+    let back = plan.actions.iter().position(|action| matches!(action, Action::FailDeployment { .. })).unwrap();
+    let blue = plan.actions[..back].iter().find_map(|action| match action {
+        Action::SetRollout(rollout) => Some(rollout.blue),
+        _ => None,
+    });
+    assert_eq!(blue, Some(Some(DeploymentId::from_random(1))));
 }
 
 fn any_rollout() -> impl Strategy<Value = Rollout> {
