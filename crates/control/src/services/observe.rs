@@ -110,7 +110,6 @@ pub(crate) fn observe(
         draining,
         limits: configuration::limits(&row.deployment_configuration),
         missing_max: row.daemon.as_ref().map(|daemon| daemon::missing_max(daemon, instances)),
-        bakes_each_step: row.daemon.is_some(),
         room_max: None,
         circuit_breaker: configuration::circuit_breaker(&row.deployment_configuration).filter(|_| set.is_none()),
         watch: watch(view, key, &row),

@@ -31,10 +31,12 @@ impl<'a> Planner<'a> {
             instances.iter().map(|instance| (instance.id.as_str(), instance)).collect();
         let mut kept: BTreeSet<&str> = BTreeSet::new();
         let mut tasks: Vec<&TaskView> = self.wanted().collect();
-        // The best task of an instance comes first: of the primary deployment, serving, the newest.
+        // What is in no wanted place leaves the count of the healthy ones first. Then the best task of an instance comes
+        // first: of the primary deployment, serving, the newest.
         tasks.sort_by_key(|task| {
+            let in_place = by_id.get(task.instance.as_str()).is_some_and(|place| place.active);
             let age = std::cmp::Reverse(task.created_at);
-            (!self.is_primary(task), std::cmp::Reverse(self.fitness(task)), age, &task.id)
+            (in_place, !self.is_primary(task), std::cmp::Reverse(self.fitness(task)), age, &task.id)
         });
         for task in tasks {
             let place = by_id.get(task.instance.as_str()).copied();
@@ -56,8 +58,7 @@ impl<'a> Planner<'a> {
             return;
         }
         if !self.is_primary(task) {
-            let step = self.healthy > self.floor() && self.last_step_is_baked();
-            let may_go = self.fitness(task) != Fitness::Healthy || step;
+            let may_go = self.is_free(task) || (self.fits_surplus(task) && self.last_step_is_baked());
             if may_go && !task.protected {
                 self.stop(task, self.scaling_activity(task));
             }
@@ -67,9 +68,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether the tasks that the primary deployment has already have run for its bake time, where it bakes each step.
+    /// Whether the tasks that the primary deployment of a managed daemon has already have run for its bake time.
     fn last_step_is_baked(&mut self) -> bool {
-        if !self.service.bakes_each_step {
+        if self.service.missing_max.is_none() {
             return true;
         }
         let own = self.wanted().filter(|task| self.is_primary(task));
@@ -140,7 +141,7 @@ mod tests {
         let mut double = on("b", "i1", 1);
         double.created_at = NOW.plus_seconds(-10);
         let service = daemon(vec![instance("i1")], vec![on("a", "i1", 1), double, on("x", "gone", 1)]);
-        assert_eq!(plan(&service), "-a -x");
+        assert_eq!(plan(&service), "-x -a");
     }
 
     #[test]
@@ -180,7 +181,6 @@ mod tests {
         let mut rolling = daemon(instances, old.clone());
         rolling.deployments = vec![deployment(2), deployment(1)];
         rolling.missing_max = Some(1);
-        rolling.bakes_each_step = true;
         rolling.watch.bake_ms = 60_000;
         assert_eq!(plan(&rolling), "-a");
         rolling.tasks = vec![on("n", "i1", 2), old[1].clone(), old[2].clone()];
@@ -190,6 +190,24 @@ mod tests {
         assert_eq!(waits.wake_at, Some(NOW.plus_seconds(20)));
         rolling.tasks[0].started_at = Some(NOW.plus_seconds(-60));
         assert_eq!(plan(&rolling), "-b");
+    }
+
+    #[test]
+    fn what_leaves_instances_that_are_no_longer_wanted_is_not_counted_on() {
+        let all = vec![on("a", "i1", 1), on("b", "i2", 1), on("x", "elsewhere", 1)];
+        let mut moving = daemon(vec![instance("i1"), instance("i2")], all);
+        moving.deployments = vec![deployment(2), deployment(1)];
+        moving.missing_max = Some(1);
+        assert_eq!(plan(&moving), "-x -a");
+    }
+
+    #[test]
+    fn tasks_that_were_just_started_are_not_replaced_all_at_once() {
+        let young = |id: &str, instance: &str| TaskView { started_at: Some(NOW), ..on(id, instance, 1) };
+        let mut rolling = daemon(vec![instance("i1"), instance("i2")], vec![young("a", "i1"), young("b", "i2")]);
+        rolling.deployments = vec![deployment(2), deployment(1)];
+        rolling.missing_max = Some(1);
+        assert_eq!(plan(&rolling), "");
     }
 
     proptest! {

@@ -18,10 +18,10 @@ pub struct ServiceView {
     pub draining: bool,
     /// minimumHealthyPercent and maximumPercent.
     pub limits: DeploymentLimits,
-    /// So many healthy tasks may be missing at once by our own doing, instead of what minimumHealthyPercent says.
+    /// For a managed daemon: so many healthy tasks may be missing at once by our own doing, instead of what
+    /// minimumHealthyPercent says. Its deployments go on to the next tasks only when the ones before have run for the
+    /// bake time.
     pub missing_max: Option<u32>,
-    /// A deployment goes on to the next tasks only when the ones before have run for its bake time.
-    pub bakes_each_step: bool,
     /// No more tasks than this may be added, whatever the percentages say.
     pub room_max: Option<u32>,
     /// An enabled circuit breaker.

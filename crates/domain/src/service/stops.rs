@@ -92,13 +92,13 @@ impl<'a> Planner<'a> {
     }
 
     /// Stopping it costs nobody anything.
-    fn is_free(&self, task: &TaskView) -> bool {
+    pub(super) fn is_free(&self, task: &TaskView) -> bool {
         matches!(self.fitness(task), Fitness::Unhealthy | Fitness::Starting)
     }
 
     /// The floor holds without it. A task that runs but is not counted yet also waits until the floor holds: right
     /// after its start it may be all that serves.
-    fn fits_surplus(&self, task: &TaskView) -> bool {
+    pub(super) fn fits_surplus(&self, task: &TaskView) -> bool {
         let cost = u32::from(self.fitness(task) == Fitness::Healthy);
         self.healthy.saturating_sub(cost) >= self.floor()
     }

@@ -26,7 +26,6 @@ pub(super) fn service(desired_count: u32) -> ServiceView {
         draining: false,
         limits: DeploymentLimits::REPLICA,
         missing_max: None,
-        bakes_each_step: false,
         room_max: None,
         circuit_breaker: None,
         watch: Watch::default(),

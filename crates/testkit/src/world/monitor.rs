@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_control::{
     keys::{InstanceKey, Key, ServiceKind},
-    records::{InstanceRecord, InstanceStatus, Scheduling, ServiceRecord, TaskRecord, decode},
+    records::{
+        DaemonRevisionRecord, InstanceRecord, InstanceStatus, Scheduling, ServiceRecord, ServiceRevisionRecord,
+        ServiceStatus, TaskRecord, decode,
+    },
 };
 use gantry_domain::{
     arn::{Name, TaskId},
-    deployment::DeploymentLimits,
+    deployment::{DeploymentLimits, RolloutState, drained_at_once},
     task::{DesiredStatus, LastStatus, StopCode},
 };
 use gantry_store::{Event, Store, Watch};
@@ -22,6 +25,8 @@ pub(super) struct Monitor {
     store: Store,
     seen: u64,
     services: BTreeMap<Keeper, ServiceRecord>,
+    /// Of managed daemons, by number.
+    revisions: BTreeMap<(Name, u64), DaemonRevisionRecord>,
     tasks: BTreeMap<TaskId, TaskRecord>,
     instances: BTreeMap<InstanceKey, InstanceRecord>,
     /// Tasks of each service that are not STOPPED, as of the last transaction.
@@ -35,6 +40,7 @@ impl Monitor {
             store: store.clone(),
             seen: 0,
             services: BTreeMap::new(),
+            revisions: BTreeMap::new(),
             tasks: BTreeMap::new(),
             instances: BTreeMap::new(),
             live: BTreeMap::new(),
@@ -47,7 +53,9 @@ impl Monitor {
             let batch = self.watch.next_or_progress().await.map_err(|error| format!("the watch broke: {error:?}"))?;
             self.seen = self.seen.max(batch.revision);
             let mut changed = false;
-            for event in &batch.events {
+            // What a transaction says of services holds for the tasks that it changes.
+            let (tasks, others): (Vec<&Event>, Vec<&Event>) = batch.events.iter().partition(|event| is_of_task(event));
+            for event in others.into_iter().chain(tasks) {
                 changed |= self.take_in(event)?;
             }
             if changed {
@@ -74,6 +82,13 @@ impl Monitor {
             }
             (Key::Service { kind, name, .. }, None) => {
                 self.services.remove(&(kind, name));
+            }
+            (Key::ServiceRevision { kind: ServiceKind::Daemon, service, id, .. }, Some(value)) => {
+                let record: ServiceRevisionRecord = decode(value).map_err(|error| error.to_string())?;
+                if let Some((number, daemon)) = id.parse().ok().zip(record.daemon) {
+                    self.revisions.insert((service, number), daemon);
+                }
+                return Ok(false);
             }
             (Key::Instance { cluster, id }, Some(value)) => {
                 let record = decode(value).map_err(|error| error.to_string())?;
@@ -141,6 +156,9 @@ impl Monitor {
                 return Err(format!("task {id} was placed on an instance that takes none"));
             }
         }
+        if let Some(host) = new.host.as_ref().filter(|_| old.is_none_or(|old| old.host.is_none())) {
+            self.check_daemons(id, new, host)?;
+        }
         if life.last_status == LastStatus::Running && life.times.started_at.is_none() {
             return Err(format!("task {id} is RUNNING and never started"));
         }
@@ -157,12 +175,62 @@ impl Monitor {
         let asked = old.is_some_and(|old| old.life.desired_status == DesiredStatus::Running && serves(old))
             && new.life.desired_status == DesiredStatus::Stopped;
         let Some((name, service)) = self.service_of(new).filter(|_| ours && asked) else { return Ok(()) };
-        let floor = limits(service).floor(service.desired_count);
+        let floor = match &service.daemon {
+            // All go, or one that is where none is wanted.
+            _ if service.status != ServiceStatus::Active || !self.is_in_place(name, service, new) => 0,
+            Some(daemon) => {
+                let hundredths = (daemon.drain_percent * 100.0).round() as u32;
+                service.desired_count.saturating_sub(drained_at_once(service.desired_count, hundredths))
+            }
+            None => limits(service).floor(service.desired_count),
+        };
         let own = |task: &&TaskRecord| task.keeper() == Some((name.0, name.1.as_str()));
         let left = self.tasks.values().filter(|task| own(task) && serves(task));
         let left = u32::try_from(left.count()).unwrap_or(u32::MAX);
         if left < floor {
             return Err(format!("stopping task {id} left {name:?} with {left} tasks, the floor is {floor}"));
+        }
+        Ok(())
+    }
+
+    /// Whether a task of a managed daemon is on an instance that the primary deployment is for.
+    fn is_in_place(&self, (kind, name): &Keeper, service: &ServiceRecord, task: &TaskRecord) -> bool {
+        let number = service.primary().map(|primary| primary.revision).filter(|_| *kind == ServiceKind::Daemon);
+        let Some(revision) = number.and_then(|number| self.revisions.get(&(name.clone(), number))) else { return true };
+        let instance = task.host.as_ref().and_then(|host| self.instances.get(host));
+        instance.is_some_and(|instance| {
+            let provider = instance.capacity_provider.as_ref();
+            instance.status == InstanceStatus::Active
+                && provider.is_some_and(|own| revision.capacity_providers.contains(own))
+        })
+    }
+
+    /// A managed daemon is on the instances of its providers alone, and other tasks come there only while a critical one
+    /// runs.
+    fn check_daemons(&self, id: TaskId, new: &TaskRecord, host: &InstanceKey) -> Result<(), String> {
+        let provider = self.instances.get(host).and_then(|instance| instance.capacity_provider.as_ref());
+        let is_for =
+            |daemon: &DaemonRevisionRecord| provider.is_some_and(|own| daemon.capacity_providers.contains(own));
+        for ((kind, name), service) in self.services.iter().filter(|(_, service)| service.daemon.is_some()) {
+            let Some(primary) = service.primary() else { continue };
+            let Some(revision) = self.revisions.get(&(name.clone(), primary.revision)) else { continue };
+            let of_it = |task: &TaskRecord| task.keeper() == Some((*kind, name.as_str()));
+            if of_it(new) {
+                if !is_for(revision) {
+                    return Err(format!(
+                        "task {id} of the managed daemon {name} is on {host:?}, where it does not belong"
+                    ));
+                }
+                continue;
+            }
+            // One that was given up is not waited for, and managed daemons do not wait for each other.
+            let waits = service.status == ServiceStatus::Active
+                && primary.rollout != RolloutState::Failed
+                && new.keeper().is_none_or(|(kind, _)| kind != ServiceKind::Daemon);
+            let runs = || self.tasks.values().any(|task| of_it(task) && task.host.as_ref() == Some(host) && runs(task));
+            if waits && revision.critical && is_for(revision) && !runs() {
+                return Err(format!("task {id} is on {host:?}, where the critical daemon {name} does not run"));
+            }
         }
         Ok(())
     }
@@ -219,10 +287,16 @@ impl Monitor {
     }
 }
 
+fn is_of_task(event: &Event) -> bool {
+    matches!(Key::parse(event.key()), Some((_, Key::Task { .. })))
+}
+
+fn runs(task: &TaskRecord) -> bool {
+    task.life.last_status == LastStatus::Running && task.life.desired_status == DesiredStatus::Running
+}
+
 fn serves(task: &TaskRecord) -> bool {
-    task.life.last_status == LastStatus::Running
-        && task.life.desired_status == DesiredStatus::Running
-        && task.health != gantry_domain::task::HealthStatus::Unhealthy
+    runs(task) && task.health != gantry_domain::task::HealthStatus::Unhealthy
 }
 
 fn limits(service: &ServiceRecord) -> DeploymentLimits {

@@ -3,6 +3,7 @@
 
 mod daemon;
 mod external;
+mod managed;
 mod placed;
 mod rolling;
 mod strategies;
@@ -50,4 +51,5 @@ pub(crate) const HOSTS_BACK: &str = "
     activate i3
 ";
 
-pub(crate) const KINDS: &[Kind] = &[rolling::KIND, daemon::KIND, placed::KIND, external::KIND, strategies::KIND];
+pub(crate) const KINDS: &[Kind] =
+    &[rolling::KIND, daemon::KIND, placed::KIND, external::KIND, strategies::KIND, managed::KIND];
