@@ -147,7 +147,7 @@ fn strongest_allow(asked: &Asked<'_>, documents: &[Arc<Document>]) -> Option<Gra
 }
 
 /// How each statement of `effect` that matches means the principal.
-fn matching<'d>(asked: &Asked<'_>, documents: &'d [Arc<Document>], effect: Effect) -> impl Iterator<Item = Grantee> {
+fn matching(asked: &Asked<'_>, documents: &[Arc<Document>], effect: Effect) -> impl Iterator<Item = Grantee> {
     let statements = documents.iter().flat_map(|document| &document.statements);
     statements.filter(move |statement| statement.effect == effect).filter_map(|statement| statement.matches(asked))
 }

@@ -32,7 +32,7 @@ use gantry_layers::prepared::{PreparedLayer, chunks::Chunks};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use self::local::LocalImage;
+use self::{control::Word, local::LocalImage};
 use super::{Password, RegistryAccess, failure::Failure};
 
 /// In a layer's directory while it is not whole: what is being fetched …
@@ -168,7 +168,7 @@ impl Starter {
         self.accesses.lock().insert(reference.to_owned(), access.clone());
         for (directory, plan) in unfinished(layers) {
             if plan.reference == reference
-                && let Err(error) = control::bring(&directory, &Access::new(access))
+                && let Err(error) = control::tell(&directory, &Word::Access(Access::new(access)))
             {
                 tracing::debug!(%error, layer = %directory.display(), "nobody fetches an unfinished image");
                 // A keeper that was dying when somebody was about to use the image looked alive.
@@ -219,6 +219,16 @@ impl Starter {
                 Err(failed(io::ErrorKind::TimedOut.into()))
             }
         }
+    }
+}
+
+/// Ends whoever fetches the layer in `directory`, if somebody does: the kernel unmounts nothing that is being read, and
+/// what is read may be a while in coming.
+pub(super) fn end(directory: &Path) {
+    if is_unfinished(directory)
+        && let Err(error) = control::tell(directory, &Word::End)
+    {
+        tracing::debug!(%error, layer = %directory.display(), "nobody fetches an unfinished image");
     }
 }
 

@@ -127,14 +127,16 @@ impl Store {
         self.trash.discard(directory)
     }
 
-    /// Ends every mount. Containers that run keep theirs.
+    /// Ends every mount. Containers that run keep theirs; those of an image that is not whole cannot read the rest.
     pub(super) fn unmount_all(root: &Path) -> io::Result<()> {
         let layers = match fs::read_dir(root.join("layers")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
         for layer in layers {
-            erofs::unmount(&layer?.path().join("fs"))?;
+            let directory = layer?.path();
+            lazy::end(&directory);
+            erofs::unmount(&directory.join("fs"))?;
         }
         Ok(())
     }

@@ -416,3 +416,16 @@ async fn a_program_that_waits_for_a_chunk_can_be_killed() {
     world.registry.state().held.clear();
     world.read_right("a").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_will_want_any_more_is_waited_for_by_nobody() {
+    let world = World::with(|lazy| lazy.wait = Duration::from_secs(3600)).await;
+    world.registry.state().held = world.frames_without("c");
+    world.pull().await;
+    let asked = world.parts().len();
+    let reader = world.read("a");
+    until(|| world.parts().len() > asked).await;
+    LocalImages::unmount_all(&world.directory.path().join("images")).unwrap();
+    reader.await.unwrap().unwrap_err();
+    until(|| world.is_left()).await;
+}

@@ -1,4 +1,4 @@
-//! How the agent reaches the worker of an image, to give it credentials that are still good.
+//! How the worker of an image is reached: to give it credentials that are still good, or to end it.
 //!
 //! A socket in the layer's directory, which root alone can enter. A line there, and a line back.
 
@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::UnixListener,
@@ -25,14 +26,24 @@ const TAKEN: &str = "taken\n";
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Gives the worker of the layer in `directory` credentials.
-pub(super) fn bring(directory: &Path, access: &Access) -> io::Result<()> {
+/// What a worker is told.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Word {
+    /// Fetch with these credentials.
+    Access(Access),
+    /// Nobody will want the image any more: reads that wait fail.
+    End,
+}
+
+/// Tells the worker of the layer in `directory`.
+pub(super) fn tell(directory: &Path, word: &Word) -> io::Result<()> {
     let folder = File::open(directory)?;
     // Through the descriptor: the name of a socket must be short.
     let mut stream = UnixStream::connect(in_directory(folder.as_fd(), SOCKET))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(&[&serde_json::to_vec(access)?[..], b"\n"].concat())?;
+    stream.write_all(&[&serde_json::to_vec(word)?[..], b"\n"].concat())?;
     let mut line = String::new();
     io::BufReader::new(Read::take(stream, LINE_BYTES_MAX)).read_line(&mut line)?;
     if line == TAKEN { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
@@ -51,34 +62,34 @@ impl Control {
         UnixListener::bind(path).map(Self)
     }
 
-    /// Passes on the credentials that somebody brings.
-    pub(super) async fn run(self, sink: mpsc::Sender<Access>) {
+    /// Passes on what somebody says.
+    pub(super) async fn run(self, sink: mpsc::Sender<Word>) {
         loop {
             match tokio::time::timeout(PATIENCE, self.take()).await {
-                Ok(Ok(access)) => {
-                    if sink.send(access).await.is_err() {
+                Ok(Ok(word)) => {
+                    if sink.send(word).await.is_err() {
                         return;
                     }
                 }
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "credentials for an image were not understood");
+                    tracing::debug!(%error, "a word to the worker of an image was not understood");
                     // When the socket itself is at fault, the next one fails as quickly.
                     tokio::time::sleep(PAUSE).await;
                 }
-                // Nobody came, or brought them too slowly.
+                // Nobody came, or spoke too slowly.
                 Err(_) => {}
             }
         }
     }
 
-    async fn take(&self) -> io::Result<Access> {
+    async fn take(&self) -> io::Result<Word> {
         let (mut stream, _) = self.0.accept().await?;
         let (read, mut write) = stream.split();
         let mut line = String::new();
         BufReader::new(read.take(LINE_BYTES_MAX)).read_line(&mut line).await?;
-        let access = serde_json::from_str(&line)?;
+        let word = serde_json::from_str(&line)?;
         write.write_all(TAKEN.as_bytes()).await?;
-        Ok(access)
+        Ok(word)
     }
 
     pub(super) fn close(directory: &Path) -> io::Result<()> {

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Access, Orders, PLAN,
-    control::Control,
+    control::{Control, Word},
     fuse::{self, Asked},
     keeper::{self, UNUSED, WHOLE},
     local::LocalImage,
@@ -64,10 +64,10 @@ pub(super) fn run(directory: &Path, orders: Orders) -> io::Result<i32> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         let control = Control::open(&folder)?;
-        let (sink, renewed) = mpsc::channel(1);
+        let (sink, words) = mpsc::channel(1);
         tokio::spawn(control.run(sink));
         let worker = Worker { local: Arc::clone(&local), connection, plan: Plan::default(), wait: orders.wait };
-        worker.run(plan, orders.access, messages, renewed).await.map_err(io::Error::other)
+        worker.run(plan, orders.access, messages, words).await.map_err(io::Error::other)
     })?;
     if code == WHOLE {
         local.finish(directory)?;
@@ -133,7 +133,7 @@ impl Worker {
         plan: super::Plan,
         mut access: Access,
         mut messages: mpsc::Receiver<Message>,
-        mut renewed: mpsc::Receiver<Access>,
+        mut words: mpsc::Receiver<Word>,
     ) -> Result<i32, Failure> {
         // Repeating is this module's business.
         let once = Retry { attempts: 1, idle_timeout: IDLE_TIMEOUT, ..Retry::default() };
@@ -167,7 +167,10 @@ impl Worker {
                         Some(Message::Unused) | None => return Ok(UNUSED),
                     },
                     Some(fetched) = fetches.next() => self.fetched(fetched).await,
-                    Some(access) = renewed.recv() => break access,
+                    Some(word) = words.recv() => match word {
+                        Word::Access(access) => break access,
+                        Word::End => return Ok(UNUSED),
+                    },
                     () = async { match wake {
                         Some(at) => tokio::time::sleep_until(at).await,
                         None => std::future::pending().await,
