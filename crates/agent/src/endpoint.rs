@@ -4,7 +4,7 @@
 //! - This file: which tasks there are, and the listeners.
 //! - [`serve`]: one connection, within bounds.
 //! - [`route`]: from a path to who is asked for what. Pure.
-//! - [`credentials`], [`metadata`], [`tags`], [`stats`], [`protection`]: the answers.
+//! - [`credentials`], [`metadata`], [`tags`], [`stats`], [`protection`], [`faults`]: the answers.
 //! - [`introspection`]: what runs on the machine, for whoever works on it.
 //! - [`metadata_file`]: the same in a file, where the operator wants that.
 //!
@@ -16,6 +16,7 @@
 
 mod answer;
 mod credentials;
+mod faults;
 pub(crate) mod introspection;
 mod metadata;
 pub(crate) mod metadata_file;

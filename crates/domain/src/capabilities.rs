@@ -44,6 +44,7 @@ pub const OF_EVERY_HOST: &[&str] = &[
     "ecs.capability.env-files.s3",
     "ecs.capability.execution-role-awslogs",
     "ecs.capability.execution-role-ecr-pull",
+    "ecs.capability.fault-injection",
     "ecs.capability.firelens.fluentbit",
     "ecs.capability.firelens.fluentd",
     "ecs.capability.firelens.options.config.file",

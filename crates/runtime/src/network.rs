@@ -10,6 +10,7 @@ use async_trait::async_trait;
 mod addresses;
 mod conntrack;
 mod endpoint;
+mod faults;
 mod foreign_firewall;
 mod host;
 mod link;
@@ -24,6 +25,7 @@ mod record;
 mod spares;
 
 pub use self::{
+    faults::{Blackhole, Block, Direction, FaultChange},
     linux::LinuxNetworks,
     names::NetworkOptions,
     namespace::in_namespace,
@@ -132,6 +134,10 @@ pub trait Networks: Send + Sync {
     /// Opens the listener of the namespace of `key` (of the host itself: none) at which connections to port 80 of
     /// [`TASK_ENDPOINT`] arrive. It takes them from inside that namespace only, and is closed by dropping it.
     async fn endpoint(&self, key: Option<&str>) -> Result<TcpListener, NetworkError>;
+
+    /// Changes a blackhole in the namespace of `key`, or looks for it; returns whether it is there afterwards. It goes
+    /// with the namespace.
+    async fn blackhole(&self, key: &str, hole: Blackhole, change: &FaultChange) -> Result<bool, NetworkError>;
 
     /// Unpublishes and removes; no error when it is gone.
     async fn remove(&self, key: &str) -> Result<(), NetworkError>;

@@ -20,7 +20,7 @@ use gantry_runtime::{
         RunningSession, SessionRequest, Started, TaskLimits, Usage,
     },
     image::{Image, ImageConfig, ImageError, Images, PullProgress, RegistryAccess, Rootfs},
-    network::{NetworkError, NetworkNamespace, NetworkRequest, Networks, Overlay, Publish},
+    network::{Blackhole, FaultChange, NetworkError, NetworkNamespace, NetworkRequest, Networks, Overlay, Publish},
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -131,6 +131,7 @@ struct World {
     cgroups: BTreeSet<String>,
     namespaces: BTreeMap<String, u32>,
     published: BTreeMap<String, Vec<Publish>>,
+    blackholes: BTreeSet<(String, Blackhole)>,
     taken_ports: BTreeSet<u16>,
     journal: Vec<String>,
     starts: BTreeMap<String, u32>,
@@ -192,6 +193,7 @@ impl FakeHost {
         }
         world.namespaces.clear();
         world.published.clear();
+        world.blackholes.clear();
         world.cgroups.clear();
         drop(world);
         self.bump();
@@ -662,10 +664,23 @@ impl Networks for FakeHost {
         Ok(listener)
     }
 
+    async fn blackhole(&self, key: &str, hole: Blackhole, change: &FaultChange) -> Result<bool, NetworkError> {
+        self.point("change fault").await;
+        let mut world = self.world.lock();
+        let fault = (key.to_owned(), hole);
+        match change {
+            FaultChange::Start(_) => drop(world.blackholes.insert(fault.clone())),
+            FaultChange::Stop => drop(world.blackholes.remove(&fault)),
+            FaultChange::Look => {}
+        }
+        Ok(world.blackholes.contains(&fault))
+    }
+
     async fn remove(&self, key: &str) -> Result<(), NetworkError> {
         self.point("remove network").await;
         {
             let mut world = self.world.lock();
+            world.blackholes.retain(|(of, _)| of != key);
             world.namespaces.remove(key);
             for port in world.published.remove(key).unwrap_or_default() {
                 world.taken_ports.remove(&port.host_port);

@@ -25,10 +25,27 @@ pub(super) enum Route<'a> {
     },
     Fault {
         id: &'a str,
+        kind: FaultKind,
+        action: FaultAction,
     },
     /// To the same without doubled slashes.
     Redirect(String),
     Unknown,
+}
+
+/// Which fault of a task's network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    BlackholePort,
+    Latency,
+    PacketLoss,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FaultAction {
+    Start,
+    Stop,
+    Status,
 }
 
 /// Which part of the metadata.
@@ -56,9 +73,25 @@ pub(super) fn route<'a>(path: &'a str, query: Option<&'a str>) -> Route<'a> {
         ["v3", id, ref rest @ ..] => metadata(Version::V3, id, rest),
         ["v4", id, ref rest @ ..] => metadata(Version::V4, id, rest),
         ["api", id, "task-protection", "v1", "state"] => Route::Protection { id },
-        ["api", id, "fault", "v1", _, "start" | "stop" | "status"] => Route::Fault { id },
+        ["api", id, "fault", "v1", kind, action] => fault(id, kind, action),
         _ => Route::Unknown,
     }
+}
+
+fn fault<'a>(id: &'a str, kind: &str, action: &str) -> Route<'a> {
+    let kind = match kind {
+        "network-blackhole-port" => FaultKind::BlackholePort,
+        "network-latency" => FaultKind::Latency,
+        "network-packet-loss" => FaultKind::PacketLoss,
+        _ => return Route::Unknown,
+    };
+    let action = match action {
+        "start" => FaultAction::Start,
+        "stop" => FaultAction::Stop,
+        "status" => FaultAction::Status,
+        _ => return Route::Unknown,
+    };
+    Route::Fault { id, kind, action }
 }
 
 fn metadata<'a>(version: Version, id: &'a str, rest: &[&'a str]) -> Route<'a> {
@@ -101,7 +134,12 @@ mod tests {
                 metadata(Version::V4, What::Associations { kind: "elastic-inference", name: None }),
             ),
             ("/api/x/task-protection/v1/state", Route::Protection { id: "x" }),
-            ("/api/x/fault/v1/network-latency/start", Route::Fault { id: "x" }),
+            (
+                "/api/x/fault/v1/network-latency/start",
+                Route::Fault { id: "x", kind: FaultKind::Latency, action: FaultAction::Start },
+            ),
+            ("/api/x/fault/v1/network-blackhole-port/pause", Route::Unknown),
+            ("/api/x/fault/v1/disk/start", Route::Unknown),
             ("//v4/x//task", Route::Redirect("/v4/x/task".into())),
             ("/v4/x/other", Route::Unknown),
             ("/v2/metadata", Route::Unknown),

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use super::{
     Clients, TaskEndpoint,
     answer::Answer,
-    credentials, introspection, metadata, protection,
+    credentials, faults, introspection, metadata, protection,
     route::{Route, Version, What, route},
     stats,
 };
@@ -137,13 +137,12 @@ async fn answer(host: &Arc<Host>, clients: &Clients, request: Request<Incoming>)
             }
             None => protection::unknown(),
         },
-        // No task that asks for it is started.
-        Route::Fault { .. } if head.method == Method::POST => match asked {
+        Route::Fault { kind, action, .. } if head.method == Method::POST => match asked {
             Some(endpoint) => {
-                let error = format!("enableFaultInjection is not enabled for task: {}", endpoint.task.arn);
-                Answer::new(StatusCode::BAD_REQUEST, &serde_json::json!({ "Error": error }))
+                let body = read(body).await;
+                faults::answer(host, &endpoint.task, kind, action, body.as_deref()).await
             }
-            None => Answer::new(StatusCode::NOT_FOUND, &serde_json::json!({"Error": "unable to lookup container"})),
+            None => faults::unknown(),
         },
         _ => Answer::new(StatusCode::NOT_FOUND, &"404 page not found"),
     }

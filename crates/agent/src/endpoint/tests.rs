@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod faults;
+
 use std::net::SocketAddr;
 
 use futures_util::FutureExt;

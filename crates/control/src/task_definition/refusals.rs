@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use gantry_api::ecs::{EFSAuthorizationConfigIAM, LaunchType, LogDriver, TaskDefinition, Volume};
+use gantry_api::ecs::{EFSAuthorizationConfigIAM, LaunchType, LogDriver, NetworkMode, TaskDefinition, Volume};
 use gantry_domain::task_definition::local_mount;
 
 use super::document::{Container, Document, list, text};
@@ -118,10 +118,11 @@ pub fn refusals(document: &TaskDefinition, launch_type: &LaunchType) -> Vec<Refu
 
 fn task(document: Document<'_>) -> Vec<Refusal> {
     let task = document.task;
+    let faults_on_host = task.enable_fault_injection == Some(true) && *document.network_mode() == NetworkMode::Host;
     let given = [
         (task.proxy_configuration.is_some(), "proxyConfiguration"),
         (!list(&task.inference_accelerators).is_empty(), "inferenceAccelerators"),
-        (task.enable_fault_injection == Some(true), "enableFaultInjection"),
+        (faults_on_host, "enableFaultInjection with networkMode host"),
         (task.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration"),
         (document.is_windows(), "runtimePlatform.operatingSystemFamily other than LINUX"),
     ];

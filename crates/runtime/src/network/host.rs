@@ -539,6 +539,6 @@ fn forget_udp(ports: &[Port], container: std::net::Ipv4Addr) {
     }
 }
 
-fn bad_key(key: &str) -> NetworkError {
+pub(super) fn bad_key(key: &str) -> NetworkError {
     kernel(&format!("network key {key:?}"))(io::ErrorKind::InvalidInput.into())
 }

@@ -4,7 +4,10 @@ use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{NetworkError, NetworkNamespace, NetworkOptions, NetworkRequest, Networks, Overlay, Publish, host::Host};
+use super::{
+    Blackhole, FaultChange, NetworkError, NetworkNamespace, NetworkOptions, NetworkRequest, Networks, Overlay, Publish,
+    host::Host,
+};
 use crate::locks::KeyedLocks;
 
 /// The kernel removes the interfaces of a released namespace by itself, in bulk. One that is still there after this
@@ -70,6 +73,16 @@ impl Networks for LinuxNetworks {
     async fn endpoint(&self, key: Option<&str>) -> Result<TcpListener, NetworkError> {
         let (host, key) = (self.host.clone(), key.map(str::to_owned));
         blocking(move || host.endpoint(key.as_deref())).await
+    }
+
+    async fn blackhole(&self, key: &str, hole: Blackhole, change: &FaultChange) -> Result<bool, NetworkError> {
+        let lock = self.locks.lock(key).await;
+        let (host, key, change) = (self.host.clone(), key.to_owned(), change.clone());
+        blocking(move || {
+            let _lock = lock;
+            host.blackhole(&key, hole, &change)
+        })
+        .await
     }
 
     async fn remove(&self, key: &str) -> Result<(), NetworkError> {

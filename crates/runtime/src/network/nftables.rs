@@ -24,6 +24,7 @@
 
 mod endpoint;
 mod expression;
+mod faults;
 
 use std::{io, net::Ipv4Addr};
 

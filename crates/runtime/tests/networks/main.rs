@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod endpoint;
+mod faults;
 mod publishing;
 mod restarts;
 

@@ -190,6 +190,15 @@ fn what_cannot_be_honoured_is_refused_by_name() {
     );
 }
 
+#[test]
+fn faults_are_refused_in_the_network_of_the_host_alone() {
+    for (mode, refused) in [("awsvpc", vec![]), ("host", vec!["enableFaultInjection with networkMode host"])] {
+        let given = document(json!({"networkMode": mode, "enableFaultInjection": true}), json!({}));
+        let found = refusals(&prepare(&given).unwrap(), &LaunchType::Ec2);
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), refused, "{mode}");
+    }
+}
+
 /// A host that can do what [`capabilities::OF_EVERY_HOST`] says can run whatever is not refused: every capability that a
 /// document without refusals can require is in the list.
 #[test]
@@ -212,7 +221,7 @@ fn what_is_not_refused_needs_no_more_than_every_host_has() {
         "repositoryCredentials": {"credentialsParameter": "arn:aws:secretsmanager:x"},
     });
     let task = json!({"executionRoleArn": "r", "taskRoleArn": "r", "networkMode": "awsvpc", "pidMode": "host", "ipcMode": "host",
-        "cpu": "16 vCPU", "memory": "32 GB",
+        "enableFaultInjection": true, "cpu": "16 vCPU", "memory": "32 GB",
         "volumes": [{"name": "a", "dockerVolumeConfiguration": {"scope": "task"}},
             {"name": "b", "efsVolumeConfiguration": {"fileSystemId": "fs-1", "transitEncryption": "ENABLED",
                 "authorizationConfig": {"accessPointId": "fsap-1"}}}]});

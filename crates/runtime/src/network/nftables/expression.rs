@@ -76,6 +76,11 @@ impl Expression {
         Self::payload(NETWORK_HEADER, 16, 4, Register::One)
     }
 
+    /// `ip saddr`
+    pub(super) fn source_address() -> Self {
+        Self::payload(NETWORK_HEADER, 12, 4, Register::One)
+    }
+
     /// Puts a value into a register.
     pub(super) fn load(register: Register, value: &[u8]) -> Self {
         Self::new("immediate", vec![(1, Value::Number(register.number())), (2, Value::Data(value.to_vec()))])
@@ -103,6 +108,11 @@ impl Expression {
 
     /// `& dnat`
     pub(super) fn only_destination_nat() -> Self {
+        Self::masked(STATUS_DESTINATION_NAT.to_ne_bytes())
+    }
+
+    /// `& mask`
+    pub(super) fn masked(mask: [u8; 4]) -> Self {
         let one = Register::One.number();
         Self::new(
             "bitwise",
@@ -110,7 +120,7 @@ impl Expression {
                 (1, Value::Number(one)),
                 (2, Value::Number(one)),
                 (3, Value::Number(4)),
-                (4, Value::Data(STATUS_DESTINATION_NAT.to_ne_bytes().to_vec())),
+                (4, Value::Data(mask.to_vec())),
                 (5, Value::Data(0u32.to_ne_bytes().to_vec())),
             ],
         )
@@ -163,6 +173,10 @@ impl Expression {
 
     pub(super) fn drop() -> Self {
         Self::new("immediate", vec![(1, Value::Number(0)), (2, Value::Verdict(0))])
+    }
+
+    pub(super) fn accept() -> Self {
+        Self::new("immediate", vec![(1, Value::Number(0)), (2, Value::Verdict(1))])
     }
 
     fn meta(key: u32, register: Register) -> Self {

@@ -1,0 +1,98 @@
+//! The table of a namespace's faults, one chain for each:
+//!
+//! ```text
+//! table ip NAME {
+//!   chain egress-tcp-5432 { hook output priority filter
+//!     ip daddr 169.254.170.2 accept
+//!     ip daddr 10.0.0.0/24 accept                                               # for each block that is spared
+//!     meta l4proto tcp th dport 5432 drop
+//!   }
+//! }
+//! ```
+//!
+//! `ingress-…` hooks input, and spares sources. A chain comes and goes with its rules in one step.
+
+use std::{io, net::Ipv4Addr};
+
+use super::{
+    super::{
+        Protocol, TASK_ENDPOINT,
+        faults::{Blackhole, Block, Direction, FaultChange},
+        netlink::{CREATE, Family, Message, Netlink},
+    },
+    FAMILY_IP, HOOK_OUTPUT, NEW_TABLE, SUBSYSTEM, Table,
+    expression::{Expression as E, Register},
+};
+
+const GET_CHAIN: u16 = 4;
+const DELETE_CHAIN: u16 = 5;
+const HOOK_INPUT: u32 = 1;
+const PRIORITY_FILTER: i32 = 0;
+
+impl Table {
+    /// Changes a blackhole in the network namespace of the calling thread; returns whether it is there afterwards.
+    pub(in super::super) fn blackhole(&mut self, hole: Blackhole, change: &FaultChange) -> io::Result<bool> {
+        let chain = hole.chain();
+        let runs = self.has_chain(&chain)?;
+        match change {
+            FaultChange::Start(spared) if !runs => {
+                self.commit(self.start(&chain, hole, spared))?;
+                Ok(true)
+            }
+            FaultChange::Stop if runs => {
+                // Its rules go with it.
+                self.commit(vec![self.message(DELETE_CHAIN, 0).string(1, &self.name).string(3, &chain)])?;
+                Ok(false)
+            }
+            FaultChange::Start(_) | FaultChange::Stop | FaultChange::Look => Ok(runs),
+        }
+    }
+
+    fn start(&self, chain: &str, hole: Blackhole, spared: &[Block]) -> Vec<Message> {
+        let (hook, peer): (_, fn() -> E) = match hole.direction {
+            Direction::Ingress => (HOOK_INPUT, E::source_address),
+            Direction::Egress => (HOOK_OUTPUT, E::destination_address),
+        };
+        let protocol = match hole.protocol {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        };
+        let mut messages = vec![
+            self.message(NEW_TABLE, CREATE).string(1, &self.name),
+            self.chain(chain, "filter", hook, PRIORITY_FILTER),
+            // What stops the fault must stay in reach.
+            self.rule(
+                chain,
+                vec![E::destination_address(), E::is(Register::One, &TASK_ENDPOINT.octets()), E::accept()],
+            ),
+        ];
+        messages.extend(spared.iter().map(|block| {
+            let mask = u32::MAX.checked_shl(32 - u32::from(block.prefix_length.min(32))).unwrap_or(0);
+            let network = Ipv4Addr::from(u32::from(block.address) & mask);
+            let expressions =
+                vec![peer(), E::masked(mask.to_be_bytes()), E::is(Register::One, &network.octets()), E::accept()];
+            self.rule(chain, expressions)
+        }));
+        messages.push(self.rule(
+            chain,
+            vec![
+                E::layer4_protocol(),
+                E::is(Register::Word0, &[protocol]),
+                E::destination_port(),
+                E::is(Register::Word1, &hole.port.to_be_bytes()),
+                E::drop(),
+            ],
+        ));
+        messages
+    }
+
+    fn has_chain(&self, chain: &str) -> io::Result<bool> {
+        let message =
+            Message::new(SUBSYSTEM << 8 | GET_CHAIN, 0, &[FAMILY_IP, 0, 0, 0]).string(1, &self.name).string(3, chain);
+        match Netlink::open(Family::Netfilter)?.query(&message) {
+            Ok(found) => Ok(!found.is_empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
