@@ -9,15 +9,17 @@ import signal
 import stat
 import struct
 import subprocess
+import tempfile
 import termios
 import threading
 import time
 
 import pytest
 
-from conftest import AWS_V1, GANTRY, awslogs, register, run_task, wait_until
+from conftest import AWS_V1, GANTRY, REGION, awslogs, free_port, register, run_task, s3_server, wait_until
 from access import allow, refusal, role
 from exec_channel import Channel
+from holding_proxy import HoldingProxy
 
 NOT_ENABLED = (
     "The execute command failed because execute command was not enabled when the task was run or the execute command "
@@ -507,3 +509,109 @@ def test_transcripts_go_where_the_cluster_says(gantry, name):
     events = wait_until(lambda: logs.filter_log_events(logGroupName=f"/{name}-own", logStreamNames=[stream])["events"],
                         what="the transcript")
     assert events[0]["message"].strip() == "by default"
+
+
+IN_BUCKET = [allow(["s3:GetBucketLocation", "s3:GetEncryptionConfiguration"], "arn:aws:s3:::transcripts"),
+             allow("s3:PutObject", "arn:aws:s3:::transcripts/prod/*")]
+NOT_LOGGED = "The execute command failed because the session could not be logged: "
+
+
+def log_to(gantry, **configuration):
+    gantry.client("ecs").update_cluster(cluster="default", configuration={"executeCommandConfiguration": {
+        "logging": "OVERRIDE", "logConfiguration": configuration}})
+
+
+def with_buckets(scratch, endpoint):
+    """A configuration with the S3-compatible service at `endpoint`."""
+    config = os.path.join(tempfile.mkdtemp(prefix="gantry-", dir=scratch), "gantry.toml")
+    with open(config, "w") as file:
+        file.write(f'[task_files]\nendpoint = "{endpoint}"\nregion = "{REGION}"\naccess_key_id = "id"\n'
+                   'secret_access_key = "the-secret"\n')
+    return config
+
+
+def test_transcripts_go_into_a_bucket_in_the_name_of_the_task(own_gantry, name, scratch):
+    with s3_server("transcripts") as (endpoint, s3):
+        gantry = own_gantry(config=with_buckets(scratch, endpoint))
+        gantry.client("logs").create_log_group(logGroupName=f"/{name}")
+        task = start(gantry, name, task={"taskRoleArn": role(gantry, allow(TRANSCRIPT), *IN_BUCKET)})
+
+        def refused(task, **configuration):
+            log_to(gantry, **configuration)
+            code, message = refusal(execute, gantry=gantry, task=task, command="true")
+            assert code == "InvalidParameterException" and message.startswith(NOT_LOGGED)
+            return message.removeprefix(NOT_LOGGED)
+
+        encrypted = {"s3BucketName": "transcripts", "s3KeyPrefix": "prod", "s3EncryptionEnabled": True}
+        # New buckets of the real service encrypt; this one does not any more.
+        s3.delete_bucket_encryption(Bucket="transcripts")
+        assert refused(task, **encrypted) == (
+            "We couldn't start the session because encryption is not set up on the selected Amazon S3 bucket. Either "
+            "encrypt the bucket or choose an option to enable logging without encryption.")
+        s3.put_bucket_encryption(Bucket="transcripts", ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]})
+        assert "s3:PutObject on resource: arn:aws:s3:::transcripts/ecs-execute-command-" in refused(
+            task, s3BucketName="transcripts")
+        assert "s3:GetBucketLocation" in refused(task, s3BucketName="elsewhere")
+        assert "there can be no object" in refused(task, s3BucketName="transcripts", s3KeyPrefix="prod/../other")
+        anywhere = start(gantry, f"{name}-a", task={"taskRoleArn": role(gantry, allow("s3:*"))})
+        assert refused(anywhere, s3BucketName="elsewhere").startswith("NoSuchBucket: ")
+        weak = start(gantry, f"{name}-w", task={"taskRoleArn": role(
+            gantry, allow(["s3:GetBucketLocation", "s3:PutObject"]))})
+        assert "s3:GetEncryptionConfiguration" in refused(weak, **encrypted)
+        assert refused(start(gantry, f"{name}-r"), **encrypted) == "the task has no task role."
+
+        log_to(gantry, cloudWatchLogGroupName=f"/{name}", **encrypted)
+        session = execute(gantry, task, "sh -c 'echo for the record; seq 1 3'")["session"]
+        assert Channel(session).to_end() == ""
+        text = wait_until(lambda: objects(s3).get(f"prod/{session['sessionId']}.log"), what="the transcript")
+        assert text.split() == ["for", "the", "record", "1", "2", "3"]
+        assert list(objects(s3)) == [f"prod/{session['sessionId']}.log"], "nothing of what was refused"
+        events = wait_until(lambda: gantry.client("logs").filter_log_events(
+            logGroupName=f"/{name}", logStreamNames=[session["sessionId"]])["events"], what="the log's transcript")
+        assert "".join(event["message"] for event in events) == text
+
+
+def objects(s3):
+    """Texts by key."""
+    keys = [found["Key"] for found in s3.list_objects_v2(Bucket="transcripts").get("Contents", [])]
+    return {key: s3.get_object(Bucket="transcripts", Key=key)["Body"].read().decode() for key in keys}
+
+
+def test_a_transcript_reaches_its_bucket_after_an_outage_and_a_crash(own_gantry, name, scratch):
+    with s3_server("transcripts") as (endpoint, s3):
+        way = HoldingProxy(int(endpoint.rsplit(":", 1)[1]))
+        try:
+            gantry = own_gantry(apart=True, config=with_buckets(scratch, way.url))
+            task = start(gantry, name, task={"taskRoleArn": role(gantry, *IN_BUCKET)})
+            log_to(gantry, s3BucketName="transcripts", s3KeyPrefix="prod/")
+            shells = [channel(gantry, task, "sh -c 'echo up; read x; echo got $x'") for _ in range(2)]
+            for number, shell in enumerate(shells):
+                shell.until("up")
+                served, way.backend = way.backend, free_port()
+                shell.type("this\n")
+                assert shell.to_end() == ""
+                wait_until(lambda: f"{shell.id}" in "".join(
+                    line for line in gantry.log("server").splitlines() if "cannot be stored yet" in line),
+                    what="the first attempt")
+                if number:
+                    gantry.kill("server")
+                way.backend = served
+                if number:
+                    gantry.start("server")
+                text = wait_until(lambda: objects(s3).get(f"prod/{shell.id}.log"), 90, what="the transcript")
+                assert "up" in text and "got this" in text
+        finally:
+            way.close()
+
+
+def test_a_bucket_is_refused_where_there_are_none(gantry, name):
+    task = start(gantry, name, task={"taskRoleArn": role(gantry, *IN_BUCKET)})
+    try:
+        log_to(gantry, s3BucketName="transcripts")
+        assert refusal(execute, gantry=gantry, task=task, command="true") == (
+            "InvalidParameterException",
+            f"{NOT_LOGGED}there is no S3-compatible service: the operator names one in [task_files]")
+    finally:
+        gantry.client("ecs").update_cluster(cluster="default", configuration={
+            "executeCommandConfiguration": {"logging": "DEFAULT"}})

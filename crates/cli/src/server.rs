@@ -1,5 +1,6 @@
 //! The server: everything behind the one port.
 
+mod buckets;
 mod door;
 mod exec;
 mod facts;
@@ -18,10 +19,12 @@ mod task_files;
 mod task_roles;
 mod task_values;
 mod tls;
+mod transcripts;
 mod upstream_access;
 
+pub(crate) use buckets::Buckets;
 pub(crate) use door::{Door, Shutdown};
-pub(crate) use exec::{SessionsOfTasks, TranscriptsOfTasks};
+pub(crate) use exec::SessionsOfTasks;
 pub(crate) use facts::World;
 pub(crate) use hooks::HttpHooks;
 pub(crate) use http::Site;
@@ -36,4 +39,5 @@ pub(crate) use task_files::TaskFiles;
 pub(crate) use task_roles::RolesOfTasks;
 pub(crate) use task_values::ValuesOfCompanions;
 pub(crate) use tls::acceptor as tls_acceptor;
+pub(crate) use transcripts::TranscriptsOfTasks;
 pub(crate) use upstream_access::{UpstreamRoles, UpstreamSecrets};

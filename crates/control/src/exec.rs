@@ -31,7 +31,7 @@ pub use agent_socket::router as agent_router;
 pub use client_socket::router as client_router;
 pub(crate) use hub::Hub;
 pub(crate) use transcript::NoTranscripts;
-pub use transcript::Transcripts;
+pub use transcript::{NotStored, Transcripts};
 
 use crate::{
     Control, EcsView,

@@ -4,6 +4,7 @@
 pub mod arn;
 pub mod autoscaling;
 pub mod away;
+pub mod bucket;
 pub mod capabilities;
 pub mod capacity;
 pub mod challenge;

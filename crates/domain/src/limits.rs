@@ -213,6 +213,8 @@ pub const EXEC_COMMAND_LENGTH_MAX: usize = 32_768;
 pub const EXEC_TRANSCRIPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long an agent may take to hand a transcript over: few are on their way at a time, and the others wait.
 pub const EXEC_TRANSCRIPT_TURN_SECONDS_MAX: u64 = 5 * 60;
+/// How long a place for transcripts that does not answer is left alone.
+pub const EXEC_TRANSCRIPT_PAUSE_SECONDS: u64 = 15;
 /// How long the transcript of an ended session is waited for.
 pub const EXEC_TRANSCRIPT_SECONDS_MAX: i64 = 60 * 60;
 /// How long the agent of a session may take to have it, and an agent whose task is gone to end it.

@@ -40,8 +40,8 @@ use crate::{
     config::{Blobs, DEFAULT_DATA_DIR, Running, ServerConfig},
     observe,
     server::{
-        Door, HttpHooks, Identities, ImagesOfTasks, MachinesOfInstances, Own, OwnImages, RolesOfTasks, ScaledServices,
-        SessionsOfTasks, Shutdown, Site, TaskFiles, TasksFromInside, TranscriptsOfTasks, UpstreamRoles,
+        Buckets, Door, HttpHooks, Identities, ImagesOfTasks, MachinesOfInstances, Own, OwnImages, RolesOfTasks,
+        ScaledServices, SessionsOfTasks, Shutdown, Site, TaskFiles, TasksFromInside, TranscriptsOfTasks, UpstreamRoles,
         UpstreamSecrets, ValuesOfCompanions, World, tls_acceptor,
     },
 };
@@ -205,8 +205,9 @@ impl Parts {
             parameters: parameters.clone(),
         });
         let inside = Inside::new(services::logs(Arc::new(logs.clone())), Arc::new(iam.clone()), facts);
-        let control =
-            control.with_transcripts(Arc::new(TranscriptsOfTasks { iam: iam.clone(), logs: Arc::new(inside) }));
+        let buckets = Buckets(config.task_files.clone());
+        let transcripts = TranscriptsOfTasks { iam: iam.clone(), logs: Arc::new(inside), buckets };
+        let control = control.with_transcripts(Arc::new(transcripts));
         Ok(Self {
             control,
             registry: registry.into_shared(),
@@ -259,7 +260,7 @@ impl Parts {
             iam: self.iam.clone(),
             secrets: self.secrets.clone(),
             ssm: Inside::new(services::ssm(Arc::new(self.ssm())), Arc::new(self.iam.clone()), self.facts()),
-            files: TaskFiles(config.task_files.clone()),
+            files: TaskFiles(Buckets(config.task_files.clone())),
         }
     }
 
@@ -483,7 +484,8 @@ mod tests {
         let events = parts.logs.get_log_events(&caller(), read).await.expect("is read").events.unwrap_or_default();
         let texts: Vec<String> = events.into_iter().filter_map(|event| event.message).collect();
         assert_eq!(texts.concat(), "one\r\ntwo\r\n");
-        let bucket = Destination { bucket: Some("b".to_owned()), ..destination };
+        let object = Some("s.log".to_owned());
+        let bucket = Destination { bucket: Some("b".to_owned()), object, ..destination };
         assert!(transcripts.check(task, Some(&role), &bucket).await.expect_err("no S3").contains("S3"));
     }
 

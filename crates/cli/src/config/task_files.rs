@@ -1,5 +1,6 @@
-//! Where the environment files of tasks are: keys of the table `[task_files]`. Each has a variable
-//! `GANTRY_TASK_FILES_` in capitals, but for the credentials: those are the variables of the AWS SDKs.
+//! Where the environment files of tasks and the transcripts of their sessions are: keys of the table `[task_files]`.
+//! Each has a variable `GANTRY_TASK_FILES_` in capitals, but for the credentials: those are the variables of the AWS
+//! SDKs.
 
 use std::collections::BTreeSet;
 
@@ -23,10 +24,10 @@ pub(crate) struct TaskFilesFile {
 /// An S3-compatible service.
 #[derive(Debug, Clone)]
 pub(crate) struct TaskFilesConfig {
-    /// The service; which bucket, each file says.
+    /// The service; which bucket, each file and each cluster says.
     pub(crate) service: S3Config,
-    /// Whose tasks may have files of its buckets. An account's own policies name its own permissions only: without this
-    /// every account could read what the operator's credentials can.
+    /// Whose tasks may use its buckets. An account's own policies name its own permissions only: without this every
+    /// account could do what the operator's credentials can.
     pub(crate) accounts: BTreeSet<String>,
 }
 

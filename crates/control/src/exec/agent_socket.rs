@@ -1,6 +1,6 @@
 //! An agent's connection for one session.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -19,6 +19,7 @@ use gantry_api::{
     data_channel::message::{HEADER_BYTES, PAYLOAD_BYTES_MAX},
     exec::{ExecOrder, ExecReport},
 };
+use gantry_domain::limits::EXEC_TRANSCRIPT_PAUSE_SECONDS;
 
 use super::{
     change,
@@ -114,7 +115,11 @@ async fn serve(control: &Control, session: &str, socket: WebSocket) -> Result<()
             let Ok(Some(Ok(message))) = tokio::time::timeout(patience, reader.next()).await else { return Ok(()) };
             match message {
                 Message::Binary(frame) => frames.take(&seat, frame).await,
-                Message::Text(text) => report(control, session, &text, &mut frames).await?,
+                Message::Text(text) => {
+                    if report(control, session, &text, &mut frames).await?.is_break() {
+                        return Ok(());
+                    }
+                }
                 Message::Close(_) => return Ok(()),
                 Message::Ping(_) | Message::Pong(_) => {}
             }
@@ -155,7 +160,8 @@ impl Frames {
     }
 }
 
-async fn report(control: &Control, session: &str, text: &str, frames: &mut Frames) -> Result<(), Fault> {
+/// Breaks where the agent is to connect again and to tell it again.
+async fn report(control: &Control, session: &str, text: &str, frames: &mut Frames) -> Result<ControlFlow<()>, Fault> {
     match serde_json::from_str(text) {
         Ok(ExecReport::Ended { text }) => {
             let now = control.now();
@@ -179,10 +185,12 @@ async fn report(control: &Control, session: &str, text: &str, frames: &mut Frame
             }
         }
         Ok(report @ (ExecReport::TranscriptWhole | ExecReport::TranscriptLost)) => {
-            let Frames::Transcript(received) = std::mem::replace(frames, Frames::Nowhere) else { return Ok(()) };
+            let Frames::Transcript(received) = std::mem::replace(frames, Frames::Nowhere) else {
+                return Ok(ControlFlow::Continue(()));
+            };
             let entry = control.read().exec_session(session).cloned();
             let Some(entry) = entry.filter(|entry| entry.row.transcript == TranscriptStatus::Wanted) else {
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             };
             let stored = if report == ExecReport::TranscriptWhole {
                 received.store(control, session, &entry).await
@@ -190,6 +198,10 @@ async fn report(control: &Control, session: &str, text: &str, frames: &mut Frame
                 tracing::error!(session, "the transcript of a session is lost: its agent could not keep or read it");
                 TranscriptStatus::Lost
             };
+            if stored == TranscriptStatus::Wanted {
+                tokio::time::sleep(Duration::from_secs(EXEC_TRANSCRIPT_PAUSE_SECONDS)).await;
+                return Ok(ControlFlow::Break(()));
+            }
             change(control, session, |record| {
                 record.transcript = stored;
                 Ok(())
@@ -199,7 +211,7 @@ async fn report(control: &Control, session: &str, text: &str, frames: &mut Frame
         // A newer agent may say more than this server understands.
         Err(error) => tracing::debug!(session, %error, "a report on a session was not understood"),
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 async fn send(writer: &mut SplitSink<WebSocket, Message>, order: &ExecOrder) -> bool {
@@ -209,74 +221,4 @@ async fn send(writer: &mut SplitSink<WebSocket, Message>, order: &ExecOrder) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::sync::Arc;
-
-    use gantry_domain::{Timestamp, arn::Scope, limits::EXEC_TRANSCRIPT_TURN_SECONDS_MAX};
-    use gantry_store::{Memory, Txn};
-
-    use super::*;
-    use crate::{
-        Settings, SystemClock, keys,
-        records::{Destination, ExecSessionRecord, encode},
-    };
-
-    async fn control() -> Control {
-        Control::open(Memory::store(), Arc::new(SystemClock), Settings::default()).await.unwrap()
-    }
-
-    /// A session ends; the turn of its transcript, if it has one, is kept as long as the answer.
-    async fn end(control: &Control, session: &str, destination: Option<Destination>) -> Frames {
-        let record = ExecSessionRecord {
-            cluster: "c".to_owned(),
-            task_arn: String::new(),
-            container: "app".to_owned(),
-            runtime_id: "r".to_owned(),
-            host: None,
-            command: Vec::new(),
-            owner: String::new(),
-            reason: None,
-            created_at: Timestamp::from_millis(0),
-            ended_at: None,
-            status: ExecSessionStatus::Running,
-            text: String::new(),
-            token: None,
-            task_role: None,
-            destination,
-            transcript: TranscriptStatus::None,
-        };
-        let path = keys::exec_session(&Scope::new("000000000000", "us-east-1"), session);
-        control.commit(Txn::new().put(path, encode(&record))).await.unwrap();
-        let mut frames = Frames::Client;
-        let ended = serde_json::to_string(&ExecReport::Ended { text: String::new() }).unwrap();
-        report(control, session, &ended, &mut frames).await.unwrap();
-        frames
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_a_wanted_transcript_takes_a_turn() {
-        let control = control().await;
-        let mut all = Vec::new();
-        for number in 0..10 {
-            let session = format!("s{number}");
-            let ended = tokio::time::timeout(SILENCE_MAX, end(&control, &session, None)).await;
-            all.push(ended.expect("it waits for no turn"));
-        }
-        assert!(all.iter().all(|frames| matches!(frames, Frames::Nowhere)));
-        let logged = end(&control, "logged", Some(Destination::default()));
-        let frames = tokio::time::timeout(SILENCE_MAX, logged).await.expect("a turn is free");
-        assert!(matches!(frames, Frames::Transcript(_)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_turn_of_a_transcript_ends() {
-        let control = control().await;
-        let frames = end(&control, "logged", Some(Destination::default())).await;
-        assert_eq!(frames.patience(), SILENCE_MAX);
-        tokio::time::advance(Duration::from_secs(EXEC_TRANSCRIPT_TURN_SECONDS_MAX - 1)).await;
-        assert_eq!(frames.patience(), Duration::from_secs(1));
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(frames.patience().is_zero());
-    }
-}
+mod tests;

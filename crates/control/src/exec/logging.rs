@@ -28,13 +28,15 @@ pub(super) fn destination(
             let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
             let log_group = given(&named.cloud_watch_log_group_name);
             let bucket = given(&named.s3_bucket_name);
-            let prefix = given(&named.s3_key_prefix).map(|prefix| format!("{}/", prefix.trim_matches('/')));
-            let object = format!("{}{session_id}.log", prefix.unwrap_or_default());
+            let prefix = named.s3_key_prefix.as_deref().unwrap_or_default().trim_matches('/');
+            let slash = if prefix.is_empty() { "" } else { "/" };
+            let object = format!("{prefix}{slash}{session_id}.log");
             Some(Destination {
                 log_region: log_group.as_ref().map(|_| region.to_owned()),
                 log_stream: log_group.as_ref().map(|_| session_id.to_owned()),
                 log_group,
                 object: bucket.as_ref().map(|_| object),
+                bucket_encrypted: bucket.is_some() && named.s3_encryption_enabled == Some(true),
                 bucket,
             })
         }
@@ -94,6 +96,12 @@ mod tests {
             "log_group": "exec", "log_region": "us-east-1", "log_stream": "ecs-execute-command-1",
             "bucket": "b", "object": "logs/ecs-execute-command-1.log",
         });
-        assert_eq!(check(said(named), logged), expected);
+        assert_eq!(check(said(named), logged.clone()), expected);
+        for (prefix, object) in [("a/b", "a/b/ecs-execute-command-1.log"), ("/", "ecs-execute-command-1.log")] {
+            let named = json!({"logging": "OVERRIDE", "logConfiguration": {
+                "s3BucketName": "b", "s3KeyPrefix": prefix, "s3EncryptionEnabled": true}});
+            let expected = json!({"bucket": "b", "object": object, "bucket_encrypted": true});
+            assert_eq!(check(said(named), logged.clone()), expected);
+        }
     }
 }

@@ -12,6 +12,15 @@ use crate::{
     view::ExecSessionRow,
 };
 
+/// Why a transcript is not where it belongs. For the log.
+#[derive(Debug)]
+pub enum NotStored {
+    /// The place does not take it, and will not.
+    Refused(String),
+    /// The place does not answer now.
+    Unavailable(String),
+}
+
 /// Knows log groups and buckets.
 pub trait Transcripts: Send + Sync + 'static {
     /// Whether this task could write there in its role. The error is a sentence for the user.
@@ -22,15 +31,15 @@ pub trait Transcripts: Send + Sync + 'static {
         destination: &'a Destination,
     ) -> BoxFuture<'a, Result<(), String>>;
 
-    /// Writes a transcript of a task in its role's name. It may be written again after a restart. The error is for the
-    /// log.
+    /// Writes a transcript of a task in its role's name. It may be written again, after a restart or where a place was
+    /// unavailable.
     fn store<'a>(
         &'a self,
         task_arn: &'a str,
         role: Option<&'a str>,
         destination: &'a Destination,
         transcript: Vec<u8>,
-    ) -> BoxFuture<'a, Result<(), String>>;
+    ) -> BoxFuture<'a, Result<(), NotStored>>;
 }
 
 /// For a control plane that is given no place for transcripts: sessions that are to be logged are refused.
@@ -48,8 +57,8 @@ impl Transcripts for NoTranscripts {
         _: Option<&'a str>,
         _: &'a Destination,
         _: Vec<u8>,
-    ) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Err("this control plane keeps no transcripts".to_owned()) })
+    ) -> BoxFuture<'a, Result<(), NotStored>> {
+        Box::pin(async { Err(NotStored::Refused("this control plane keeps no transcripts".to_owned())) })
     }
 }
 
@@ -81,16 +90,20 @@ impl Received {
         self.bytes.extend_from_slice(piece.get(..piece.len().min(room)).unwrap_or_default());
     }
 
-    /// Puts it where it belongs. A place that does not take it now would have the agent keep it for ever: it is lost,
-    /// loudly.
+    /// Puts it where it belongs. A place that refuses it would have the agent keep it for ever: it is lost, loudly. For
+    /// one that does not answer it stays wanted.
     pub(super) async fn store(self, control: &Control, session: &str, entry: &ExecSessionRow) -> TranscriptStatus {
         let Some(destination) = &entry.row.destination else { return TranscriptStatus::None };
         let (task_arn, role) = (&entry.row.task_arn, entry.row.task_role.as_deref());
         match control.transcripts.store(task_arn, role, destination, self.bytes).await {
             Ok(()) => TranscriptStatus::Stored,
-            Err(error) => {
+            Err(NotStored::Refused(error)) => {
                 tracing::error!(session, error, "the transcript of a session is lost");
                 TranscriptStatus::Lost
+            }
+            Err(NotStored::Unavailable(error)) => {
+                tracing::warn!(session, error, "the transcript of a session cannot be stored yet");
+                TranscriptStatus::Wanted
             }
         }
     }

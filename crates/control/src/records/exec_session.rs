@@ -53,6 +53,9 @@ pub struct Destination {
     /// The object in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
+    /// The bucket must be one that encrypts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bucket_encrypted: bool,
 }
 
 /// What opens a session's data channel, once.

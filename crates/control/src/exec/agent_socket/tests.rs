@@ -1,0 +1,117 @@
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::VecDeque, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use gantry_domain::{Timestamp, arn::Scope, limits::EXEC_TRANSCRIPT_TURN_SECONDS_MAX};
+use gantry_store::{Memory, Txn};
+use parking_lot::Mutex;
+
+use super::*;
+use crate::{
+    Settings, SystemClock,
+    exec::{NotStored, Transcripts},
+    keys,
+    records::{Destination, ExecSessionRecord, encode},
+};
+
+async fn control() -> Control {
+    Control::open(Memory::store(), Arc::new(SystemClock), Settings::default()).await.unwrap()
+}
+
+/// A session ends; the turn of its transcript, if it has one, is kept as long as the answer.
+async fn end(control: &Control, session: &str, destination: Option<Destination>) -> Frames {
+    let record = ExecSessionRecord {
+        cluster: "c".to_owned(),
+        task_arn: String::new(),
+        container: "app".to_owned(),
+        runtime_id: "r".to_owned(),
+        host: None,
+        command: Vec::new(),
+        owner: String::new(),
+        reason: None,
+        created_at: Timestamp::from_millis(0),
+        ended_at: None,
+        status: ExecSessionStatus::Running,
+        text: String::new(),
+        token: None,
+        task_role: None,
+        destination,
+        transcript: TranscriptStatus::None,
+    };
+    let path = keys::exec_session(&Scope::new("000000000000", "us-east-1"), session);
+    control.commit(Txn::new().put(path, encode(&record))).await.unwrap();
+    let mut frames = Frames::Client;
+    let ended = serde_json::to_string(&ExecReport::Ended { text: String::new() }).unwrap();
+    assert!(report(control, session, &ended, &mut frames).await.unwrap().is_continue());
+    frames
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_wanted_transcript_takes_a_turn() {
+    let control = control().await;
+    let mut all = Vec::new();
+    for number in 0..10 {
+        let session = format!("s{number}");
+        let ended = tokio::time::timeout(SILENCE_MAX, end(&control, &session, None)).await;
+        all.push(ended.expect("it waits for no turn"));
+    }
+    assert!(all.iter().all(|frames| matches!(frames, Frames::Nowhere)));
+    let logged = end(&control, "logged", Some(Destination::default()));
+    let frames = tokio::time::timeout(SILENCE_MAX, logged).await.expect("a turn is free");
+    assert!(matches!(frames, Frames::Transcript(_)));
+}
+
+/// Answers with each of these in turn.
+struct Answers(Mutex<VecDeque<Result<(), NotStored>>>);
+
+impl Transcripts for Answers {
+    fn check<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a Destination) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn store<'a>(
+        &'a self,
+        _: &'a str,
+        _: Option<&'a str>,
+        _: &'a Destination,
+        _: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), NotStored>> {
+        Box::pin(async { self.0.lock().pop_front().unwrap() })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transcript_stays_wanted_while_its_place_does_not_answer() {
+    let why = || "why".to_owned();
+    let answers = [
+        Err(NotStored::Unavailable(why())),
+        Ok(()),
+        Err(NotStored::Unavailable(why())),
+        Err(NotStored::Refused(why())),
+    ];
+    let control = control().await.with_transcripts(Arc::new(Answers(Mutex::new(answers.into()))));
+    let whole = serde_json::to_string(&ExecReport::TranscriptWhole).unwrap();
+    for (session, then) in [("stored", TranscriptStatus::Stored), ("lost", TranscriptStatus::Lost)] {
+        let mut frames = end(&control, session, Some(Destination::default())).await;
+        assert!(report(&control, session, &whole, &mut frames).await.unwrap().is_break());
+        let found = |control: &Control| control.read().exec_session(session).unwrap().row.transcript;
+        assert_eq!(found(&control), TranscriptStatus::Wanted);
+        let ended = serde_json::to_string(&ExecReport::Ended { text: String::new() }).unwrap();
+        for told in [&ended, &whole] {
+            assert!(report(&control, session, told, &mut frames).await.unwrap().is_continue());
+        }
+        assert_eq!(found(&control), then);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_turn_of_a_transcript_ends() {
+    let control = control().await;
+    let frames = end(&control, "logged", Some(Destination::default())).await;
+    assert_eq!(frames.patience(), SILENCE_MAX);
+    tokio::time::advance(Duration::from_secs(EXEC_TRANSCRIPT_TURN_SECONDS_MAX - 1)).await;
+    assert_eq!(frames.patience(), Duration::from_secs(1));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(frames.patience().is_zero());
+}
