@@ -54,7 +54,8 @@ impl XRay {
     pub async fn open(folder: PathBuf, clock: Clock) -> io::Result<Self> {
         let opened = tokio::task::spawn_blocking(move || {
             let mut traces = Traces::default();
-            let journal = Journal::open(folder, |file, record, bytes| traces.keep_record(file, record, bytes))?;
+            let (journal, old) = Journal::open(folder, |file, record| traces.keep_record(file, record))?;
+            old.iter().for_each(|file| traces.count_file(file));
             Ok::<_, io::Error>((journal, traces))
         });
         let (journal, traces) = opened.await.map_err(io::Error::other)??;

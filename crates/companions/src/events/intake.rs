@@ -53,7 +53,8 @@ enum To {
     Bus(String),
     /// The rule, and when it is due next.
     Rule(RuleKey, ScheduleRow),
-    /// The rule, and the name of the replay. The events are in the log already, and match the rule.
+    /// The rule, and the name of the replay. The events are in the log already; they go to the rule when they still
+    /// match it.
     Again(RuleKey, String),
 }
 
@@ -88,7 +89,7 @@ impl Intake {
         self.send(To::Rule(rule, next), vec![event]).await
     }
 
-    /// Takes events of the log that match a rule for it again: at most [`REPLAYED_AT_ONCE`].
+    /// Takes events of the log again, for a rule that they match: at most [`REPLAYED_AT_ONCE`].
     pub(super) async fn take_again(&self, rule: RuleKey, replay: String, events: Vec<Event>) -> Result<(), Untold> {
         let _turn = self.taken.acquire().await.map_err(|error| Untold(error.to_string()))?;
         if events.is_empty() { Ok(()) } else { self.send(To::Again(rule, replay), events).await }
@@ -106,5 +107,56 @@ impl Intake {
         let Some(writer) = self.writer.lock().await.take() else { return };
         let _ = self.queue.send(Message::Close).await;
         let _ = writer.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use gantry_api::Caller;
+    use gantry_api::events::{Events as _, PutRuleRequest, PutTargetsRequest, Target};
+    use gantry_domain::Timestamp;
+    use gantry_store::Memory;
+    use serde_json::json;
+
+    use super::*;
+    use crate::events::EventBridge;
+    use crate::events::rows::{Scope, TargetKey};
+
+    #[tokio::test]
+    async fn what_a_rule_is_no_longer_for_is_not_sent_again() {
+        let clock: Clock = Arc::new(|| Timestamp::from_millis(1_767_225_600_000));
+        // Nobody delivers: what is for the target stays.
+        let events = EventBridge::open(Memory::store(), clock, 10).await.unwrap();
+        let caller = Caller::root("000000000000", "us-east-1");
+        let rule = |source: &str| PutRuleRequest {
+            name: Some("r".to_owned()),
+            event_pattern: Some(json!({"source": [source]}).to_string()),
+            ..Default::default()
+        };
+        events.put_rule(&caller, rule("one")).await.unwrap();
+        let url = Some("http://127.0.0.1:1/".to_owned());
+        let target = Target { id: Some("t".to_owned()), arn: url, ..Default::default() };
+        let input = PutTargetsRequest { rule: Some("r".to_owned()), targets: Some(vec![target]), ..Default::default() };
+        events.put_targets(&caller, input).await.unwrap();
+        let rule_key = Scope::of(&caller).rule(DEFAULT_BUS, "r");
+        let key = TargetKey { rule: rule_key.clone(), target: "t".to_owned() };
+        let event = Event {
+            id: "00000000-0000-0000-0000-000000000001".to_owned(),
+            source: "one".to_owned(),
+            detail_type: "d".to_owned(),
+            account: caller.account.clone(),
+            region: caller.region.clone(),
+            time_ms: 0,
+            resources: Vec::new(),
+            detail: json!({}),
+        };
+        let again = || events.inner.intake.take_again(rule_key.clone(), "again".to_owned(), vec![event.clone()]);
+        again().await.unwrap();
+        assert_eq!(events.inner.queues.waiting(&key), 1);
+        events.put_rule(&caller, rule("other")).await.unwrap();
+        again().await.unwrap();
+        assert_eq!(events.inner.queues.waiting(&key), 1);
     }
 }

@@ -8,6 +8,7 @@ use gantry_domain::event_input::EventInput;
 use gantry_domain::event_pattern::EventPattern;
 use gantry_domain::event_schedule::Schedule;
 use gantry_store::{Event, Model, Revision};
+use serde_json::Value;
 
 use super::rows::{self, BusRow, RuleKey, RuleRow, Scope};
 use super::target_kind;
@@ -54,6 +55,11 @@ impl Rule {
 
     pub(super) fn is_enabled(&self) -> bool {
         self.row.state != "DISABLED"
+    }
+
+    /// Whether an event, as targets see it, matches the pattern. A rule without one is for no event.
+    pub(super) fn is_for(&self, told: &Value) -> bool {
+        self.pattern.as_ref().is_some_and(|pattern| pattern.matches(told))
     }
 }
 

@@ -33,7 +33,7 @@ pub struct ReplayRequest {
 /// What became of one page of a replay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplayedPage {
-    /// Events that match the rule's pattern: they are on their way to its targets.
+    /// Events that match the rule's pattern: they are on their way to its targets, unless it has just been changed.
     pub sent: usize,
     /// Where the next page begins; none at the end.
     pub after: Option<u64>,

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,15 @@ pub(super) struct Record {
     pub(super) document: String,
 }
 
+/// A file of an earlier process.
+#[derive(Debug)]
+pub(super) struct OldFile {
+    pub(super) number: u64,
+    pub(super) bytes: u64,
+    /// When it was last changed, milliseconds since the epoch.
+    pub(super) changed_at: u64,
+}
+
 /// The files of a folder; new lines go to the newest.
 pub(super) struct Journal {
     folder: PathBuf,
@@ -29,9 +39,9 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Reads what earlier processes wrote, oldest first (file, record, bytes), and begins a file. A line that is not
-    /// whole is the last of a process that was killed before it answered.
-    pub(super) fn open(folder: PathBuf, mut each: impl FnMut(u64, Record, u64)) -> io::Result<Self> {
+    /// Reads what earlier processes wrote, oldest first (file, record), and begins a file; the earlier ones that have
+    /// anything are told too. A line that is not whole is the last of a process that was killed before it answered.
+    pub(super) fn open(folder: PathBuf, mut each: impl FnMut(u64, Record)) -> io::Result<(Self, Vec<OldFile>)> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&folder)? {
@@ -41,23 +51,28 @@ impl Journal {
             }
         }
         numbers.sort_unstable();
+        let mut old = Vec::new();
         for number in &numbers {
+            let metadata = fs::metadata(path(&folder, *number))?;
             // Of a process that was given no segments.
-            if fs::metadata(path(&folder, *number))?.len() == 0 {
+            if metadata.len() == 0 {
                 fs::remove_file(path(&folder, *number))?;
                 continue;
             }
+            let changed = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+            let changed_at = u64::try_from(changed).unwrap_or(u64::MAX);
+            old.push(OldFile { number: *number, bytes: metadata.len(), changed_at });
             for line in BufReader::new(File::open(path(&folder, *number))?).split(b'\n') {
                 let line = line?;
                 match serde_json::from_slice(&line) {
-                    Ok(record) => each(*number, record, line.len() as u64 + 1),
+                    Ok(record) => each(*number, record),
                     Err(error) => tracing::warn!(file = number, %error, "a segment cannot be read and is left out"),
                 }
             }
         }
         let number = numbers.last().map_or(1, |last| last + 1);
         let file = begin(&folder, number)?;
-        Ok(Self { folder, number, file, bytes: 0 })
+        Ok((Self { folder, number, file, bytes: 0 }, old))
     }
 
     /// Appends records, durably; the number of their file, and the bytes of each.

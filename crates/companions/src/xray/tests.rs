@@ -101,6 +101,20 @@ async fn a_process_that_was_given_nothing_leaves_no_file() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_read_goes_when_it_is_too_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("traces/000000000001.jsonl");
+    std::fs::create_dir(folder.path().join("traces")).unwrap();
+    for (age_seconds, stays) in [(60, true), (8 * 24 * 60 * 60, false)] {
+        std::fs::write(&old, "nonsense\n").unwrap();
+        let changed = std::time::UNIX_EPOCH + std::time::Duration::from_secs(NOW.unsigned_abs() - age_seconds);
+        std::fs::File::options().write(true).open(&old).unwrap().set_modified(changed).unwrap();
+        put(&service(folder.path()).await, vec![segment("70de5b6f19ff9a0a", json!({}))]).await;
+        assert_eq!(old.exists(), stays, "{age_seconds}");
+    }
+}
+
+#[tokio::test]
 async fn pages_go_through_the_traces_of_the_time_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let service = service(folder.path()).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gantry_domain::arn::Scope;
 use gantry_domain::trace::segment::{Segment, parse};
 
-use super::journal::Record;
+use super::journal::{OldFile, Record};
 
 /// Bytes of all segments that are kept.
 pub(super) const BYTES_MAX: u64 = 64 << 20;
@@ -28,7 +28,7 @@ pub(super) type Trace = BTreeMap<String, Arc<Kept>>;
 #[derive(Debug, Default)]
 struct FileOf {
     bytes: u64,
-    /// When its last segment came.
+    /// When its last segment came, or it was last changed when it has none.
     newest_at: u64,
     /// Scope, trace and segment.
     segments: Vec<(Scope, String, String)>,
@@ -43,11 +43,20 @@ pub(super) struct Traces {
 }
 
 impl Traces {
-    /// Keeps a record of an earlier process.
-    pub(super) fn keep_record(&mut self, file: u64, record: Record, bytes: u64) {
+    /// Keeps a record of an earlier process; its bytes are counted with its [file](Self::count_file).
+    pub(super) fn keep_record(&mut self, file: u64, record: Record) {
         if let Ok(segment) = parse(&record.document) {
-            self.keep(file, record, segment, bytes);
+            self.keep(file, record, segment, 0);
         }
+    }
+
+    /// Counts a file of an earlier process whose records are kept, so that it goes in its turn. One of which nothing
+    /// could be kept is as old as its last change.
+    pub(super) fn count_file(&mut self, old: &OldFile) {
+        let file =
+            self.files.entry(old.number).or_insert_with(|| FileOf { newest_at: old.changed_at, ..FileOf::default() });
+        file.bytes += old.bytes;
+        self.bytes += old.bytes;
     }
 
     /// Keeps a segment. One that is whole takes the place of the same in progress.
@@ -69,7 +78,7 @@ impl Traces {
     /// The file that must go now, if any: too many bytes, or too old. Never the one that is written to.
     pub(super) fn surplus(&self, now: u64, newest: u64) -> Option<u64> {
         let (number, oldest) = self.files.first_key_value().filter(|(number, _)| **number < newest)?;
-        (self.bytes > BYTES_MAX || oldest.newest_at + AGE_MAX_MS < now).then_some(*number)
+        (self.bytes > BYTES_MAX || oldest.newest_at.saturating_add(AGE_MAX_MS) < now).then_some(*number)
     }
 
     /// Forgets what is in a file.

@@ -117,25 +117,24 @@ impl Registry {
         rule: &RuleRow,
         subject: &Digest,
     ) -> Result<Vec<UpstreamReferrer>, RegistryError> {
-        let (key, now_ms) = (list_key(keys, subject), self.now().as_millis());
-        if let Some(error) = self.upstream_failures.recent(&key, now_ms) {
+        let key = list_key(keys, subject);
+        if let Some(error) = self.upstream_failures.recent(&key, self.now().as_millis()) {
             return Err(error.into());
         }
         let source = self.source(keys, prefix, rule).await?;
-        let (registry, of, digest) = (self.shared(), keys.clone(), subject.clone());
+        let (registry, of, digest, failed) = (self.shared(), keys.clone(), subject.clone(), key.clone());
         let work = move || async move {
             let Some(registry) = registry else { return Err(import::ending()) };
             let asked = tokio::time::timeout(ASKING_TIME_MAX, registry.list_upstream(&of, &source, &digest)).await;
             let asked = asked.unwrap_or_else(|_| Err(UpstreamError::Unavailable("timed out".to_owned()).into()));
+            if let Err(RegistryError::Upstream(error)) = &asked {
+                tracing::warn!(repository = %of.arn(), subject = %digest, %error, "an upstream was asked for referrers in vain");
+                registry.upstream_failures.note(failed, registry.now().as_millis(), error.clone());
+            }
             asked.map(|()| digest).map_err(std::sync::Arc::new)
         };
-        let asked: ImportResult = self.flights.join(key.clone(), work).await.unwrap_or_else(|_| Err(import::ending()));
-        let asked = asked.map_err(import::into_error);
-        if let Err(RegistryError::Upstream(error)) = &asked {
-            tracing::warn!(repository = %keys.arn(), %subject, %error, "an upstream was asked for referrers in vain");
-            self.upstream_failures.note(key, now_ms, error.clone());
-        }
-        asked?;
+        let asked: ImportResult = self.flights.join(key, work).await.unwrap_or_else(|_| Err(import::ending()));
+        asked.map_err(import::into_error)?;
         let said = self.metadata.get::<ListRow>(&keys.upstream_referrers(subject)).await?;
         Ok(said.map(|Read { row, .. }| row.referrers).unwrap_or_default())
     }

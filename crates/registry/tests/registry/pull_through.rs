@@ -1,7 +1,7 @@
 //! Pulling through: an upstream that behaves as the test says, and another registry of ours.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -51,6 +51,8 @@ struct Upstream {
     tokens: bool,
     gets: Mutex<Vec<String>>,
     broken: AtomicUsize,
+    /// A minute passes on this clock with every request.
+    slow: Mutex<Option<Arc<AtomicI64>>>,
     address: Mutex<String>,
 }
 
@@ -105,6 +107,9 @@ impl Upstream {
 async fn serve(State(upstream): State<Arc<Upstream>>, request: Request) -> Response {
     let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
     let answer = |status: StatusCode| Response::builder().status(status);
+    if let Some(now_ms) = upstream.slow.lock().unwrap().as_ref() {
+        now_ms.fetch_add(60_000, Ordering::SeqCst);
+    }
     if path == "/token" {
         let scope = request.uri().query().unwrap_or_default();
         let body = json!({"token": if scope.contains("scope=repository") { "let-me-in" } else { "just-looking" }});
@@ -688,4 +693,26 @@ async fn an_upstream_without_the_list_keeps_it_under_a_tag_and_one_that_says_not
         list(&[&json!({"mediaType": "x", "digest": "?", "size": 1})]),
     );
     assert_eq!(referrers(&world, &silent).await, json!([]));
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_long_to_fail_is_left_alone_after_that() {
+    let upstream = Upstream::start(false).await;
+    let world = world(&upstream).await;
+    let text = upstream.image("web", "v1", b"x");
+    let image = Digest::of(text.as_bytes());
+    let (_, one) = signature(&upstream, &text, "one");
+    upstream.put(format!("web/referrers/{image}"), OCI_INDEX, list(&[&one]));
+    world.get("/v2/up/web/manifests/v1").await;
+    *upstream.slow.lock().unwrap() = Some(Arc::clone(&world.now_ms));
+    upstream.set(Mood::Down);
+    let asked_at_ms = world.now_ms.load(Ordering::SeqCst);
+    let path = format!("/v2/up/web/referrers/{image}");
+    assert_eq!(world.get(&path).await.refusal(), (502, "UNAVAILABLE".to_owned()));
+    assert!(world.now_ms.load(Ordering::SeqCst) >= asked_at_ms + 60_000);
+    upstream.set(Mood::Good);
+    assert_eq!(world.get(&path).await.refusal(), (502, "UNAVAILABLE".to_owned()));
+    assert_eq!(upstream.fetched(&format!("referrers/{image}")), 0);
+    world.advance_hours(1);
+    assert_eq!(referrers(&world, &image).await, json!([one]));
 }

@@ -121,6 +121,10 @@ impl Writer {
             To::Again(key, replay) => {
                 let Some(rule) = picture.rules.get(key) else { return };
                 let mut told = delivered(event);
+                // It did when the log was read; the rule may be another one since.
+                if !rule.is_for(&told) {
+                    return;
+                }
                 told["replay-name"] = replay.as_str().into();
                 self.add_targets(rule, &told, event, now, deliveries);
             }
@@ -131,7 +135,7 @@ impl Writer {
                 }
                 let told = delivered(event);
                 for rule in rules {
-                    if rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(&told)) {
+                    if rule.is_for(&told) {
                         self.add_targets(rule, &told, event, now, deliveries);
                     }
                 }
