@@ -135,9 +135,6 @@ fn give_instance(
     };
     let (host, _, host_row) = chosen;
     let mut record = row.record.clone();
-    if !batch.give_gpus(&mut record, &requirements, chosen) {
-        return Ok(false);
-    }
     if requirements.network_mode == NetworkMode::Awsvpc {
         let asked = row.waiting.as_deref().and_then(|waiting| waiting.network_configuration.as_ref());
         let Some(request) = request::network_request(asked) else { return Ok(false) };
@@ -146,6 +143,10 @@ fn give_instance(
     } else if record.life.last_status == LastStatus::Provisioning {
         // Cannot fail: that is what PROVISIONING waits for.
         let _ = record.life.apply(TaskEvent::Provisioned, None, now);
+    }
+    // Last: what the batch gave is taken.
+    if !batch.give_gpus(&mut record, &requirements, chosen) {
+        return Ok(false);
     }
     record.availability_zone = Some(zone_of(host, host_row.zone()));
     record.host = Some(host.clone());

@@ -114,11 +114,15 @@ impl Claims<'_> {
     /// daemon does not run there.
     pub(crate) fn take(&mut self, (_, host, row): Candidate<'_>, free: &mut Instance<'_>) {
         for (wanted, conditions) in &mut self.0 {
+            // Before anything looks at tasks.
+            if !wanted.is_for(row) {
+                continue;
+            }
             let (resources, group) = (&wanted.needs.resources, &wanted.needs.group);
             let missing = !is_there(host, group);
             let holds_back = wanted.critical && !runs_there(host, group);
             // Mostly all daemons are where they belong.
-            if !(missing || holds_back) || !wanted.is_for(row) || !conditions.eligible(free) {
+            if !(missing || holds_back) || !conditions.eligible(free) {
                 continue;
             }
             free.held_back |= holds_back;

@@ -110,7 +110,8 @@ fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<BTr
         ..Needs::default()
     };
     let cluster = ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() };
-    let reserved = Reserved::of(view, &cluster, &needs.group, key.kind);
+    // Daemons are not for the fleet.
+    let reserved = if fleet { Reserved::default() } else { Reserved::of(view, &cluster, &needs.group, key.kind) };
     let (mut conditions, mut claims, mut zones) = (Conditions::of(&needs), reserved.claims(), BTreeMap::new());
     for candidate in targets.iter().flat_map(|target| candidates(view, &cluster, target)) {
         let Some(zone) = candidate.2.zone().filter(|_| candidate.2.agent_connected) else { continue };

@@ -42,6 +42,8 @@ impl<'a> Planner<'a> {
             let place = by_id.get(task.instance.as_str()).copied();
             match place {
                 Some(place) if !place.active && place.has_other_tasks => {
+                    // It serves until it leaves, but the desired count is of ACTIVE instances.
+                    self.healthy -= u32::from(self.fitness(task) == Fitness::Healthy);
                     self.wake_at(self.now.plus_millis(DRAIN_LOOK_MS));
                 }
                 Some(place) if place.active && kept.insert(&place.id) => self.stop_daemon_task_in_place(task),
@@ -199,6 +201,18 @@ mod tests {
         moving.deployments = vec![deployment(2), deployment(1)];
         moving.missing_max = Some(1);
         assert_eq!(plan(&moving), "-x -a");
+    }
+
+    #[test]
+    fn what_waits_on_a_draining_instance_is_not_counted_on() {
+        let draining = DaemonInstance { active: false, has_other_tasks: true, ..instance("i4") };
+        let leaving = TaskView { on_draining_instance: true, ..on("d", "i4", 1) };
+        let instances = vec![instance("i1"), instance("i2"), instance("i3"), draining];
+        let tasks = vec![on("a", "i1", 1), on("b", "i2", 1), on("c", "i3", 1), leaving];
+        let mut rolling = daemon(instances, tasks);
+        rolling.deployments = vec![deployment(2), deployment(1)];
+        rolling.missing_max = Some(1);
+        assert_eq!(plan(&rolling), "-a");
     }
 
     #[test]

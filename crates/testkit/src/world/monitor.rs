@@ -185,7 +185,8 @@ impl Monitor {
             None => limits(service).floor(service.desired_count),
         };
         let own = |task: &&TaskRecord| task.keeper() == Some((name.0, name.1.as_str()));
-        let left = self.tasks.values().filter(|task| own(task) && serves(task));
+        let counts = |task: &&TaskRecord| own(task) && serves(task) && self.is_in_place(name, service, task);
+        let left = self.tasks.values().filter(counts);
         let left = u32::try_from(left.count()).unwrap_or(u32::MAX);
         if left < floor {
             return Err(format!("stopping task {id} left {name:?} with {left} tasks, the floor is {floor}"));
