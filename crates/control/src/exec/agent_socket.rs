@@ -17,6 +17,7 @@ use futures_util::{SinkExt, StreamExt, stream::SplitSink};
 use gantry_api::{
     Caller, Fault,
     data_channel::message::{HEADER_BYTES, PAYLOAD_BYTES_MAX},
+    ecs::fault::server_exception,
     exec::{ExecOrder, ExecReport},
 };
 use gantry_domain::limits::EXEC_TRANSCRIPT_PAUSE_SECONDS;
@@ -107,12 +108,12 @@ async fn serve(control: &Control, session: &str, socket: WebSocket) -> Result<()
     let read = async {
         let mut frames = Frames::Client;
         loop {
-            let patience = frames.patience();
-            if patience.is_zero() {
+            let next = tokio::time::timeout(frames.patience(), reader.next()).await;
+            if frames.patience().is_zero() {
                 tracing::warn!(session, "an agent takes too long to hand a transcript over");
                 return Ok(());
             }
-            let Ok(Some(Ok(message))) = tokio::time::timeout(patience, reader.next()).await else { return Ok(()) };
+            let Ok(Some(Ok(message))) = next else { return Ok(()) };
             match message {
                 Message::Binary(frame) => frames.take(&seat, frame).await,
                 Message::Text(text) => {
@@ -178,10 +179,8 @@ async fn report(control: &Control, session: &str, text: &str, frames: &mut Frame
             }
             // Told again, it begins again.
             *frames = Frames::Nowhere;
-            if ended.is_some_and(|record| record.transcript == TranscriptStatus::Wanted)
-                && let Some(received) = Received::begin(control).await
-            {
-                *frames = Frames::Transcript(received);
+            if ended.is_some_and(|record| record.transcript == TranscriptStatus::Wanted) {
+                *frames = Frames::Transcript(begin(control).await?);
             }
         }
         Ok(report @ (ExecReport::TranscriptWhole | ExecReport::TranscriptLost)) => {
@@ -212,6 +211,13 @@ async fn report(control: &Control, session: &str, text: &str, frames: &mut Frame
         Err(error) => tracing::debug!(session, %error, "a report on a session was not understood"),
     }
     Ok(ControlFlow::Continue(()))
+}
+
+/// Waits for the turn of a transcript for as long as an agent may be silent: meanwhile nobody hears whether it is still
+/// there. The fault ends its connection, and it tells its end again with the next one.
+async fn begin(control: &Control) -> Result<Received, Fault> {
+    let turn = tokio::time::timeout(SILENCE_MAX, Received::begin(control)).await;
+    turn.ok().flatten().ok_or_else(|| server_exception("too many transcripts are on their way"))
 }
 
 async fn send(writer: &mut SplitSink<WebSocket, Message>, order: &ExecOrder) -> bool {

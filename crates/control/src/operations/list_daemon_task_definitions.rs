@@ -17,7 +17,7 @@ use crate::{
     control::scope,
     daemons::definition,
     keys::ServiceKind,
-    operations::list_task_definitions::key_of,
+    operations::list_task_definitions::after,
     paging::Listing,
     records::{SharedRow, TaskDefinitionRecord, TaskDefinitionStatus},
     view::{FamilyView, Namespace},
@@ -44,7 +44,7 @@ pub(crate) async fn run(
     if descending {
         found.reverse();
     }
-    if let Some(after) = listing.after().and_then(key_of) {
+    if let Some(after) = after(&listing)? {
         // By comparison: the last one of the page before may be gone.
         found.retain(|(key, _)| if descending { *key < after } else { *key > after });
     }

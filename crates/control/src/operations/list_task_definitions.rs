@@ -9,11 +9,13 @@ use gantry_api::{
 use gantry_domain::{
     arn::{Family, Revision, TaskDefinitionKey},
     limits::PAGE_SIZE_MAX,
+    paging::BadToken,
 };
 
 use crate::{
     Control,
     control::scope,
+    fault,
     paging::Listing,
     records::TaskDefinitionStatus,
     view::{FamilyView, Namespace},
@@ -32,7 +34,7 @@ pub(crate) async fn run(
     let question = format!("ListTaskDefinitions {status:?} {descending} {}", family.unwrap_or_default());
     let listing =
         Listing::new(question, input.next_token.as_deref(), input.max_results, (PAGE_SIZE_MAX, PAGE_SIZE_MAX))?;
-    let after = listing.after().and_then(key_of);
+    let after = after(&listing)?;
     let view = control.read();
     let (keys, next_token) = match (view.namespace(&scope), family.map(str::parse::<Family>)) {
         (None, _) | (_, Some(Err(_))) => (Vec::new(), None),
@@ -59,8 +61,13 @@ fn status(status: Option<&ecs::TaskDefinitionStatus>) -> TaskDefinitionStatus {
     }
 }
 
+/// The revision that the page begins after.
+pub(super) fn after(listing: &Listing) -> Result<Option<TaskDefinitionKey>, Fault> {
+    listing.after().map(|text| key_of(text).ok_or_else(|| fault::bad_token(BadToken))).transpose()
+}
+
 /// A token's key, `family:revision`.
-pub(super) fn key_of(text: &str) -> Option<TaskDefinitionKey> {
+fn key_of(text: &str) -> Option<TaskDefinitionKey> {
     let (family, revision) = text.split_once(':')?;
     Some(TaskDefinitionKey { family: family.parse().ok()?, revision: revision.parse().ok()? })
 }
@@ -114,5 +121,25 @@ fn numbers(
             let rows = family.revisions().range(range);
             Box::new(rows.filter(move |(_, row)| row.status == status).map(|(number, _)| *number))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_token_that_names_no_revision_is_refused() {
+        let listing = |token: Option<&str>| Listing::new("List".into(), token, Some(1), (1, 1)).unwrap();
+        let after_key = |key: &str| {
+            let (_, token) = listing(None).page([key, "the next one"], ToString::to_string);
+            after(&listing(token.as_deref()))
+        };
+        assert_eq!(after_key("web:3").unwrap().unwrap().to_string(), "web:3");
+        for key in ["web", "web:", "web:0", ":3"] {
+            assert_eq!(after_key(key).unwrap_err().code, "InvalidParameterException", "{key}");
+        }
+        assert!(after(&listing(None)).unwrap().is_none());
     }
 }

@@ -4,6 +4,8 @@
 //! started once, because its start compares and writes the service's row, and it is found again by who started it.
 //! What an answer means is decided in [`gantry_domain::rollout`].
 
+use std::convert::Infallible;
+
 use futures_util::future::join_all;
 use gantry_api::Fault;
 use gantry_domain::{
@@ -34,6 +36,8 @@ use crate::{
 
 /// How often the task of a hook is looked at.
 const TASK_LOOK_MS: i64 = 2_000;
+/// How soon after a failure of our own a hook is seen to again.
+const TRY_AGAIN_MS: i64 = 5_000;
 /// The longest delay that a hook may ask for before it is called again.
 const CALL_BACK_SECONDS_MAX: u32 = 3_600;
 
@@ -59,7 +63,8 @@ struct Due {
 
 impl Reconciler for Hooks {
     type Key = ServiceKey;
-    type Error = Fault;
+    /// Faults are each hook's own: the others go on as they would.
+    type Error = Infallible;
 
     const NAME: &'static str = "hooks";
 
@@ -83,28 +88,35 @@ impl Reconciler for Hooks {
         }
     }
 
-    async fn reconcile(&self, key: &ServiceKey) -> Result<Wake, Fault> {
+    async fn reconcile(&self, key: &ServiceKey) -> Result<Wake, Infallible> {
         let now = self.control.now();
         let (due, mut wake_at) = look(&self.control.read(), key, now);
         // All at once: their time-outs run at the same time too.
         let answers = join_all(due.iter().map(|hook| self.ask(key, hook))).await;
-        // One that fails takes nothing from the others: what they said is written down first.
-        let (mut answered, mut outcome) = (false, Ok(()));
+        let mut answered = false;
         for (hook, answer) in due.iter().zip(answers) {
-            match answer {
-                Ok(Some(answer)) => {
-                    outcome = outcome.and(self.write_down(key, hook, &answer).await);
+            let said = match answer {
+                Ok(Some(answer)) => self.write_down(key, hook, &answer).await.map(|()| true),
+                Ok(None) => Ok(false),
+                Err(fault) => Err(fault),
+            };
+            let look_again = match said {
+                Ok(true) => {
                     answered = true;
+                    continue;
                 }
-                Ok(None) if matches!(hook.target, HookTarget::Task(_)) => {
-                    let look_again = now.plus_millis(TASK_LOOK_MS);
-                    wake_at = Some(wake_at.map_or(look_again, |at| at.min(look_again)));
+                Ok(false) if matches!(hook.target, HookTarget::Task(_)) => TASK_LOOK_MS,
+                Ok(false) => continue,
+                Err(fault) => {
+                    let run = hook.run.run().id();
+                    tracing::warn!(cluster = %key.cluster, service = %key.service, run, %fault, "a lifecycle hook is tried again");
+                    TRY_AGAIN_MS
                 }
-                Ok(None) => {}
-                Err(fault) => outcome = outcome.and(Err(fault)),
-            }
+            };
+            let look_again = now.plus_millis(look_again);
+            wake_at = Some(wake_at.map_or(look_again, |at| at.min(look_again)));
         }
-        outcome.map(|()| if answered { Wake::Again } else { Wake::from(wake_at) })
+        Ok(if answered { Wake::Again } else { Wake::from(wake_at) })
     }
 }
 
@@ -337,7 +349,11 @@ mod tests {
         let cluster = keys::cluster(&key.scope, key.cluster.as_str());
         control.commit(Txn::new().put(key.path(), encode(&record)).delete(cluster)).await.unwrap();
 
-        Hooks::new(control.clone()).reconcile(&key).await.unwrap_err();
+        let hooks = Hooks::new(control.clone());
+        assert_eq!(hooks.reconcile(&key).await.unwrap(), Wake::Again);
+        let begin = control.now();
+        let Wake::At(again) = hooks.reconcile(&key).await.unwrap() else { panic!("the one that fails is tried again") };
+        assert!((begin.plus_millis(TRY_AGAIN_MS)..=control.now().plus_millis(TRY_AGAIN_MS)).contains(&again));
         let view = control.read();
         let rollout = find::row(&view, &key).unwrap().rollout.clone().unwrap();
         let statuses: Vec<_> = rollout.runs.iter().map(|run| run.status).collect();

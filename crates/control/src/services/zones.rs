@@ -8,7 +8,7 @@ use gantry_api::{
 };
 use gantry_domain::{
     placement::{Conditions, Needs},
-    service::Rebalance,
+    service::{Rebalance, START_BATCH_MAX},
 };
 
 use super::{daemon::Reserved, find, start, wire};
@@ -87,8 +87,8 @@ fn looks_balanced(view: &EcsView, key: &ServiceKey, record: &ServiceRecord, task
     most.zip(least).is_none_or(|(most, least)| most - least < 2)
 }
 
-/// The zones of the instances that satisfy the service's constraints, and whether one of these has room for a task.
-fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<BTreeMap<String, bool>> {
+/// The zones of the instances that satisfy the service's constraints, and for how many tasks these have room.
+fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<BTreeMap<String, u32>> {
     let revision = wire::revision(view, key, record.primary()?.revision)?;
     let definition = find::definition(view, key, revision)?;
     let requirements = task_definition::requirements(&definition.document);
@@ -116,11 +116,15 @@ fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<BTr
     for candidate in targets.iter().flat_map(|target| candidates(view, &cluster, target)) {
         let Some(zone) = candidate.2.zone().filter(|_| candidate.2.agent_connected) else { continue };
         let mut free = instance(candidate, &TakenByHost::new());
-        if zones.get(zone) == Some(&true) || !conditions.eligible(&free) {
+        if zones.get(zone) == Some(&START_BATCH_MAX) || !conditions.eligible(&free) {
             continue;
         }
         claims.take(candidate, &mut free);
-        zones.insert(zone.to_owned(), conditions.fit(&free));
+        let room: &mut u32 = zones.entry(zone.to_owned()).or_default();
+        while *room < START_BATCH_MAX && conditions.fit(&free) {
+            free.take(&needs.resources, &needs.group);
+            *room += 1;
+        }
     }
     Some(zones)
 }

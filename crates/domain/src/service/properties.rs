@@ -49,7 +49,7 @@ pub(super) fn any_service() -> impl Strategy<Value = ServiceView> {
         prop_oneof![Just((100, 200)), Just((50, 100)), Just((0, 100)), Just((75, 125)), (0..=100u32, 100..=300u32)];
     let tasks = prop::collection::vec(any_task(), 0..14);
     let zones = prop_oneof![Just(vec![]), Just(vec!["z0"]), Just(vec!["z1", "z2"])];
-    let rebalance = (zones, any::<[bool; 2]>(), any::<bool>()).prop_map(|(zones, room, active)| {
+    let rebalance = (zones, [0..4u32, 0..4u32], any::<bool>()).prop_map(|(zones, room, active)| {
         let zones = zones.into_iter().map(str::to_owned).zip(room).collect();
         Rebalance { zones, active }
     });
@@ -215,7 +215,7 @@ fn difference(service: &ServiceView) -> u32 {
     let tasks = |zone: &String| count(service.tasks.iter().filter(|task| task.zone == *zone));
     let most = service.tasks.iter().map(|task| tasks(&task.zone)).max().unwrap_or(0);
     let zones = service.rebalance.iter().flat_map(|rebalance| &rebalance.zones);
-    let open = zones.filter(|(_, room)| **room).map(|(zone, _)| zone);
+    let open = zones.filter(|(_, room)| **room > 0).map(|(zone, _)| zone);
     most.saturating_sub(open.map(tasks).min().unwrap_or(most))
 }
 

@@ -16,8 +16,9 @@ use crate::{
 /// A service whose tasks are to be kept balanced over zones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rebalance {
-    /// The zones with instances that its tasks may be on, and whether one of these has room for one more.
-    pub zones: BTreeMap<String, bool>,
+    /// The zones with instances that its tasks may be on, and for how many more these have room, up to
+    /// [`START_BATCH_MAX`].
+    pub zones: BTreeMap<String, u32>,
     /// The service has said that it is not balanced, and not yet that it is.
     pub active: bool,
 }
@@ -62,7 +63,8 @@ impl<'a> Planner<'a> {
         }
         let counts = self.zone_counts();
         // Tasks may also be where nothing can be placed any more: there they can leave and not be added to.
-        let open = |zone: &str| rebalance.zones.get(zone) == Some(&true);
+        let room_in = |zone: &str| rebalance.zones.get(zone).copied().unwrap_or(0);
+        let open = |zone: &str| room_in(zone) > 0;
         let most = counts.iter().map(|(_, tasks)| *tasks).max().unwrap_or(0);
         let least_of =
             |zones: &mut dyn Iterator<Item = &(&str, u32)>| zones.map(|(_, tasks)| *tasks).min().unwrap_or(most);
@@ -96,7 +98,7 @@ impl<'a> Planner<'a> {
         }
         let emptiest = counts.iter().find(|(zone, tasks)| *tasks == least && open(zone));
         let Some(zone) = emptiest.map(|(zone, _)| (*zone).to_owned()) else { return };
-        let starts = moves.min(room).min(START_BATCH_MAX);
+        let starts = moves.min(room).min(room_in(&zone)).min(START_BATCH_MAX);
         self.act(Action::StartTasksInZone { deployment: self.primary, zone, count: starts });
     }
 

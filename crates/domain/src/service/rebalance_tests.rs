@@ -15,7 +15,7 @@ fn balanced_over(zones: &[&str], tasks: &[(u32, &str)]) -> ServiceView {
         deployments: vec![DeploymentView { rollout: RolloutState::Completed, ..deployment(1) }],
         steady_since: Some(NOW),
         rebalance: Some(Rebalance {
-            zones: zones.iter().map(|zone| (zone.to_string(), true)).collect(),
+            zones: zones.iter().map(|zone| (zone.to_string(), START_BATCH_MAX)).collect(),
             active: false,
         }),
         tasks: tasks.clone(),
@@ -92,9 +92,20 @@ fn nothing_is_moved_without_room_during_a_deployment_or_when_only_protected_task
     }
 }
 
-fn full(mut view: ServiceView, zone: &str) -> ServiceView {
-    view.rebalance.as_mut().unwrap().zones.insert(zone.to_owned(), false);
+fn with_room(mut view: ServiceView, zone: &str, room: u32) -> ServiceView {
+    view.rebalance.as_mut().unwrap().zones.insert(zone.to_owned(), room);
     view
+}
+
+fn full(view: ServiceView, zone: &str) -> ServiceView {
+    with_room(view, zone, 0)
+}
+
+#[test]
+fn a_zone_gets_no_more_tasks_than_it_has_room_for() {
+    let view = || balanced_over(&["a", "b"], &[(6, "a")]);
+    assert_eq!(moves(&plan_service(NOW, &with_room(view(), "b", 1))), "+1@b");
+    assert_eq!(moves(&plan_service(NOW, &with_room(view(), "b", 2))), "+2@b");
 }
 
 #[test]

@@ -21,6 +21,10 @@ async fn control() -> Control {
 
 /// A session ends; the turn of its transcript, if it has one, is kept as long as the answer.
 async fn end(control: &Control, session: &str, destination: Option<Destination>) -> Frames {
+    try_end(control, session, destination).await.unwrap()
+}
+
+async fn try_end(control: &Control, session: &str, destination: Option<Destination>) -> Result<Frames, Fault> {
     let record = ExecSessionRecord {
         cluster: "c".to_owned(),
         task_arn: String::new(),
@@ -43,8 +47,8 @@ async fn end(control: &Control, session: &str, destination: Option<Destination>)
     control.commit(Txn::new().put(path, encode(&record))).await.unwrap();
     let mut frames = Frames::Client;
     let ended = serde_json::to_string(&ExecReport::Ended { text: String::new() }).unwrap();
-    assert!(report(control, session, &ended, &mut frames).await.unwrap().is_continue());
-    frames
+    assert!(report(control, session, &ended, &mut frames).await?.is_continue());
+    Ok(frames)
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,6 +107,24 @@ async fn a_transcript_stays_wanted_while_its_place_does_not_answer() {
         }
         assert_eq!(found(&control), then);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_is_not_waited_for_without_end() {
+    let control = control().await;
+    let mut turns = Vec::new();
+    let refused = loop {
+        let session = format!("s{}", turns.len());
+        match try_end(&control, &session, Some(Destination::default())).await {
+            Ok(frames) => turns.push(frames),
+            Err(fault) => break fault,
+        }
+    };
+    assert_eq!(refused.code, "ServerException");
+    turns.pop();
+    // Told again, it has its turn.
+    let again = end(&control, &format!("s{}", turns.len() + 1), Some(Destination::default())).await;
+    assert!(matches!(again, Frames::Transcript(_)));
 }
 
 #[tokio::test(start_paused = true)]
