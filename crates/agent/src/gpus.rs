@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::{config::Config, reason::ContainerReason, record::blocking};
 
 /// What programs that use NVIDIA's libraries look at. The real agent sets it whatever the vendor is.
-const VISIBLE_DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
+pub(crate) const VISIBLE_DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
 /// A host that boots may describe its GPUs a little later than it starts its agent: the real agent waits as long.
 const ATTEMPTS: u32 = 10;
 const ATTEMPT_INTERVAL: Duration = Duration::from_secs(3);

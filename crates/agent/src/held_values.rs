@@ -14,6 +14,7 @@ use tracing::info;
 
 use crate::{
     aws::{AwsClient, AwsError},
+    gpus,
     reason::{ContainerReason, chain},
     task::{ContainerDefinition, TaskSpec},
 };
@@ -93,7 +94,8 @@ impl HeldValues {
 }
 
 /// The variables that a container gets besides those of its definition. The first file that has a name counts, before it
-/// the definition, before that the secrets; the platform's own names are the platform's.
+/// the definition, before that the secrets; the platform's own names are the platform's, and which GPUs a container
+/// was given nothing else says.
 pub(crate) fn held_environment(definition: &ContainerDefinition, values: &ContainerValues) -> Vec<(String, String)> {
     let mut held: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, value) in values.files.iter().flatten() {
@@ -101,7 +103,9 @@ pub(crate) fn held_environment(definition: &ContainerDefinition, values: &Contai
     }
     held.retain(|name, _| definition.environment.iter().all(|(own, _)| own != name));
     held.extend(values.secrets.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let kept = held.into_iter().filter(|(name, _)| !PLATFORM.contains(name));
+    let is_ours =
+        |name: &str| PLATFORM.contains(&name) || (name == gpus::VISIBLE_DEVICES && !definition.gpu_ids.is_empty());
+    let kept = held.into_iter().filter(|(name, _)| !is_ours(name));
     kept.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
@@ -126,5 +130,20 @@ mod tests {
         };
         let expected = pairs(&[("AWS_REGION", "eu-west-1"), ("B", "secret"), ("C", "file 1"), ("D", "file 2")]);
         assert_eq!(held_environment(&definition, &values), expected);
+    }
+
+    #[test]
+    fn only_a_container_without_gpus_is_told_by_its_secrets_and_files_which_it_sees() {
+        let all = pairs(&[(gpus::VISIBLE_DEVICES, "all")]);
+        let mut definition = ContainerDefinition::default();
+        for values in [
+            ContainerValues { secrets: all.clone(), ..ContainerValues::default() },
+            ContainerValues { files: vec![all.clone()], ..ContainerValues::default() },
+        ] {
+            definition.gpu_ids = Vec::new();
+            assert_eq!(held_environment(&definition, &values), all);
+            definition.gpu_ids = vec!["g0".to_owned()];
+            assert_eq!(held_environment(&definition, &values), []);
+        }
     }
 }

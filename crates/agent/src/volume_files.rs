@@ -44,7 +44,12 @@ pub(crate) async fn prepare(
         }
         Backing::FileSystem(owner) => {
             let below = volume.below.clone().unwrap_or_default();
-            let made = blocking(move || make_below(&directory, &below, owner)).await;
+            let alone = host.mounting.lock(&directory.to_string_lossy()).await;
+            let made = blocking(move || {
+                let _alone = alone;
+                make_below(&directory, &below, owner)
+            })
+            .await;
             made.map_err(|error| ContainerReason::ResourceInitialization(efs_failure(&error)))
         }
         Backing::Shared { volume: name, autoprovision, made } => {
@@ -232,26 +237,38 @@ fn make_below(root: &Path, below: &str, owner: Option<Owner>) -> io::Result<()> 
 fn make_owned(parent: BorrowedFd<'_>, name: &str, owner: Owner) -> rustix::io::Result<()> {
     let aside = format!(".making-{}", uuid::Uuid::new_v4().simple());
     rustix::fs::mkdirat(parent, &aside, Mode::RWXU)?;
-    let finish = || {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(parent, &aside, flags, Mode::empty())?;
-        rustix::fs::fchown(&made, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
-        rustix::fs::fchmod(&made, Mode::from_raw_mode(owner.mode))?;
-        match rustix::fs::renameat_with(parent, &aside, parent, name, RenameFlags::NOREPLACE) {
-            // NFS knows no such rename. Its own replaces an empty directory at most.
-            Err(Errno::INVAL) => rustix::fs::renameat(parent, &aside, parent, name),
-            renamed => renamed,
-        }
-    };
-    let finished = finish();
-    if finished.is_err() {
+    let renamed = own(parent, &aside, owner)
+        .and_then(|()| rustix::fs::renameat_with(parent, &aside, parent, name, RenameFlags::NOREPLACE));
+    if renamed.is_err() {
         // An empty directory that stays behind is in nobody's way.
         let _ = rustix::fs::unlinkat(parent, &aside, AtFlags::REMOVEDIR);
     }
-    match finished {
-        Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(()),
+    match renamed {
+        // NFS knows no such rename, and its plain one would take the place of another's empty directory.
+        Err(Errno::INVAL) => make_in_place(parent, name, owner),
+        Err(Errno::EXIST) => Ok(()),
         other => other,
     }
+}
+
+/// The same where only making a directory tells whether it was there. It has its owner a moment later.
+fn make_in_place(parent: BorrowedFd<'_>, name: &str, owner: Owner) -> rustix::io::Result<()> {
+    match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+        Err(Errno::EXIST) => return Ok(()),
+        made => made?,
+    }
+    own(parent, name, owner).inspect_err(|_| {
+        // It would be taken for a finished one.
+        let _ = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR);
+    })
+}
+
+/// Gives a directory that was just made its owner.
+fn own(parent: BorrowedFd<'_>, name: &str, owner: Owner) -> rustix::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    rustix::fs::fchown(&made, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
+    rustix::fs::fchmod(&made, Mode::from_raw_mode(owner.mode))
 }
 
 fn efs_failure(error: &io::Error) -> String {
@@ -335,12 +352,15 @@ mod tests {
         let own = fs::metadata(root.path()).unwrap();
         let owner = |mode| Owner { uid: own.uid(), gid: own.gid(), mode };
         let parent = fs::File::open(root.path()).unwrap();
-        make_owned(parent.as_fd(), "a", owner(0o711)).unwrap();
-        let first = fs::metadata(root.path().join("a")).unwrap();
-        make_owned(parent.as_fd(), "a", owner(0o700)).unwrap();
-        let found = fs::metadata(root.path().join("a")).unwrap();
-        assert_eq!((found.ino(), found.mode()), (first.ino(), first.mode()));
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "nothing is left aside");
+        for (name, make) in [("a", make_owned as fn(_, _, _) -> _), ("b", make_in_place)] {
+            make(parent.as_fd(), name, owner(0o711)).unwrap();
+            let first = fs::metadata(root.path().join(name)).unwrap();
+            assert_eq!(first.mode() & 0o7777, 0o711);
+            make(parent.as_fd(), name, owner(0o700)).unwrap();
+            let found = fs::metadata(root.path().join(name)).unwrap();
+            assert_eq!((found.ino(), found.mode()), (first.ino(), first.mode()));
+        }
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2, "nothing is left aside");
     }
 
     #[tokio::test]

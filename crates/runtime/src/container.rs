@@ -188,6 +188,9 @@ pub struct DeviceFacts {
     pub uid: Option<u32>,
     /// Its group.
     pub gid: Option<u32>,
+    /// An owner or group that is not said above is that of the container's program, unless that is root.
+    #[serde(default)]
+    pub of_program: bool,
 }
 
 /// A program of the host that finishes the container's file system: a `createContainer` hook of the OCI runtime

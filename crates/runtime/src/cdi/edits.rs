@@ -57,7 +57,8 @@ impl Edits {
             devices: edits.device_nodes.iter().map(device).collect::<Result<_, _>>()?,
             mounts: edits.mounts.iter().map(mount).collect::<Result<_, _>>()?,
             hooks: edits.hooks.iter().map(hook).collect::<Result<_, _>>()?,
-            groups: edits.additional_gids.clone(),
+            // The specification has 0 ignored.
+            groups: edits.additional_gids.iter().copied().filter(|group| *group != 0).collect(),
         })
     }
 
@@ -148,6 +149,7 @@ fn device(node: &document::DeviceNode) -> Result<Device, String> {
             mode: node.file_mode,
             uid: node.uid,
             gid: node.gid,
+            of_program: true,
         },
     })
 }

@@ -119,7 +119,7 @@ fn a_container_gets_what_its_devices_and_their_file_need_each_once() {
 fn every_member_of_a_device_node_counts() {
     let node = json!({"path": "/dev/g", "hostPath": "/dev/h", "type": "b", "major": 7, "minor": 8, "fileMode": 384,
         "permissions": "r", "uid": 5, "gid": 6});
-    let file = one("v.com/gpu", &json!({"deviceNodes": [node], "additionalGids": [44]}));
+    let file = one("v.com/gpu", &json!({"deviceNodes": [node], "additionalGids": [0, 44]}));
     let mut spec = crate::container::spec_for_tests();
     read(&[("a.json", &file)]).edits(["g0"]).unwrap().apply(&mut spec);
     let device = &spec.devices[0];
@@ -131,6 +131,7 @@ fn every_member_of_a_device_node_counts() {
         mode: Some(0o600),
         uid: Some(5),
         gid: Some(6),
+        of_program: true,
     };
     assert_eq!((&device.permissions, &device.facts), (&"r".to_owned(), &facts));
     assert_eq!(spec.additional_groups, [44]);

@@ -193,7 +193,7 @@ fn prepare(
     // Below a mount of the caller it cannot be made here, but then it is the caller's directory that should have it.
     root.create_directory(spec::working_directory(spec))?;
     root.mount_all()?;
-    root.create_devices()?;
+    root.create_devices(&identity)?;
     if !spec.hooks.is_empty() {
         root.share_mounts(true)?;
         hooks::await_hooks(console)?;

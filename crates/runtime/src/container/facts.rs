@@ -94,6 +94,7 @@ pub(super) fn devices(spec: &ContainerSpec) -> Result<Vec<DeviceNode>, Failure> 
             let facts = &device.facts;
             node.mode = facts.mode.map_or(node.mode, |mode| mode & 0o7777);
             (node.uid, node.gid) = (facts.uid.unwrap_or(node.uid), facts.gid.unwrap_or(node.gid));
+            node.of_program = (facts.of_program && facts.uid.is_none(), facts.of_program && facts.gid.is_none());
             nodes.retain(|known: &DeviceNode| known.path != node.path);
             nodes.push(node);
         }
@@ -113,6 +114,7 @@ fn stated(device: &Device) -> Option<DeviceNode> {
         uid: 0,
         gid: 0,
         access: String::new(),
+        of_program: (false, false),
     })
 }
 
@@ -132,6 +134,7 @@ fn node(path: &Path) -> io::Result<Option<DeviceNode>> {
         uid: metadata.uid(),
         gid: metadata.gid(),
         access: "rwm".to_owned(),
+        of_program: (false, false),
     }))
 }
 

@@ -189,8 +189,8 @@ fn facts_of(spec: &ContainerSpec, user: &str, root: &Path, scratch: Option<&Path
     let capabilities = spec::capabilities::capabilities(spec, &facts::available_capabilities())?;
     let devices = facts::devices(spec)?;
     let rules = devices::rules(spec.privileged, &devices);
+    let identity = facts::identity_at(user, root)?.in_groups(&spec.additional_groups);
     Ok(Facts {
-        identity: facts::identity_at(user, root)?.in_groups(&spec.additional_groups),
         host_has_mqueue: facts::host_has_mqueue(),
         shared_shm: match scratch {
             Some(scratch) => facts::shared_shm_at(spec, &scratch.join("shm"))?,
@@ -199,7 +199,8 @@ fn facts_of(spec: &ContainerSpec, user: &str, root: &Path, scratch: Option<&Path
         cgroups_path: format!("/{}/{}", spec.task_cgroup, spec.id),
         resources: resources(&spec.limits, devices::oci_rules(rules.as_deref())),
         seccomp: (!spec.privileged).then(|| seccomp::oci_profile(&capabilities)),
-        devices,
+        devices: devices.into_iter().map(|device| device.owned_by(&identity)).collect(),
+        identity,
         capabilities,
     })
 }

@@ -61,7 +61,7 @@ async fn everything_arrives(fixture: Fixture) {
         "hooks": [{"hookName": "createContainer", "path": hook, "args": ["the-hook", "a", "b"], "env": ["GIVEN=1"]}],
     });
     let mut spec = fixture.shell(
-        "echo x > /dev/gpu/g0 && echo written; stat -c '%a %g %t:%T' /dev/gpu/g0; echo $GPU_KIND; \
+        "echo x > /dev/gpu/g0 && echo written; stat -c '%a %u %g %t:%T' /dev/gpu/g0; echo $GPU_KIND; \
          cat /usr/lib/libgpu.so.1; (echo x > /usr/lib/libgpu.so.1) 2>/dev/null || echo read-only; \
          cat /etc/from-hook; readlink /lib-link; cat /mounted/file; id -G; grep -c from-hook /proc/self/mountinfo; \
          echo done; sleep 1000",
@@ -74,7 +74,7 @@ async fn everything_arrives(fixture: Fixture) {
     let from_hook = format!("{} a b 1 nothing-else", fixture.directory.path().join("hook").display());
     let expected = [
         "written",
-        "660 44 1:3",
+        "660 1000 44 1:3",
         "example",
         "library",
         "read-only",

@@ -25,6 +25,7 @@ use super::{
             mounts::{self, MountEntry, MountFacts},
         },
         sys::{MountAttributes, mount_attribute},
+        user::Identity,
     },
     mount,
 };
@@ -205,7 +206,7 @@ impl Root {
     }
 
     /// Makes the nodes and links of /dev.
-    pub(super) fn create_devices(&self) -> Result<(), Failure> {
+    pub(super) fn create_devices(&self, identity: &Identity) -> Result<(), Failure> {
         let failure = |path: &str, error: io::Error| Failure::io(format!("making {path}"), &error);
         let dev = rootfs::open_in(self.as_fd(), "/dev", OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty())
             .map_err(|error| failure("/dev", error))?;
@@ -213,10 +214,10 @@ impl Root {
             existing_is_fine(rustix::fs::symlinkat(target, &dev, name)).map_err(|error| failure(name, error))?;
         }
         let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
-        let made = self
-            .devices
-            .iter()
-            .try_for_each(|device| self.create_device(device).map_err(|error| failure(&device.path, error)));
+        let made = self.devices.iter().try_for_each(|device| {
+            let device = device.clone().owned_by(identity);
+            self.create_device(&device).map_err(|error| failure(&device.path, error))
+        });
         let made = made.and_then(|()| {
             STANDARD_DEVICES.iter().try_for_each(|(name, major, minor)| {
                 let number = rustix::fs::makedev(*major, *minor);

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::super::user::Identity;
+
 /// A device node to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::container) struct DeviceNode {
@@ -14,6 +16,8 @@ pub(in crate::container) struct DeviceNode {
     pub(in crate::container) gid: u32,
     /// Any of `r`, `w`, `m`.
     pub(in crate::container) access: String,
+    /// Whether the owner is to be the program's, and whether the group is.
+    pub(in crate::container) of_program: (bool, bool),
 }
 
 /// Character or block.
@@ -33,6 +37,17 @@ impl DeviceKind {
 }
 
 impl DeviceNode {
+    /// As it is for a program of this identity: nothing changes for root.
+    pub(in crate::container) fn owned_by(mut self, identity: &Identity) -> Self {
+        if self.of_program.0 && identity.uid > 0 {
+            self.uid = identity.uid;
+        }
+        if self.of_program.1 && identity.gid > 0 {
+            self.gid = identity.gid;
+        }
+        self
+    }
+
     pub(super) fn oci(&self) -> Value {
         json!({
             "path": self.path, "type": self.kind.letter(), "major": self.major, "minor": self.minor,
