@@ -72,6 +72,8 @@ pub(crate) struct Endpoints {
     opening_on_host: Turn<()>,
     /// The allowance of introspection.
     operators: Mutex<Option<Bucket>>,
+    /// What it shows.
+    shown: introspection::KnownTasks,
 }
 
 #[derive(Default)]

@@ -11,18 +11,21 @@ use crate::{config::Config, reason::ContainerReason, record::blocking};
 /// What programs that use NVIDIA's libraries look at. The real agent sets it whatever the vendor is.
 pub(crate) const VISIBLE_DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
 /// A host that boots may describe its GPUs a little later than it starts its agent: the real agent waits as long.
-const ATTEMPTS: u32 = 10;
+pub(crate) const ATTEMPTS: u32 = 10;
 const ATTEMPT_INTERVAL: Duration = Duration::from_secs(3);
 
-/// The ids of the GPUs that the machine offers: none unless it is told to offer them.
-pub(crate) async fn offered(config: &Config) -> Vec<String> {
+/// The ids of the GPUs that the machine offers: none unless it is told to offer them. They are looked for so often.
+pub(crate) async fn offered(config: &Config, attempts: u32) -> Vec<String> {
     if !config.gpu_support {
         return Vec::new();
     }
-    for attempt in 1..=ATTEMPTS {
-        let gpus = Gpus::read(&config.cdi_directories);
+    for attempt in 1..=attempts {
+        let gpus = read(config).await.unwrap_or_else(|error| {
+            warn!(%error, "CDI specifications were not read");
+            Gpus::default()
+        });
         let ids: Vec<String> = gpus.ids().map(str::to_owned).collect();
-        if !ids.is_empty() || attempt == ATTEMPTS {
+        if !ids.is_empty() || attempt == attempts {
             gpus.troubles().for_each(|trouble| warn!(trouble, "a CDI specification is left out"));
             info!(gpus = ids.len(), "GPUs found");
             return ids;
@@ -30,6 +33,11 @@ pub(crate) async fn offered(config: &Config) -> Vec<String> {
         sleep(ATTEMPT_INTERVAL).await;
     }
     Vec::new()
+}
+
+async fn read(config: &Config) -> std::io::Result<Gpus> {
+    let directories = config.cdi_directories.clone();
+    blocking(move || Ok(Gpus::read(&directories))).await
 }
 
 /// `535.161.07`, when NVIDIA's driver is loaded.
@@ -43,9 +51,7 @@ pub(crate) async fn give(config: &Config, ids: &[String], spec: &mut ContainerSp
     if ids.is_empty() {
         return Ok(());
     }
-    let directories = config.cdi_directories.clone();
-    let gpus = blocking(move || Ok(Gpus::read(&directories))).await;
-    let gpus = gpus.map_err(|error| ContainerReason::CannotCreate(error.to_string()))?;
+    let gpus = read(config).await.map_err(|error| ContainerReason::CannotCreate(error.to_string()))?;
     let edits = gpus.edits(ids.iter().map(String::as_str));
     let mut edits = edits.map_err(|error| ContainerReason::CannotCreate(error.to_string()))?;
     edits.set_variable(VISIBLE_DEVICES, &ids.join(","));
@@ -82,9 +88,9 @@ mod tests {
     #[tokio::test]
     async fn gpus_are_offered_when_the_machine_is_told_to_and_they_can_be_used() {
         let (_directory, on) = config(true);
-        assert_eq!(offered(&on).await, ["g0", "g1"]);
+        assert_eq!(offered(&on, ATTEMPTS).await, ["g0", "g1"]);
         let (_directory, off) = config(false);
-        assert_eq!(offered(&off).await, Vec::<String>::new());
+        assert_eq!(offered(&off, ATTEMPTS).await, Vec::<String>::new());
     }
 
     #[tokio::test(start_paused = true)]
@@ -92,7 +98,9 @@ mod tests {
         let (directory, on) = config(true);
         std::fs::remove_file(directory.path().join("v.json")).unwrap();
         let began = tokio::time::Instant::now();
-        assert_eq!(offered(&on).await, Vec::<String>::new());
+        assert_eq!(offered(&on, ATTEMPTS).await, Vec::<String>::new());
+        assert_eq!(began.elapsed(), Duration::from_secs(27));
+        assert_eq!(offered(&on, 1).await, Vec::<String>::new());
         assert_eq!(began.elapsed(), Duration::from_secs(27));
     }
 

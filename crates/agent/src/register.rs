@@ -59,10 +59,10 @@ pub(crate) async fn register(
     config: &Config,
     dirs: &Dirs,
     machine: &Machine,
+    gpus: &[String],
 ) -> Result<String, AwsError> {
     let before = registered(dirs, &config.cluster);
-    let gpus = gpus::offered(config).await;
-    let request = |before| self::request(config, machine, &gpus, before);
+    let request = |before| self::request(config, machine, gpus, before);
     let first = request(before.clone());
     let answer = match client.register_container_instance(&first).await {
         // The control plane does not know the instance any more, or not in this cluster: be a new one.

@@ -17,7 +17,7 @@ use crate::{
     credentials::{InRole, TaskCredentials},
     endpoint::introspection,
     engine::supervisor::{RecoverError, Supervisor},
-    exec,
+    exec, gpus,
     held_values::HeldValues,
     host::{Dirs, Host, HostParts},
     identity::{Identity, IdentityError},
@@ -206,8 +206,11 @@ async fn drive(mut supervisor: Supervisor, mut orders: mpsc::Receiver<Order>) {
 /// Registers and connects, again and again.
 async fn stay_connected(host: &Arc<Host>, client: &AwsClient, machine: &Machine, orders: &mpsc::Sender<Order>) {
     let mut retry = Retry::new();
+    // A host boots once: a control plane that was away is not kept waiting.
+    let mut attempts = gpus::ATTEMPTS;
     loop {
-        match register::register(client, &host.config, &host.dirs, machine).await {
+        let gpus = gpus::offered(&host.config, std::mem::replace(&mut attempts, 1)).await;
+        match register::register(client, &host.config, &host.dirs, machine, &gpus).await {
             Ok(container_instance) => {
                 *host.container_instance.lock() = Some(container_instance.clone());
                 while serve_once(host, client, &container_instance, orders, &mut retry).await == Next::Reconnect {

@@ -1,11 +1,16 @@
 //! What runs on this machine, for whoever works on it: http://127.0.0.1:51678, as the container agent has it. Other
-//! machines and containers with a network of their own do not reach it, and it tells nothing secret.
+//! machines and containers with a network of their own do not reach it, and it tells nothing secret. Who asks names it as
+//! 127.0.0.1 or localhost: a page in a browser on the machine asks by a name of its own, and may not read it.
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use hyper::StatusCode;
+use hyper::{HeaderMap, StatusCode, header::HOST, http::uri::Authority};
 use serde_json::{Map, Value, json};
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::TcpListener,
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 use tracing::info;
 
 use super::{Clients, TaskEndpoint, answer::Answer, metadata, route::Version, serve};
@@ -15,6 +20,31 @@ use crate::host::Host;
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// An id may be shortened to as many characters, as Docker does.
 const SHORT_ID_CHARS: usize = 12;
+/// How old what is shown of tasks may be: to ask is cheap, to answer is not.
+const AGE_MAX: Duration = Duration::from_secs(1);
+/// The names that it is asked by.
+const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
+
+/// The tasks as they were shown last, and when. Whoever comes while they are collected waits for them.
+#[derive(Default)]
+pub(super) struct KnownTasks(Mutex<Option<(Instant, Arc<[Value]>)>>);
+
+impl KnownTasks {
+    async fn get(&self, host: &Host) -> Arc<[Value]> {
+        let mut known = self.0.lock().await;
+        if let Some((_, tasks)) = known.as_ref().filter(|(at, _)| at.elapsed() < AGE_MAX) {
+            return Arc::clone(tasks);
+        }
+        let at = Instant::now();
+        let mut tasks = Vec::new();
+        for endpoint in host.endpoints.all() {
+            tasks.extend(task(host, &endpoint).await);
+        }
+        let tasks = Arc::<[Value]>::from(tasks);
+        *known = Some((at, Arc::clone(&tasks)));
+        tasks
+    }
+}
 
 /// Answers for as long as it is polled, if it is to answer at all.
 pub(crate) async fn run(host: &Arc<Host>) {
@@ -32,6 +62,14 @@ pub(crate) async fn run(host: &Arc<Host>) {
         told = true;
         sleep(AGAIN_AFTER).await;
     }
+}
+
+/// Whether a request names this machine as a program on it does.
+pub(super) fn is_asked_by_name(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).into_iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    Authority::try_from(host.as_bytes())
+        .is_ok_and(|authority| NAMES.iter().any(|name| authority.host().eq_ignore_ascii_case(name)))
 }
 
 /// Answers one request.
@@ -68,17 +106,13 @@ fn asked_for(query: &str) -> Asked {
 }
 
 async fn tasks(host: &Host, asked: &Asked) -> Answer {
-    let mut found = Vec::new();
-    for endpoint in host.endpoints.all() {
-        if matches!(asked, Asked::TaskArn(arn) if *arn != endpoint.task.arn) {
-            continue;
-        }
-        let Some(task) = task(host, &endpoint).await else { continue };
-        if matches!(asked, Asked::ContainerId(id) if !has_container(&task, id)) {
-            continue;
-        }
-        found.push(task);
-    }
+    let known = host.endpoints.shown.get(host).await;
+    let is_asked_for = |task: &&Value| match asked {
+        Asked::All => true,
+        Asked::TaskArn(arn) => task["Arn"] == **arn,
+        Asked::ContainerId(id) => has_container(task, id),
+    };
+    let found: Vec<&Value> = known.iter().filter(is_asked_for).collect();
     match (asked, found.as_slice()) {
         (Asked::All, _) => Answer::ok(&json!({ "Tasks": found })),
         (_, [task]) => Answer::ok(task),
@@ -94,7 +128,8 @@ fn nothing() -> Value {
 fn has_container(task: &Value, id: &str) -> bool {
     let has = |container: &Value| {
         let known = container["DockerId"].as_str().unwrap_or_default();
-        known == id || (id.len() >= SHORT_ID_CHARS && known.starts_with(id))
+        // One that is not made yet has none.
+        (known == id && !id.is_empty()) || (id.len() >= SHORT_ID_CHARS && known.starts_with(id))
     };
     task["Containers"].as_array().is_some_and(|containers| containers.iter().any(has))
 }
@@ -114,11 +149,16 @@ async fn task(host: &Host, endpoint: &TaskEndpoint) -> Option<Value> {
         task.insert(ours.to_owned(), shown[theirs].clone());
     }
     let containers = shown["Containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    task.insert("Containers".to_owned(), containers.iter().map(container).collect());
+    let restarts = |shown: &Value| {
+        let index = endpoint.task.containers.iter().position(|container| shown["Name"] == *container.name)?;
+        metadata::restart_count(&endpoint.task, &state, index)
+    };
+    let containers = containers.iter().map(|shown| container(shown, restarts(shown)));
+    task.insert("Containers".to_owned(), containers.collect());
     Some(Value::Object(task))
 }
 
-fn container(shown: &Value) -> Value {
+fn container(shown: &Value, restarts: Option<u32>) -> Value {
     let members = [
         "DockerId",
         "DockerName",
@@ -130,10 +170,9 @@ fn container(shown: &Value) -> Value {
         "Ports",
         "Networks",
         "Volumes",
-        "RestartCount",
     ];
     let there = members.into_iter().filter_map(|name| Some((name.to_owned(), shown.get(name)?.clone())));
-    Value::Object(there.collect())
+    Value::Object(there.chain(restarts.map(|count| ("RestartCount".to_owned(), json!(count)))).collect())
 }
 
 #[cfg(test)]
@@ -151,5 +190,22 @@ mod tests {
         ] {
             assert_eq!(asked_for(query), expected, "{query}");
         }
+    }
+
+    #[test]
+    fn it_is_asked_by_the_names_of_the_machine_itself_alone() {
+        let asked = |hosts: &[&'static str]| {
+            let host = |host: &&'static str| (HOST, hyper::header::HeaderValue::from_static(host));
+            is_asked_by_name(&hosts.iter().map(host).collect())
+        };
+        for host in ["127.0.0.1", "127.0.0.1:51678", "localhost", "LOCALHOST:51678"] {
+            assert!(asked(&[host]), "{host}");
+        }
+        for host in
+            ["", "evil.example", "evil.example:51678", "localhost.evil.example", "localhost@evil.example", "a b"]
+        {
+            assert!(!asked(&[host]), "{host}");
+        }
+        assert!(!asked(&[]));
     }
 }

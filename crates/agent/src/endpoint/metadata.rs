@@ -257,8 +257,13 @@ pub(super) fn container(version: Version, task: &TaskSpec, state: &TaskState, in
         container_arn: task.about.container_arns.get(&definition.name).filter(|_| v4).cloned(),
         networks: network(version, task, known).into_iter().collect(),
         snapshotter: (v4 && task.launch_type == LaunchType::Fargate).then_some("overlayfs"),
-        restart_count: definition.restart_policy.as_ref().filter(|_| v4).map(|_| known.restart_count),
+        restart_count: restart_count(task, state, index).filter(|_| v4),
     }
+}
+
+/// How often container `index` was restarted, if its definition lets it be.
+pub(super) fn restart_count(task: &TaskSpec, state: &TaskState, index: usize) -> Option<u32> {
+    task.containers[index].restart_policy.as_ref().map(|_| state.containers[index].restart_count)
 }
 
 fn desired(state: &TaskState) -> &'static str {

@@ -99,6 +99,9 @@ async fn answer(host: &Arc<Host>, clients: &Clients, request: Request<Incoming>)
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
     if matches!(clients, Clients::Operator) {
+        if !introspection::is_asked_by_name(&head.headers) {
+            return Answer::new(StatusCode::FORBIDDEN, &"the host of a request is 127.0.0.1 or localhost");
+        }
         return match (head.method == Method::GET, host.endpoints.operator_pays(host.now_ms())) {
             (true, true) => introspection::answer(host, &path, query.as_deref()).await,
             (true, false) => Answer::new(StatusCode::TOO_MANY_REQUESTS, &"too many requests"),

@@ -17,14 +17,20 @@ use tokio::{
 use crate::{
     engine::state::runtime_id,
     engine_tests::{Bed, container, task},
-    task::{TaskNetwork, TaskSpec},
+    task::{RestartPolicy, TaskNetwork, TaskSpec},
 };
 
 /// Asks with a connection of its own; status and JSON.
 async fn ask(at: SocketAddr, request: &str, body: &str) -> (u16, Value) {
+    ask_by(at, "localhost", request, body).await
+}
+
+/// The same with another name of the host.
+async fn ask_by(at: SocketAddr, host: &str, request: &str, body: &str) -> (u16, Value) {
     let mut connection = TcpStream::connect(at).await.unwrap();
     let length = body.len();
-    let text = format!("{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    let text =
+        format!("{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
     connection.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await.unwrap();
@@ -121,7 +127,9 @@ async fn a_task_reads_its_credentials_and_nobody_elses() {
 #[tokio::test]
 async fn introspection_shows_tasks_and_answers_for_none_of_them() {
     let bed = Bed::new().await;
-    let mut spec = task(vec![container("app")]);
+    let mut app = container("app");
+    app.restart_policy = Some(RestartPolicy { ignored_exit_codes: Vec::new(), attempt_period_seconds: 60 });
+    let mut spec = task(vec![app]);
     spec.network = TaskNetwork::Host;
     bed.want(&spec, false);
     bed.until_running().await;
@@ -141,10 +149,11 @@ async fn introspection_shows_tasks_and_answers_for_none_of_them() {
     );
     let id = runtime_id(spec.id(), "app");
     assert_eq!(shown["Containers"][0]["DockerId"], json!(id));
+    assert_eq!(shown["Containers"][0]["RestartCount"], json!(0));
     for query in [format!("taskarn={}", spec.arn), format!("dockerid={id}"), format!("dockerid={}", &id[..12])] {
         assert_eq!(&ask(at, &format!("GET /v1/tasks?{query}"), "").await.1, shown, "{query}");
     }
-    for query in ["taskarn=arn:aws:ecs:r:1:task/default/other", "dockerid=0", "dockerid=ffffffffffff"] {
+    for query in ["taskarn=arn:aws:ecs:r:1:task/default/other", "dockerid=", "dockerid=0", "dockerid=ffffffffffff"] {
         assert_eq!(ask(at, &format!("GET /v1/tasks?{query}"), "").await.0, 404, "{query}");
     }
     // Nothing of what is for the task alone.
@@ -152,6 +161,27 @@ async fn introspection_shows_tasks_and_answers_for_none_of_them() {
     let (_, other) = ask(at, &format!("GET {}", path(&v4)), "").await;
     assert!(other["AvailableCommands"].is_array() && !all.to_string().contains(v4.rsplit('/').next().unwrap()));
     assert_eq!(ask(at, "POST /v1/tasks", "").await.0, 404);
+    assert_eq!(ask_by(at, "evil.example", "GET /v1/tasks", "").await.0, 403);
+}
+
+#[tokio::test]
+async fn introspection_collects_tasks_once_for_all_who_ask_at_once() {
+    let bed = Bed::new().await;
+    let spec = task(vec![container("app")]);
+    bed.want(&spec, false);
+    bed.until_running().await;
+    let host = std::sync::Arc::clone(&bed.agent().host);
+    let asked = async || {
+        let answer = super::introspection::answer(&host, "/v1/tasks", None).await;
+        serde_json::from_slice::<Value>(&answer.body).unwrap()
+    };
+    tokio::time::pause();
+    let first = asked().await;
+    assert_eq!(first["Tasks"][0]["Arn"], json!(spec.arn));
+    host.endpoints.close(&spec.arn);
+    assert_eq!(asked().await, first);
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    assert_eq!(asked().await, json!({"Tasks": []}));
 }
 
 #[tokio::test]

@@ -138,14 +138,17 @@ fn device(node: &document::DeviceNode) -> Result<Device, String> {
         Some(Ok(number)) => Ok(Some(number)),
         Some(Err(_)) => Err(format!("a number of the device {} is negative", node.path)),
     };
+    let minor = number(node.minor)?;
+    // Files leave out a 0. Without a driver the host's file says which device it is.
+    let major = number(node.major)?.filter(|major| *major != 0);
     Ok(Device {
         host_path: PathBuf::from(host_path),
         container_path: node.path.clone(),
         permissions,
         facts: DeviceFacts {
             block: node.r#type.as_deref().filter(|kind| !kind.is_empty()).map(|kind| kind == "b"),
-            major: number(node.major)?,
-            minor: number(node.minor)?,
+            major,
+            minor: major.map(|_| minor.unwrap_or(0)),
             mode: node.file_mode,
             uid: node.uid,
             gid: node.gid,

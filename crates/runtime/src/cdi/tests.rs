@@ -138,6 +138,20 @@ fn every_member_of_a_device_node_counts() {
 }
 
 #[test]
+fn a_number_that_is_left_out_is_0_if_the_driver_is_said() {
+    for (node, major, minor) in [
+        (json!({"path": "/dev/g", "type": "c", "major": 226}), Some(226), Some(0)),
+        (json!({"path": "/dev/g", "type": "c", "major": 0, "minor": 5}), None, None),
+    ] {
+        let file = one("v.com/gpu", &json!({"deviceNodes": [node]}));
+        let mut spec = crate::container::spec_for_tests();
+        read(&[("a.json", &file)]).edits(["g0"]).unwrap().apply(&mut spec);
+        let facts = &spec.devices[0].facts;
+        assert_eq!((facts.major, facts.minor), (major, minor));
+    }
+}
+
+#[test]
 fn what_is_not_a_gpu_does_not_matter() {
     let unknown = json!({"cdiVersion": "9.9.9", "kind": "v.com/nic", "strange": 1}).to_string();
     let gpus = read(&[("nic.json", &unknown), ("readme.txt", "{"), ("none.json", &one("gpu", &json!({})))]);

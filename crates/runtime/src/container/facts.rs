@@ -13,7 +13,7 @@ use std::{
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use super::{
-    ContainerSpec, Device, MountSource, Namespace,
+    ContainerSpec, Device, DeviceFacts, MountSource, Namespace,
     message::Failure,
     rootfs,
     spec::{
@@ -87,6 +87,9 @@ pub(super) fn devices(spec: &ContainerSpec) -> Result<Vec<DeviceNode>, Failure> 
         if found.is_empty() {
             return Err(failure(&"not a device node"));
         }
+        if found.iter().any(|node| contradicts(&device.facts, node)) {
+            return Err(failure(&"its type or number is not what was said of it"));
+        }
         for mut node in found {
             let below = node.path.strip_prefix(&*device.host_path.to_string_lossy()).unwrap_or_default().to_owned();
             node.path = format!("{}{below}", device.container_path);
@@ -116,6 +119,13 @@ fn stated(device: &Device) -> Option<DeviceNode> {
         access: String::new(),
         of_program: (false, false),
     })
+}
+
+/// Whether a device of the host is another than was said.
+fn contradicts(facts: &DeviceFacts, node: &DeviceNode) -> bool {
+    facts.block.is_some_and(|block| block != (node.kind == DeviceKind::Block))
+        || facts.major.is_some_and(|major| major != node.major)
+        || facts.minor.is_some_and(|minor| minor != node.minor)
 }
 
 fn node(path: &Path) -> io::Result<Option<DeviceNode>> {
@@ -203,4 +213,47 @@ pub(super) fn shared_shm_at(spec: &ContainerSpec, target: &Path) -> Result<Optio
     rustix::mount::move_mount(&tree, "", rustix::fs::CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(|error| failure(error.into()))?;
     Ok(Some(target.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// /dev/null, which is 1:3, with these facts.
+    fn null(facts: DeviceFacts) -> Result<DeviceNode, Failure> {
+        let mut spec = super::super::spec_for_tests();
+        let container_path = "/dev/g".to_owned();
+        spec.devices =
+            vec![Device { host_path: "/dev/null".into(), container_path, permissions: String::new(), facts }];
+        devices(&spec).map(|mut nodes| nodes.remove(0))
+    }
+
+    #[test]
+    fn what_is_not_said_of_a_device_is_taken_from_the_hosts_and_a_contradiction_is_refused() {
+        let facts = |block, major, minor| DeviceFacts { block, major, minor, ..DeviceFacts::default() };
+        for said in [facts(None, None, None), facts(Some(false), None, None), facts(None, Some(1), Some(3))] {
+            let node = null(said).unwrap();
+            assert_eq!((node.kind, node.major, node.minor), (DeviceKind::Char, 1, 3));
+        }
+        for said in [facts(Some(true), None, None), facts(None, Some(7), None), facts(None, Some(1), Some(4))] {
+            assert!(null(said.clone()).is_err(), "{said:?}");
+        }
+        let node = null(facts(Some(true), Some(7), Some(8))).unwrap();
+        assert_eq!((node.kind, node.major, node.minor), (DeviceKind::Block, 7, 8));
+    }
+
+    #[test]
+    fn a_device_of_the_program_is_its_users_unless_that_is_root_or_its_owner_is_said() {
+        let owner = |uid, gid, of_program| {
+            let identity = Identity { uid, gid, groups: Vec::new(), home: String::new() };
+            let node = null(DeviceFacts { gid: Some(44), of_program, ..DeviceFacts::default() }).unwrap();
+            let node = node.owned_by(&identity);
+            (node.uid, node.gid)
+        };
+        let host = fs::metadata("/dev/null").unwrap().uid();
+        assert_eq!(owner(1000, 1000, true), (1000, 44));
+        assert_eq!(owner(0, 1000, true), (host, 44));
+        assert_eq!(owner(1000, 1000, false), (host, 44));
+    }
 }

@@ -33,7 +33,7 @@ fn busybox() -> String {
 /// A program of the host that runs `script` in busybox's shell, with busybox's programs alone.
 fn program(directory: &Path, name: &str, script: &str) -> String {
     let path = directory.join(name);
-    let tools = ["cat", "sed", "echo", "ln", "mkdir", "mount", "sleep"];
+    let tools = ["cat", "sed", "echo", "ln", "mkdir", "mount", "readlink", "sleep"];
     let tools: String = tools.map(|tool| format!("{tool}() {{ {} {tool} \"$@\"; }}\n", busybox())).concat();
     fs::write(&path, format!("#!{} sh\n{tools}{script}", busybox())).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -127,6 +127,19 @@ async fn a_hook_that_fails_or_does_not_end_fails_the_start() {
         }
         assert!(fixture.containers.list().await.unwrap().is_empty(), "what never ran is not listed");
     }
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn who_runs_hooks_holds_nothing_of_the_shims() {
+    let fixture = Fixture::new();
+    let script = "for open in /proc/$PPID/fd/*; do readlink $open; done; exit 3";
+    let hook = program(fixture.directory.path(), "hook", script);
+    let mut spec = fixture.spec(&["true"]);
+    spec.hooks = vec![Hook { path: hook.into(), args: vec![], env: vec![], timeout: Duration::from_secs(60) }];
+    let Err(ContainerError::Runtime { detail }) = fixture.containers.start(&spec).await else { panic!("it started") };
+    assert!(detail.contains("/hooks/state"), "the hook looks at the right process: {detail}");
+    assert!(!detail.contains("/alive") && !detail.contains("socket:"), "{detail}");
     fixture.clean_up().await;
 }
 

@@ -12,7 +12,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd},
         unix::process::CommandExt,
     },
     path::Path,
@@ -75,8 +75,10 @@ fn run(spec: &ContainerSpec, bundle: &Path, container: Pid) -> Result<(), Failur
     let (said, say) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failure(error.into()))?;
     match sys::fork().map_err(failure)? {
         sys::Forked::Child => {
-            drop(said);
-            let why = run_all(spec, bundle, container).err().unwrap_or_default();
+            let (say, why) = match keep_only(&say) {
+                Ok(say) => (say, run_all(spec, bundle, container).err().unwrap_or_default()),
+                Err(error) => (say, format!("preparing hooks: {error}")),
+            };
             let _ = File::from(say).write_all(why.as_bytes());
             std::process::exit(0)
         }
@@ -93,6 +95,22 @@ fn run(spec: &ContainerSpec, bundle: &Path, container: Pid) -> Result<(), Failur
             }
         }
     }
+}
+
+/// Closes what else a process forked from the shim has: it would keep open what says that the shim lives, and the
+/// socket that it answers on. Nobody may use or drop the old descriptors, which is why the caller never returns.
+fn keep_only(descriptor: &OwnedFd) -> io::Result<OwnedFd> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    const KEPT: i32 = 3;
+    let moved = fcntl(descriptor.as_raw_fd(), FcntlArg::F_DUPFD_CLOEXEC(KEPT + 1))?;
+    // A shim may have anything at these numbers.
+    let null = File::open("/dev/null")?.into_raw_fd();
+    for stream in 0..KEPT {
+        nix::unistd::dup2(null, stream)?;
+    }
+    nix::unistd::dup3(moved, KEPT, OFlag::O_CLOEXEC)?;
+    sys::close_from(KEPT + 1);
+    Ok(sys::inherited(KEPT))
 }
 
 fn run_all(spec: &ContainerSpec, bundle: &Path, container: Pid) -> Result<(), String> {
