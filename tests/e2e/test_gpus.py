@@ -10,7 +10,8 @@ import pytest
 
 from conftest import make, push_busybox, register, remove_everything, wait_until
 
-GPUS = ["gpu-a", "gpu-b", "gpu-c"]
+NAMES = ["gpu-a", "gpu-b", "gpu-c"]
+GPUS = [f"example.com/gpu={name}" for name in NAMES]
 
 
 def node(gpu):
@@ -23,7 +24,7 @@ def specification(folder):
         "cdiVersion": "0.6.0",
         "kind": "example.com/gpu",
         "containerEdits": {"env": ["GPU_VENDOR=example"]},
-        "devices": [{"name": gpu, "containerEdits": {"deviceNodes": [node(gpu)]}} for gpu in GPUS],
+        "devices": [{"name": gpu, "containerEdits": {"deviceNodes": [node(gpu)]}} for gpu in NAMES],
     }
     # YAML, as the vendors' tools write it: JSON is a part of it.
     (folder / "example.yaml").write_text(json.dumps(document))
@@ -57,7 +58,7 @@ def test_a_task_gets_gpus_of_its_own_and_gives_them_back(gantry, name):
     registered = resources(gantry, "registeredResources")
     assert (registered["type"], registered["stringSetValue"]) == ("STRINGSET", GPUS)
 
-    script = ('ls /dev/gpus; echo x > /dev/gpus/$NVIDIA_VISIBLE_DEVICES && echo "written $GPU_VENDOR"; '
+    script = ('ls /dev/gpus; echo x > /dev/gpus/${NVIDIA_VISIBLE_DEVICES#*=} && echo "written $GPU_VENDOR"; '
               'echo "visible=$NVIDIA_VISIBLE_DEVICES"; exec sleep 1000')
     definition = register(
         gantry, name,
@@ -70,11 +71,11 @@ def test_a_task_gets_gpus_of_its_own_and_gives_them_back(gantry, name):
     first = ecs.run_task(taskDefinition=definition)["tasks"][0]["taskArn"]
     task = gantry.wait_for_status(first, "RUNNING")
     held = {container["name"]: container.get("gpuIds", []) for container in task["containers"]}
-    assert held == {"one": ["gpu-a"], "other": ["gpu-b"], "none": []}
-    assert free(gantry) == ["gpu-c"]
+    assert held == {"one": GPUS[:1], "other": GPUS[1:2], "none": []}
+    assert free(gantry) == GPUS[2:]
     printed = wait_until(lambda: [line for line in gantry.logs(name) if "visible=" in line] and gantry.logs(name),
                          what="the container's output")
-    assert printed == ["gpu-a", "written example", "visible=gpu-a"]
+    assert printed == ["gpu-a", "written example", f"visible={GPUS[0]}"]
 
     # There are not enough for a second one, before and after the control plane was killed.
     refused = ecs.run_task(taskDefinition=definition)
@@ -92,7 +93,7 @@ def test_a_task_gets_gpus_of_its_own_and_gives_them_back(gantry, name):
     assert free(gantry) == GPUS
     second = ecs.run_task(taskDefinition=definition, overrides=one)["tasks"][0]["taskArn"]
     task = gantry.wait_for_status(second, "RUNNING")
-    assert [container.get("gpuIds") for container in task["containers"]][:2] == [["gpu-a"], ["gpu-b", "gpu-c"]]
+    assert [container.get("gpuIds") for container in task["containers"]][:2] == [GPUS[:1], GPUS[1:]]
 
 
 def test_a_service_takes_the_gpus_that_there_are_and_says_what_is_missing(gantry, name):
@@ -142,11 +143,11 @@ def test_an_external_instance_offers_its_gpus_too(scratch, name):
     try:
         gantry.wait_for_instance()
         push_busybox(gantry)
-        command = ["sh", "-c", "test $NVIDIA_VISIBLE_DEVICES = gpu-a,gpu-b && test -c /dev/gpus/gpu-b && sleep 1000"]
+        command = ["sh", "-c", f"test $NVIDIA_VISIBLE_DEVICES = {GPUS[0]},{GPUS[1]} && test -c /dev/gpus/gpu-b && sleep 1000"]
         definition = register(gantry, name, {"command": command, "resourceRequirements": gpus(2)})
         arn = ecs.run_task(taskDefinition=definition, launchType="EXTERNAL")["tasks"][0]["taskArn"]
         task = gantry.wait_for_status(arn, "RUNNING")
-        assert task["containers"][0]["gpuIds"] == ["gpu-a", "gpu-b"]
-        assert free(gantry) == ["gpu-c"]
+        assert task["containers"][0]["gpuIds"] == GPUS[:2]
+        assert free(gantry) == GPUS[2:]
     finally:
         remove_everything(gantry)

@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn gpus_are_offered_when_the_machine_is_told_to_and_they_can_be_used() {
         let (_directory, on) = config(true);
-        assert_eq!(offered(&on, ATTEMPTS).await, ["g0", "g1"]);
+        assert_eq!(offered(&on, ATTEMPTS).await, ["v.com/gpu=g0", "v.com/gpu=g1"]);
         let (_directory, off) = config(false);
         assert_eq!(offered(&off, ATTEMPTS).await, Vec::<String>::new());
     }
@@ -108,15 +108,18 @@ mod tests {
     async fn a_container_gets_its_gpus_and_is_told_which() {
         let (_directory, config) = config(true);
         let mut given = spec();
-        give(&config, &["g1".to_owned(), "g0".to_owned()], &mut given).await.unwrap();
-        assert_eq!(given.env, ["A=2", "NVIDIA_VISIBLE_DEVICES=g1,g0"]);
+        give(&config, &["v.com/gpu=g1".to_owned(), "v.com/gpu=g0".to_owned()], &mut given).await.unwrap();
+        assert_eq!(given.env, ["A=2", "NVIDIA_VISIBLE_DEVICES=v.com/gpu=g1,v.com/gpu=g0"]);
         assert_eq!(given.devices[0].container_path, "/dev/g0");
         let mut none = spec();
         give(&config, &[], &mut none).await.unwrap();
         assert_eq!(none, spec());
         let missing = give(&config, &["g7".to_owned()], &mut spec()).await.unwrap_err();
         assert_eq!(missing.text(), "CannotCreateContainerError: GPU g7 is not among the host's CDI devices");
-        let hooked = give(&config, &["g2".to_owned()], &mut spec()).await.unwrap_err();
-        assert_eq!(hooked.text(), "CannotCreateContainerError: GPU g2: the hook poststop (/x) is not supported");
+        let hooked = give(&config, &["v.com/gpu=g2".to_owned()], &mut spec()).await.unwrap_err();
+        assert_eq!(
+            hooked.text(),
+            "CannotCreateContainerError: GPU v.com/gpu=g2: the hook poststop (/x) is not supported"
+        );
     }
 }

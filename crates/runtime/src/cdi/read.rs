@@ -119,7 +119,6 @@ fn each_once(mut found: Devices) -> Devices {
             found.remove(&(kind.clone(), ALL.to_owned()));
         }
     }
-    let is_uuid = |name: &str| name.len() >= 32 && name.contains('-');
     let better: Vec<QualifiedName> = found.keys().filter(|(_, name)| is_uuid(name)).cloned().collect();
     for name in better {
         let Some(Ok(edits)) = found.get(&name).cloned() else { continue };
@@ -131,10 +130,18 @@ fn each_once(mut found: Devices) -> Devices {
     found
 }
 
-/// The name is the id, unless two vendors gave the same one.
+fn is_uuid(name: &str) -> bool {
+    name.len() >= 32 && name.contains('-')
+}
+
+/// A UUID is an id as it is. Any other name is one with its kind before it, so that the id stays the same when another
+/// vendor's devices are added.
 fn with_ids(found: Devices) -> BTreeMap<String, Usable> {
-    let mut count: BTreeMap<String, usize> = BTreeMap::new();
-    found.keys().for_each(|(_, name)| *count.entry(name.clone()).or_default() += 1);
-    let id = |(kind, name): QualifiedName| if count.get(&name) == Some(&1) { name } else { format!("{kind}={name}") };
-    found.into_iter().map(|(name, edits)| (id(name), edits)).collect()
+    let mut devices: BTreeMap<String, Usable> = BTreeMap::new();
+    for ((kind, name), edits) in found {
+        let id = if is_uuid(&name) { name } else { format!("{kind}={name}") };
+        let edits = if devices.contains_key(&id) { Err("devices of two kinds have this id".to_owned()) } else { edits };
+        devices.insert(id, edits);
+    }
+    devices
 }

@@ -91,10 +91,10 @@ fn each_card_is_one_gpu_under_its_uuid() {
         {"name": "0", "containerEdits": {"deviceNodes": [{"path": "/dev/dri/renderD128"}]}},
         {"name": "1", "containerEdits": {"deviceNodes": [{"path": "/dev/dri/renderD129"}]}},
         {"name": "all", "containerEdits": {}}]});
-    assert_eq!(ids(&read(&[("amd.json", &numbers.to_string())])), ["0", "1"]);
+    assert_eq!(ids(&read(&[("amd.json", &numbers.to_string())])), ["amd.com/gpu=0", "amd.com/gpu=1"]);
     let wsl = json!({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [
         {"name": "all", "containerEdits": {"deviceNodes": [{"path": "/dev/dxg"}]}}]});
-    assert_eq!(ids(&read(&[("wsl.json", &wsl.to_string())])), ["all"]);
+    assert_eq!(ids(&read(&[("wsl.json", &wsl.to_string())])), ["nvidia.com/gpu=all"]);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn every_member_of_a_device_node_counts() {
         "permissions": "r", "uid": 5, "gid": 6});
     let file = one("v.com/gpu", &json!({"deviceNodes": [node], "additionalGids": [0, 44]}));
     let mut spec = crate::container::spec_for_tests();
-    read(&[("a.json", &file)]).edits(["g0"]).unwrap().apply(&mut spec);
+    read(&[("a.json", &file)]).edits(["v.com/gpu=g0"]).unwrap().apply(&mut spec);
     let device = &spec.devices[0];
     assert_eq!((device.host_path.as_path(), device.container_path.as_str()), (Path::new("/dev/h"), "/dev/g"));
     let facts = DeviceFacts {
@@ -145,7 +145,7 @@ fn a_number_that_is_left_out_is_0_if_the_driver_is_said() {
     ] {
         let file = one("v.com/gpu", &json!({"deviceNodes": [node]}));
         let mut spec = crate::container::spec_for_tests();
-        read(&[("a.json", &file)]).edits(["g0"]).unwrap().apply(&mut spec);
+        read(&[("a.json", &file)]).edits(["v.com/gpu=g0"]).unwrap().apply(&mut spec);
         let facts = &spec.devices[0].facts;
         assert_eq!((facts.major, facts.minor), (major, minor));
     }
@@ -189,9 +189,9 @@ fn what_cannot_be_done_is_refused_by_name() {
         ),
     ] {
         let file = one("v.com/gpu", &edits);
-        assert_eq!(trouble(&file), format!("GPU g0: {why}"));
-        let refused = read(&[("a.json", &file)]).edits(["g0"]).unwrap_err();
-        assert_eq!(refused, GpuError::Unusable { id: "g0".into(), why: why.into() });
+        assert_eq!(trouble(&file), format!("GPU v.com/gpu=g0: {why}"));
+        let refused = read(&[("a.json", &file)]).edits(["v.com/gpu=g0"]).unwrap_err();
+        assert_eq!(refused, GpuError::Unusable { id: "v.com/gpu=g0".into(), why: why.into() });
     }
     for (file, why) in [
         (r#"{"cdiVersion": "2.0.0", "kind": "v.com/gpu", "devices": []}"#, "cdiVersion \"2.0.0\" is not known"),
@@ -218,7 +218,7 @@ fn a_later_directory_counts_and_a_conflict_in_one_does_not() {
     let first = write(&[("a.json", &one("v.com/gpu", &edits("first"))), ("b.json", &one("w.com/gpu", &json!({})))]);
     let later = write(&[("c.json", &one("v.com/gpu", &edits("later")))]);
     let gpus = Gpus::read(&[first.path(), later.path()]);
-    // Two vendors have a device of the same name.
+    // Two vendors may have a device of the same name; a UUID cannot be of two.
     assert_eq!(ids(&gpus), ["v.com/gpu=g0", "w.com/gpu=g0"]);
     let mut spec = crate::container::spec_for_tests();
     gpus.edits(["v.com/gpu=g0"]).unwrap().apply(&mut spec);
@@ -226,5 +226,8 @@ fn a_later_directory_counts_and_a_conflict_in_one_does_not() {
 
     let same = one("v.com/gpu", &json!({}));
     let gpus = read(&[("a.json", &same), ("b.json", &same)]);
-    assert_eq!(gpus.troubles().collect::<Vec<_>>(), ["GPU g0: two files of one directory describe it"]);
+    assert_eq!(gpus.troubles().collect::<Vec<_>>(), ["GPU v.com/gpu=g0: two files of one directory describe it"]);
+    let other = NVIDIA.replace("nvidia.com", "other.com");
+    let gpus = read(&[("nvidia.yaml", NVIDIA), ("other.yaml", &other)]);
+    assert_eq!((ids(&gpus), gpus.troubles().count()), (vec![], 2));
 }

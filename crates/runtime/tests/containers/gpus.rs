@@ -47,7 +47,7 @@ fn give(fixture: &Fixture, edits: &Value, spec: &mut ContainerSpec) {
     let directory = fixture.directory.path().join("cdi");
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("example.json"), file.to_string()).unwrap();
-    Gpus::read(&[directory]).edits(["g0"]).unwrap().apply(spec);
+    Gpus::read(&[directory]).edits(["example.com/gpu=g0"]).unwrap().apply(spec);
 }
 
 async fn everything_arrives(fixture: Fixture) {
