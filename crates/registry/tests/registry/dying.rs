@@ -1,5 +1,6 @@
-//! A store that takes so many writes and then none: what a process that dies leaves behind.
+//! A store that takes so many writes and then none, and a process that ends: what one that dies leaves behind.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,6 +9,17 @@ use gantry_store::{Memory, Store, StoreError, Txn};
 use tokio::sync::Notify;
 
 use crate::hooked::{self, Hooks};
+
+/// Runs `life` in a runtime of its own, and returns when nothing that it began is under way any more: neither its tasks
+/// nor what they let threads do to files. Tasks that are only aborted leave such threads, which a dead process has not.
+pub(crate) async fn process<T, F>(life: impl FnOnce() -> F + Send + 'static) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    let run = move || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(life());
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
 
 /// The store.
 pub(crate) struct Dying {

@@ -11,7 +11,7 @@ use gantry_store::{Engine, KeyRange, Memory, MemoryOptions, Txn};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::dying::Dying;
+use crate::dying::{Dying, process};
 use crate::ecr::{call, call_as, refusal, without_times};
 use crate::harness::{ACCOUNT, REGION, World, caller_of, index};
 
@@ -430,7 +430,7 @@ async fn replication_that_dies_at_any_step_is_completed_after_a_restart() {
 
         let (store, dead) = Dying::store(&memory, writes);
         let dying = world.reopen(store);
-        settle_or(&dying, &dead).await;
+        process(move || async move { settle_or(&dying, &dead).await }).await;
         let settled = memory.range(KeyRange::prefix("/ecr/changes/"), 1).await.unwrap().kvs.is_empty()
             && memory.range(KeyRange::prefix("/ecr/replication/"), 1).await.unwrap().kvs.is_empty();
         let world = world.restart();
@@ -467,7 +467,8 @@ async fn a_backfill_that_dies_at_any_step_is_completed_after_a_restart() {
         let (id, _) = world.registry.backfill_start(&Scope::new(ACCOUNT, REGION), &place).await.unwrap();
 
         let (store, _) = Dying::store(&memory, writes);
-        let completed = world.reopen(store).registry.backfills_once().await.is_ok();
+        let dying = world.reopen(store);
+        let completed = process(move || async move { dying.registry.backfills_once().await.is_ok() }).await;
         let world = world.restart();
         world.registry.backfills_once().await.unwrap();
         let described = call(&world, "DescribeReplicationBackfillResults", json!({"replicationBackfillId": id})).await;

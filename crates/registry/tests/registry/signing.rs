@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use crate::dying::Dying;
+use crate::dying::{Dying, process};
 use crate::ecr::{call, refusal};
 use crate::harness::{World, caller};
 
@@ -253,7 +253,8 @@ async fn a_registry_that_dies_at_any_step_signs_each_image_once() {
         let image = world.push_image("app", "v1", "1").await;
 
         let (store, dead) = Dying::store(&memory, writes);
-        sign_or(&world.reopen(store), &dead).await;
+        let dying = world.reopen(store);
+        process(move || async move { sign_or(&dying, &dead).await }).await;
         let signed = memory.range(KeyRange::prefix("/ecr/sign/"), 1).await.unwrap().kvs.is_empty();
         let world = world.restart();
         sign(&world).await;
