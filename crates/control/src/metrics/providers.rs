@@ -85,8 +85,10 @@ fn configuration(provider: &CapacityProviderRecord) -> Configuration {
     let number =
         |value: Option<i32>, default: u32| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default);
     Configuration {
+        target_capacity: number(scaling.target_capacity, 100),
         step_min: number(scaling.minimum_scaling_step_size, 1),
         step_max: number(scaling.maximum_scaling_step_size, 10_000),
+        warmup_seconds: number(scaling.instance_warmup_period, 300),
     }
 }
 

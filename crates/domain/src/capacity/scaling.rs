@@ -1,5 +1,16 @@
-//! Managed scaling: how many instances the group behind a capacity provider should have. The metric
-//! CapacityProviderReservation is the ratio of the instances that are needed to those that are there, in percent.
+//! Managed scaling: how many instances the group behind a capacity provider should have.
+//!
+//! Once a minute the number of instances that are needed (`M`) is compared with those that are there (`N`); the metric
+//! CapacityProviderReservation is their ratio in percent, and target tracking brings it to the target capacity. A group
+//! grows at the first datapoint above the target and shrinks after fifteen below it, by less than half at a time.
+//!
+//! Groups are names so far: what is needed and the metric are asked for, and what [`decide`] says of a group's size is
+//! for whoever starts its machines.
+
+use crate::Timestamp;
+
+/// Datapoints below the target before a group shrinks.
+pub const SCALE_IN_DATAPOINTS: usize = 15;
 
 /// What an instance has, or a task needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,10 +56,14 @@ pub struct Waiting {
 /// A provider's managed scaling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Configuration {
+    /// Percent, 1 to 100.
+    pub target_capacity: u32,
     /// Of a step out.
     pub step_min: u32,
     /// Of a step out.
     pub step_max: u32,
+    /// A new instance takes so long until it counts as warm.
+    pub warmup_seconds: u32,
 }
 
 /// A group at one moment.
@@ -99,6 +114,63 @@ pub fn reservation(instances: u32, needed: u32) -> f64 {
         (0, _) => 200.0,
         (instances, needed) => 100.0 * f64::from(needed) / f64::from(instances),
     }
+}
+
+/// What scaling remembers of a group.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    /// Datapoints below the target in a row.
+    pub below: usize,
+    /// When instances were last asked for.
+    pub grown_at: Option<Timestamp>,
+}
+
+/// What the next datapoint of a group leads to: the number of instances it should have, within its own bounds, and what
+/// to remember.
+pub fn decide(
+    (instances, metric): (u32, f64),
+    (least, most): (u32, u32),
+    configuration: &Configuration,
+    memory: &Memory,
+    now: Timestamp,
+) -> (u32, Memory) {
+    let target = f64::from(configuration.target_capacity);
+    let bounded = |count: u32| count.clamp(least, most.max(least));
+    if metric > target {
+        let warm = memory
+            .grown_at
+            .is_none_or(|at| now.millis_since(at) >= i64::from(configuration.warmup_seconds).saturating_mul(1000));
+        let wanted = bounded(proportional(instances, metric, target));
+        if warm && wanted > instances {
+            return (wanted, Memory { below: 0, grown_at: Some(now) });
+        }
+        return (instances, Memory { below: 0, ..memory.clone() });
+    }
+    if metric == target {
+        return (instances, Memory { below: 0, ..memory.clone() });
+    }
+    let below = memory.below + 1;
+    let memory = Memory { below, ..memory.clone() };
+    if below < SCALE_IN_DATAPOINTS {
+        return (instances, memory);
+    }
+    // At least one goes, and fewer than half.
+    let half = (instances.saturating_sub(1)) / 2;
+    let least_left = instances.saturating_sub(half.max(1));
+    let wanted = proportional(instances, metric, target);
+    if wanted >= instances {
+        return (instances, memory);
+    }
+    let wanted = wanted.max(least_left);
+    (bounded(wanted).min(instances.max(least)), memory)
+}
+
+/// `ceil(instances * metric / target)`, computed so that a whole number stays one. An empty group takes the metric for
+/// one that has a single instance.
+fn proportional(instances: u32, metric: f64, target: f64) -> u32 {
+    let wanted = (f64::from(instances.max(1)) * metric / target - 1e-9).ceil();
+    // Counts of instances are far below 2^32, and neither factor is negative.
+    if wanted >= f64::from(u32::MAX) { u32::MAX } else { wanted.max(0.0) as u32 }
 }
 
 #[cfg(test)]

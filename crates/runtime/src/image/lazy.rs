@@ -44,6 +44,9 @@ const MARKS: &str = "present";
 
 /// Layers that may be unfinished at a time on a host; more are fetched whole.
 const UNFINISHED_MAX: usize = 32;
+/// How often, and how far apart, it is tried to reach who fetches a layer that nobody will want.
+const END_ATTEMPTS: u32 = 20;
+const END_PAUSE: Duration = Duration::from_millis(100);
 /// Until the image is mounted: two chunks have to be fetched for that.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -225,10 +228,16 @@ impl Starter {
 /// Ends whoever fetches the layer in `directory`, if somebody does: the kernel unmounts nothing that is being read, and
 /// what is read may be a while in coming.
 pub(super) fn end(directory: &Path) {
-    if is_unfinished(directory)
-        && let Err(error) = control::tell(directory, &Word::End)
-    {
-        tracing::debug!(%error, layer = %directory.display(), "nobody fetches an unfinished image");
+    for _ in 0..END_ATTEMPTS {
+        if !is_unfinished(directory) || !local::is_served(directory) {
+            return;
+        }
+        match control::tell(directory, &Word::End) {
+            Ok(()) => return,
+            // Perhaps one that died is being replaced.
+            Err(error) => tracing::debug!(%error, layer = %directory.display(), "nobody fetches an unfinished image"),
+        }
+        std::thread::sleep(END_PAUSE);
     }
 }
 

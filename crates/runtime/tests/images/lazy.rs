@@ -338,6 +338,8 @@ async fn a_killed_worker_is_replaced_and_whoever_reads_does_not_notice() {
     until(|| world.parts().len() > asked).await;
     for _ in 0..2 {
         let asked = world.parts().len();
+        // What a killed one had asked for may arrive before its successor is there.
+        until(|| world.processes("layer-worker").len() == 1).await;
         world.kill("layer-worker");
         // The next one was asked for the same by the kernel, and asks the registry.
         until(|| world.parts().len() > asked).await;
@@ -428,4 +430,18 @@ async fn what_nobody_will_want_any_more_is_waited_for_by_nobody() {
     LocalImages::unmount_all(&world.directory.path().join("images")).unwrap();
     reader.await.unwrap().unwrap_err();
     until(|| world.is_left()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_was_deleted_while_its_worker_is_replaced_is_let_go() {
+    let world = World::with(|lazy| lazy.wait = Duration::from_secs(3600)).await;
+    world.registry.state().held = world.frames_without("c");
+    world.pull().await;
+    let asked = world.parts().len();
+    let reader = world.read("a");
+    until(|| world.parts().len() > asked).await;
+    rustix::mount::unmount(world.layer().join("fs"), rustix::mount::UnmountFlags::DETACH).unwrap();
+    fs::remove_dir_all(world.layer()).unwrap();
+    world.kill("layer-worker");
+    reader.await.unwrap().unwrap_err();
 }

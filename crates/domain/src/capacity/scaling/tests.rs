@@ -4,7 +4,7 @@ const LARGE: Resources = Resources { cpu: 4096, memory: 16_384, interfaces: 8, p
 const SMALL: Resources = Resources { cpu: 1024, memory: 4096, interfaces: 2, ports: 100, gpus: 0 };
 
 fn configuration() -> Configuration {
-    Configuration { step_min: 1, step_max: 10_000 }
+    Configuration { target_capacity: 100, step_min: 1, step_max: 10_000, warmup_seconds: 300 }
 }
 
 fn waiting(cpu: u32, memory: u32, tasks: u32) -> Waiting {
@@ -59,4 +59,79 @@ fn the_metric_is_the_ratio_with_its_two_special_cases() {
     for (instances, needed, expected) in [(0, 0, 100.0), (5, 5, 100.0), (0, 3, 200.0), (10, 12, 120.0), (10, 5, 50.0)] {
         assert_eq!(reservation(instances, needed), expected, "{instances} {needed}");
     }
+}
+
+fn minute(minutes: i64) -> Timestamp {
+    Timestamp::from_seconds(60 * minutes)
+}
+
+#[test]
+fn a_group_grows_in_proportion_at_once() {
+    let next = |target, instances, metric| {
+        let configuration = Configuration { target_capacity: target, ..configuration() };
+        decide((instances, metric), (0, 100), &configuration, &Memory::default(), minute(0)).0
+    };
+    assert_eq!(next(100, 10, 120.0), 12);
+    assert_eq!(next(80, 10, 100.0), 13);
+    assert_eq!(next(100, 0, 200.0), 2);
+    assert_eq!(next(100, 10, 100.0), 10);
+}
+
+#[test]
+fn a_group_stays_within_its_own_bounds() {
+    assert_eq!(decide((10, 120.0), (0, 11), &configuration(), &Memory::default(), minute(0)).0, 11);
+    let ready = Memory { below: SCALE_IN_DATAPOINTS, grown_at: None };
+    assert_eq!(decide((10, 50.0), (8, 20), &configuration(), &ready, minute(0)).0, 8);
+}
+
+#[test]
+fn a_group_that_warms_up_does_not_grow_again() {
+    let (count, memory) = decide((1, 200.0), (0, 9), &configuration(), &Memory::default(), minute(0));
+    assert_eq!(count, 2);
+    let (count, memory) = decide((2, 200.0), (0, 9), &configuration(), &memory, minute(4));
+    assert_eq!(count, 2);
+    assert_eq!(decide((2, 200.0), (0, 9), &configuration(), &memory, minute(5)).0, 4);
+}
+
+#[test]
+fn a_group_shrinks_after_fifteen_datapoints_by_less_than_half() {
+    let (mut instances, mut memory) = (16, Memory::default());
+    let mut sizes = Vec::new();
+    for at in 1..=19 {
+        let (next, remembered) = decide((instances, 0.0), (0, 100), &configuration(), &memory, minute(at));
+        assert!(next == instances || instances == 1 || (instances - next) * 2 < instances || instances == 2);
+        (instances, memory) = (next, remembered);
+        sizes.push(instances);
+    }
+    assert_eq!(sizes[..14], [16; 14]);
+    assert_eq!(sizes[14..], [9, 5, 3, 2, 1]);
+}
+
+#[test]
+fn a_datapoint_above_the_target_begins_the_count_anew() {
+    let memory = Memory { below: 14, grown_at: None };
+    let (_, memory) = decide((5, 120.0), (0, 9), &configuration(), &memory, minute(0));
+    assert_eq!(memory.below, 0);
+    assert_eq!(decide((6, 50.0), (0, 9), &configuration(), &memory, minute(1)).0, 6);
+}
+
+/// Tasks come and go; the group follows, and ends with what is needed.
+#[test]
+fn a_group_follows_its_tasks() {
+    let configuration = Configuration { warmup_seconds: 60, ..configuration() };
+    let (mut instances, mut memory, mut largest) = (0, Memory::default(), 0);
+    for at in 0..120 {
+        // 20 tasks of one vCPU for an hour: five large instances.
+        let tasks: u32 = if at < 60 { 20 } else { 0 };
+        let placed = tasks.min(instances * 4);
+        let waiting = Vec::from_iter((tasks > placed).then(|| waiting(1024, 1024, tasks - placed)));
+        let group = Group { instances, busy: placed.div_ceil(4), waiting, types: vec![LARGE] };
+        let metric = reservation(instances, needed(&group, &configuration));
+        (instances, memory) = decide((instances, metric), (0, 20), &configuration, &memory, minute(at));
+        largest = largest.max(instances);
+        if (10..60).contains(&at) {
+            assert_eq!(instances, 5, "at {at}");
+        }
+    }
+    assert_eq!((largest, instances), (5, 0));
 }

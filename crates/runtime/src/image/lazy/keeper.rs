@@ -89,6 +89,9 @@ pub(super) fn run(directory: &Path, orders: &Orders) -> io::Result<()> {
             // It may have come to its end and not to telling.
             _ if local::is_whole(&path) => break,
             _ if is_unused(&connection) => return Ok(()),
+            // Nothing can be fetched into a layer that was deleted. Whoever still reads it is told so, or would wait for
+            // ever, an unmount too.
+            _ if rustix::fs::fstat(&folder)?.st_nlink == 0 => return Ok(()),
             _ => {}
         }
         std::thread::sleep(pause);
