@@ -114,7 +114,7 @@ class CtrPeer:
         subprocess.run(["podman", *storage, "import", "-q", f"{self.folder}/root.tar", "bb:1"], check=True, capture_output=True)
         subprocess.run(["podman", *storage, "save", "-q", "--format", "oci-archive", "-o", f"{self.folder}/bb.tar", "bb:1"],
                        check=True, capture_output=True)
-        names = self.ctr("image", "import", f"{self.folder}/bb.tar").stdout
+        self.ctr("image", "import", f"{self.folder}/bb.tar")
         self.image = self.ctr("image", "ls", "-q").stdout.split()[0]
 
     def ctr(self, *arguments, check=True):

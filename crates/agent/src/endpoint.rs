@@ -5,6 +5,7 @@
 //! - [`serve`]: one connection, within bounds.
 //! - [`route`]: from a path to who is asked for what. Pure.
 //! - [`credentials`], [`metadata`], [`tags`], [`stats`], [`protection`], [`faults`]: the answers.
+//! - [`recent`]: answers that count for a while.
 //! - [`introspection`]: what runs on the machine, for whoever works on it.
 //! - [`metadata_file`]: the same in a file, where the operator wants that.
 //!
@@ -21,6 +22,7 @@ pub(crate) mod introspection;
 mod metadata;
 pub(crate) mod metadata_file;
 mod protection;
+mod recent;
 mod route;
 mod serve;
 mod stats;
@@ -70,8 +72,8 @@ pub(crate) struct Endpoints {
     known: Mutex<Known>,
     /// The listener on the host is opened once, however many tasks come together.
     opening_on_host: Turn<()>,
-    /// The allowance of introspection.
-    operators: Mutex<Option<Bucket>>,
+    /// Of introspection.
+    operators: Allowance,
     /// What it shows.
     shown: introspection::KnownTasks,
 }
@@ -94,7 +96,7 @@ pub(crate) struct TaskEndpoint {
     /// Of the containers, in their order.
     container_ids: Vec<String>,
     inbox: mpsc::UnboundedSender<Command>,
-    bucket: Mutex<Bucket>,
+    allowance: Allowance,
     /// The last readings of its containers, by their ids.
     samples: Mutex<BTreeMap<String, Sample>>,
     tags: KnownTags,
@@ -136,7 +138,7 @@ impl Endpoints {
             credentials_id: state.credentials_id.clone(),
             container_ids: state.containers.iter().map(|container| container.endpoint_id.clone()).collect(),
             inbox,
-            bucket: Mutex::new(Bucket::full(RATE, Timestamp::from_millis(0))),
+            allowance: Allowance::default(),
             samples: Mutex::default(),
             tags: KnownTags::default(),
             listeners: Mutex::default(),
@@ -167,12 +169,6 @@ impl Endpoints {
         self.known.lock().tasks.get(task_arn).cloned()
     }
 
-    /// Whether one more request for introspection is allowed.
-    fn operator_pays(&self, now_ms: u64) -> bool {
-        let now = moment(now_ms);
-        self.operators.lock().get_or_insert_with(|| Bucket::full(RATE, now)).take(RATE, now)
-    }
-
     fn all(&self) -> Vec<Arc<TaskEndpoint>> {
         self.known.lock().tasks.values().cloned().collect()
     }
@@ -198,11 +194,6 @@ impl TaskEndpoint {
         self.container_ids.iter().position(|own| !own.is_empty() && own == id)
     }
 
-    /// Whether one more request is allowed.
-    fn pays(&self, now_ms: u64) -> bool {
-        self.bucket.lock().take(RATE, moment(now_ms))
-    }
-
     /// How the task is now; none when it has ended meanwhile.
     async fn look(&self) -> Option<TaskState> {
         let (answer, state) = oneshot::channel();
@@ -211,8 +202,20 @@ impl TaskEndpoint {
     }
 }
 
-fn moment(now_ms: u64) -> Timestamp {
-    Timestamp::from_millis(i64::try_from(now_ms).unwrap_or(i64::MAX))
+/// What somebody may ask for.
+struct Allowance(Mutex<Bucket>);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(Mutex::new(Bucket::full(RATE, Timestamp::from_millis(0))))
+    }
+}
+
+impl Allowance {
+    /// Whether one more request is allowed.
+    fn pays(&self, now_ms: u64) -> bool {
+        self.0.lock().take(RATE, Timestamp::from_millis(i64::try_from(now_ms).unwrap_or(i64::MAX)))
+    }
 }
 
 /// Opens the endpoint of a task in the namespace `key` (none: on the host), unless it is open.

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use gantry_api::PrincipalKind;
+use gantry_domain::arn::is_account;
 use gantry_protocol::identity::Key;
 use parking_lot::Mutex;
 use tracing::warn;
@@ -23,10 +24,6 @@ const STAMP_TRUSTED_AFTER: Duration = Duration::from_secs(1);
 
 fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("accounts")
-}
-
-fn is_account(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Makes an account with a root key. `own` is the account that the server has anyway.

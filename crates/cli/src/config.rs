@@ -19,6 +19,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use gantry_agent::FileSystemConfigs;
 use gantry_companions::application_autoscaling::Periods;
+use gantry_domain::arn::is_account;
 use gantry_domain::limits::INSTANCE_LOST_AFTER_SECONDS;
 use gantry_domain::networks::Network;
 use gantry_registry::pull_through::upstreams::UpstreamConfigs;
@@ -135,10 +136,6 @@ impl File {
 /// A variable that is set and not empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-fn is_account(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether requests can be sent to it.

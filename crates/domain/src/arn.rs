@@ -20,6 +20,11 @@ pub struct Scope {
     pub region: String,
 }
 
+/// Whether a text can be the id of an account: twelve digits.
+pub fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl Scope {
     /// The scope of `account` in `region`.
     pub fn new(account: impl Into<String>, region: impl Into<String>) -> Self {
@@ -31,9 +36,8 @@ impl Scope {
         let (account, rest) = host.split_once('.')?;
         let rest = rest.strip_prefix("dkr.ecr.")?;
         let region = rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))?;
-        let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
         let is_region = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        (is_account && is_region && !region.is_empty()).then(|| Self::new(account, region))
+        (is_account(account) && is_region && !region.is_empty()).then(|| Self::new(account, region))
     }
 
     /// The ARN partition the region belongs to.

@@ -82,6 +82,16 @@ pub enum Protocol {
     Udp,
 }
 
+impl Protocol {
+    /// As packets name it.
+    fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
 /// A port of a namespace to publish on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {

@@ -1,19 +1,15 @@
 //! What runs on this machine, for whoever works on it: http://127.0.0.1:51678, as the container agent has it. Other
-//! machines and containers with a network of their own do not reach it, and it tells nothing secret. Who asks names it as
-//! 127.0.0.1 or localhost: a page in a browser on the machine asks by a name of its own, and may not read it.
+//! machines and containers with a network of their own do not reach it, and it tells nothing secret. Who asks names it
+//! as 127.0.0.1 or localhost: a page in a browser on the machine asks by a name of its own, and may not read it.
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use hyper::{HeaderMap, StatusCode, header::HOST, http::uri::Authority};
 use serde_json::{Map, Value, json};
-use tokio::{
-    net::TcpListener,
-    sync::Mutex,
-    time::{Instant, sleep},
-};
+use tokio::{net::TcpListener, time::sleep};
 use tracing::info;
 
-use super::{Clients, TaskEndpoint, answer::Answer, metadata, route::Version, serve};
+use super::{Clients, TaskEndpoint, answer::Answer, metadata, recent::Recent, route::Version, serve};
 use crate::host::Host;
 
 /// Another agent may have the port.
@@ -25,25 +21,15 @@ const AGE_MAX: Duration = Duration::from_secs(1);
 /// The names that it is asked by.
 const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
 
-/// The tasks as they were shown last, and when. Whoever comes while they are collected waits for them.
-#[derive(Default)]
-pub(super) struct KnownTasks(Mutex<Option<(Instant, Arc<[Value]>)>>);
+/// The tasks as they were shown last.
+pub(super) type KnownTasks = Recent<Arc<[Value]>>;
 
-impl KnownTasks {
-    async fn get(&self, host: &Host) -> Arc<[Value]> {
-        let mut known = self.0.lock().await;
-        if let Some((_, tasks)) = known.as_ref().filter(|(at, _)| at.elapsed() < AGE_MAX) {
-            return Arc::clone(tasks);
-        }
-        let at = Instant::now();
-        let mut tasks = Vec::new();
-        for endpoint in host.endpoints.all() {
-            tasks.extend(task(host, &endpoint).await);
-        }
-        let tasks = Arc::<[Value]>::from(tasks);
-        *known = Some((at, Arc::clone(&tasks)));
-        tasks
+async fn all(host: &Host) -> Arc<[Value]> {
+    let mut tasks = Vec::new();
+    for endpoint in host.endpoints.all() {
+        tasks.extend(task(host, &endpoint).await);
     }
+    tasks.into()
 }
 
 /// Answers for as long as it is polled, if it is to answer at all.
@@ -106,7 +92,7 @@ fn asked_for(query: &str) -> Asked {
 }
 
 async fn tasks(host: &Host, asked: &Asked) -> Answer {
-    let known = host.endpoints.shown.get(host).await;
+    let known = host.endpoints.shown.get(AGE_MAX, all(host)).await;
     let is_asked_for = |task: &&Value| match asked {
         Asked::All => true,
         Asked::TaskArn(arn) => task["Arn"] == **arn,

@@ -102,7 +102,7 @@ async fn answer(host: &Arc<Host>, clients: &Clients, request: Request<Incoming>)
         if !introspection::is_asked_by_name(&head.headers) {
             return Answer::new(StatusCode::FORBIDDEN, &"the host of a request is 127.0.0.1 or localhost");
         }
-        return match (head.method == Method::GET, host.endpoints.operator_pays(host.now_ms())) {
+        return match (head.method == Method::GET, host.endpoints.operators.pays(host.now_ms())) {
             (true, true) => introspection::answer(host, &path, query.as_deref()).await,
             (true, false) => Answer::new(StatusCode::TOO_MANY_REQUESTS, &"too many requests"),
             (false, _) => Answer::new(StatusCode::NOT_FOUND, &"404 page not found"),
@@ -122,7 +122,7 @@ async fn answer(host: &Arc<Host>, clients: &Clients, request: Request<Incoming>)
         Clients::Task(endpoint) => endpoint.upgrade(),
         Clients::TasksOfHost | Clients::Operator => None,
     });
-    if payer.is_some_and(|payer| !payer.pays(host.now_ms())) {
+    if payer.is_some_and(|payer| !payer.allowance.pays(host.now_ms())) {
         return Answer::new(StatusCode::TOO_MANY_REQUESTS, &"too many requests");
     }
     match route {

@@ -3,17 +3,18 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tokio::{sync::Mutex, time::Instant};
-
-use super::metadata::{TagError, Task};
+use super::{
+    metadata::{TagError, Task},
+    recent::Recent,
+};
 use crate::{aws::AwsError, host::Host};
 
 /// How old an answer may be.
 const AGE_MAX: Duration = Duration::from_secs(2);
 
-/// What was read last, and when. Whoever comes while it is read waits for it.
+/// What was read last.
 #[derive(Default)]
-pub(super) struct KnownTags(Mutex<Option<(Instant, Tags)>>);
+pub(super) struct KnownTags(Recent<Tags>);
 
 #[derive(Clone)]
 struct Tags {
@@ -25,14 +26,7 @@ struct Tags {
 impl KnownTags {
     /// Adds them to what a task reads of itself; what could not be had is told with it.
     pub(super) async fn add(&self, host: &Host, task_arn: &str, to: &mut Task) {
-        let mut known = self.0.lock().await;
-        let fresh = known.take().filter(|(at, _)| at.elapsed() < AGE_MAX);
-        let (at, tags) = match fresh {
-            Some(fresh) => fresh,
-            None => (Instant::now(), read(host, task_arn).await),
-        };
-        let Tags { of_task, of_container_instance, errors } = tags.clone();
-        *known = Some((at, tags));
+        let Tags { of_task, of_container_instance, errors } = self.0.get(AGE_MAX, read(host, task_arn)).await;
         (to.task_tags, to.container_instance_tags) = (of_task, of_container_instance);
         to.errors.extend(errors);
     }

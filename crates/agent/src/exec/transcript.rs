@@ -13,6 +13,8 @@ use crate::host::Dirs;
 
 /// More of a session is not kept.
 const BYTES_MAX: u64 = EXEC_TRANSCRIPT_BYTES_MAX as u64;
+/// The end of one that the host could not keep to its end.
+const BROKEN_OFF: &str = "\r\n[The rest of the session could not be kept on its host.]\r\n";
 /// Handed over at a time.
 const CHUNK_BYTES: usize = 32 * 1024;
 
@@ -53,20 +55,27 @@ impl Transcript {
         added
     }
 
-    /// Reads it from its beginning.
+    /// Reads it from its beginning; whoever reads is told when it broke off.
     pub(super) fn read(&self) -> io::Result<Pieces> {
-        Ok(Pieces(File::open(&self.path)?))
+        Ok(Pieces { file: File::open(&self.path)?, last: if self.broken_off { BROKEN_OFF } else { "" } })
     }
 }
 
 /// A transcript, piece by piece.
-pub(super) struct Pieces(File);
+pub(super) struct Pieces {
+    file: File,
+    /// What is said behind it.
+    last: &'static str,
+}
 
 impl Pieces {
     /// The next piece; empty at the end.
     pub(super) fn next(&mut self) -> io::Result<Vec<u8>> {
         let mut piece = Vec::with_capacity(CHUNK_BYTES);
-        (&mut self.0).take(CHUNK_BYTES as u64).read_to_end(&mut piece)?;
+        (&mut self.file).take(CHUNK_BYTES as u64).read_to_end(&mut piece)?;
+        if piece.is_empty() {
+            piece.extend_from_slice(std::mem::take(&mut self.last).as_bytes());
+        }
         Ok(piece)
     }
 }
@@ -130,6 +139,8 @@ mod tests {
         transcript.add(b"two").unwrap_err();
         transcript.file = writing;
         transcript.add(b"three").unwrap();
-        assert_eq!(transcript.read().unwrap().next().unwrap(), b"one");
+        let mut pieces = transcript.read().unwrap();
+        let pieces = [(); 3].map(|()| pieces.next().unwrap());
+        assert_eq!(pieces, [b"one".to_vec(), BROKEN_OFF.into(), Vec::new()]);
     }
 }

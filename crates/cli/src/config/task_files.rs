@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use gantry_domain::arn::is_account;
 use gantry_registry::blobs::S3Config;
 use serde::Deserialize;
 
 use super::blobs::{Secret, credentials};
-use super::{is_account, is_url};
+use super::is_url;
 
 /// As it is written.
 #[derive(Debug, Default, Deserialize)]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use gantry_api::Caller;
 use gantry_companions::iam::Iam;
+use gantry_control::exec::NotStored;
 use gantry_domain::policy::{Decision, Policies, Request, evaluate};
 use gantry_protocol::{
     endpoint::chain,
@@ -36,15 +37,6 @@ pub(crate) struct Buckets(pub(crate) Option<TaskFilesConfig>);
 /// One that somebody may use.
 #[derive(Debug)]
 pub(super) struct Bucket(S3Config);
-
-/// Why an object was not written.
-#[derive(Debug)]
-pub(super) enum PutError {
-    /// It never will be.
-    Refused(String),
-    /// It may be later.
-    Unavailable(String),
-}
 
 impl Buckets {
     /// A bucket for a caller whose policies allow each of these actions on its resource.
@@ -106,18 +98,18 @@ impl Bucket {
     }
 
     /// Writes an object of plain text; one of this key that is there is replaced.
-    pub(super) async fn put(&self, key: &str, text: Bytes) -> Result<(), PutError> {
-        let path = Path::parse(key).map_err(|error| PutError::Refused(error.to_string()))?;
-        let store = self.connect().map_err(|error| PutError::Refused(chain(&error)))?;
+    pub(super) async fn put(&self, key: &str, text: Bytes) -> Result<(), NotStored> {
+        let path = Path::parse(key).map_err(|error| NotStored::Refused(error.to_string()))?;
+        let store = self.connect().map_err(|error| NotStored::Refused(chain(&error)))?;
         let attributes = Attributes::from_iter([(Attribute::ContentType, "text/plain")]);
         let put = store.put_opts(&path, PutPayload::from(text), PutOptions::from(attributes));
         let put = tokio::time::timeout(OBJECT_TIME_MAX, put).await;
-        match put.map_err(|_| PutError::Unavailable(LATE.to_owned()))? {
+        match put.map_err(|_| NotStored::Unavailable(LATE.to_owned()))? {
             Ok(_) => Ok(()),
             Err(error @ (Error::NotFound { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. })) => {
-                Err(PutError::Refused(chain(&error)))
+                Err(NotStored::Refused(chain(&error)))
             }
-            Err(error) => Err(PutError::Unavailable(chain(&error))),
+            Err(error) => Err(NotStored::Unavailable(chain(&error))),
         }
     }
 

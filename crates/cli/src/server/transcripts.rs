@@ -14,7 +14,7 @@ use gantry_domain::bucket::is_object;
 use gantry_protocol::inside::Inside;
 use serde_json::{Value, json};
 
-use super::buckets::{Bucket, Buckets, PutError};
+use super::buckets::{Bucket, Buckets};
 
 /// Who assumes the roles of tasks.
 const TASKS: &str = "ecs-tasks.amazonaws.com";
@@ -86,10 +86,7 @@ impl TranscriptsOfTasks {
         transcript: Bytes,
     ) -> Result<(), NotStored> {
         let bucket = self.bucket(task_arn, role, object).map_err(NotStored::Refused)?;
-        bucket.put(object.key, transcript).await.map_err(|error| match error {
-            PutError::Refused(why) => NotStored::Refused(why),
-            PutError::Unavailable(why) => NotStored::Unavailable(why),
-        })
+        bucket.put(object.key, transcript).await
     }
 
     /// The bucket, for a role that may do there what the real service does in its name.

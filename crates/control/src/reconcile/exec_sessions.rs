@@ -117,32 +117,13 @@ fn decide(record: &ExecSessionRecord, task_gone: bool, now: Timestamp) -> Decisi
 mod tests {
     use super::*;
 
-    fn record(status: ExecSessionStatus, transcript: TranscriptStatus) -> ExecSessionRecord {
-        ExecSessionRecord {
-            cluster: "c".to_owned(),
-            task_arn: String::new(),
-            container: "app".to_owned(),
-            runtime_id: "r".to_owned(),
-            host: None,
-            command: Vec::new(),
-            owner: String::new(),
-            reason: None,
-            created_at: Timestamp::from_millis(0),
-            ended_at: None,
-            status,
-            text: String::new(),
-            token: None,
-            task_role: None,
-            destination: None,
-            transcript,
-        }
-    }
-
     #[test]
     fn sessions_end_and_are_forgotten_in_time() {
         use ExecSessionStatus::{Ended, Running, Waiting};
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
-        let check = |status, transcript, gone, seconds| decide(&record(status, transcript), gone, at(seconds));
+        let check = |status, transcript, gone, seconds| {
+            decide(&ExecSessionRecord { transcript, ..ExecSessionRecord::example(status) }, gone, at(seconds))
+        };
         let none = TranscriptStatus::None;
         assert_eq!(check(Waiting, none, false, 119), Decision::Wait(Some(at(120))));
         assert!(matches!(check(Waiting, none, false, 120), Decision::End(text) if text.contains("agent")));

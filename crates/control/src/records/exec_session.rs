@@ -115,6 +115,29 @@ pub struct ExecSessionRecord {
 }
 
 impl ExecSessionRecord {
+    /// One of a container without anything special.
+    #[cfg(test)]
+    pub(crate) fn example(status: ExecSessionStatus) -> Self {
+        Self {
+            cluster: "c".to_owned(),
+            task_arn: String::new(),
+            container: "app".to_owned(),
+            runtime_id: "r".to_owned(),
+            host: None,
+            command: Vec::new(),
+            owner: String::new(),
+            reason: None,
+            created_at: Timestamp::from_millis(0),
+            ended_at: None,
+            status,
+            text: String::new(),
+            token: None,
+            task_role: None,
+            destination: None,
+            transcript: TranscriptStatus::None,
+        }
+    }
+
     /// `ecs:CLUSTER_TASK_RUNTIME-ID`, as clients name the container.
     pub fn target(&self) -> String {
         let task = self.task_arn.rsplit('/').next().unwrap_or_default();

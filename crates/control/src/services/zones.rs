@@ -115,8 +115,11 @@ fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<BTr
     let (mut conditions, mut claims, mut zones) = (Conditions::of(&needs), reserved.claims(), BTreeMap::new());
     for candidate in targets.iter().flat_map(|target| candidates(view, &cluster, target)) {
         let Some(zone) = candidate.2.zone().filter(|_| candidate.2.agent_connected) else { continue };
+        if zones.get(zone) == Some(&START_BATCH_MAX) {
+            continue;
+        }
         let mut free = instance(candidate, &TakenByHost::new());
-        if zones.get(zone) == Some(&START_BATCH_MAX) || !conditions.eligible(&free) {
+        if !conditions.eligible(&free) {
             continue;
         }
         claims.take(candidate, &mut free);

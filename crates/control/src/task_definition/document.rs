@@ -1,6 +1,7 @@
 //! A registration as the checks see it: the wire document with the few facts that most rules ask for.
 
 use gantry_api::ecs::{Compatibility, ContainerDefinition, LogDriver, NetworkMode, OSFamily, TaskDefinition};
+use gantry_domain::arn::is_account;
 
 use super::invalid::Invalid;
 
@@ -81,8 +82,7 @@ pub(super) fn is_ecr_image(image: &str) -> bool {
     let host = image.split('/').next().unwrap_or_default();
     let mut parts = host.splitn(3, '.');
     let account = parts.next().unwrap_or_default();
-    let digits = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-    digits
+    is_account(account)
         && parts.next() == Some("dkr")
         && parts.next().is_some_and(|rest| {
             (rest.starts_with("ecr.") || rest.starts_with("ecr-fips.")) && rest.contains(".amazonaws.com")

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{ContainerInstanceId, Name, Scope, TaskDefinitionKey, TaskId};
+use super::{ContainerInstanceId, Name, Scope, TaskDefinitionKey, TaskId, is_account};
 
 /// Why a text is not an ECS ARN.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +32,7 @@ impl FromStr for Arn {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let ["arn", partition, "ecs", region, account, resource] = parts[..] else { return Err(ArnError::NotEcs) };
         let scope = Scope::new(account, region);
-        let account_ok = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-        if !account_ok || region.is_empty() || scope.partition() != partition {
+        if !is_account(account) || region.is_empty() || scope.partition() != partition {
             return Err(ArnError::NotEcs);
         }
         Ok(Self { scope, resource: resource.parse()? })

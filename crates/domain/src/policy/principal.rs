@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::error::Problem;
+use crate::arn::is_account;
 
 /// The principal behind a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,7 +218,6 @@ fn is_provider(named: &str, provider: &str) -> bool {
 }
 
 fn aws(text: &str) -> Option<PrincipalPattern> {
-    let is_account = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_account(text) {
         return Some(PrincipalPattern::Account(text.to_owned()));
     }

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::response::Response;
 use gantry_api::{Caller, Origin};
 use gantry_domain::Timestamp;
-use gantry_domain::arn::Scope;
+use gantry_domain::arn::{Scope, is_account};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method};
@@ -96,7 +96,7 @@ fn basic_credentials(header: &str) -> Option<&str> {
 fn registry_of_host(host: &str) -> Option<(&str, Option<&str>)> {
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
     let mut labels = host.split('.');
-    let account = labels.next().filter(|account| account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()))?;
+    let account = labels.next().filter(|account| is_account(account))?;
     let region = match (labels.next()?, labels.next()) {
         ("dkr", Some("ecr" | "ecr-fips")) => Some(labels.next()?),
         ("dkr-ecr" | "dkr-ecr-fips", region) => Some(region?),

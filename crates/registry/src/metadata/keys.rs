@@ -1,6 +1,6 @@
 //! The keys of the registry's rows. The only place that spells them.
 
-use gantry_domain::arn::Scope;
+use gantry_domain::arn::{Scope, is_account};
 use gantry_store::Revision;
 
 use crate::digest::Digest;
@@ -380,14 +380,13 @@ pub(crate) fn rows_prefix() -> &'static str {
 pub(crate) fn parse_row_key(key: &str) -> Option<ParsedKey> {
     let mut parts = key.strip_prefix(rows_prefix())?.splitn(4, '/');
     let (account, region, kind, rest) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     let (name, rest) = rest.split_once(':').unwrap_or((rest, ""));
     let two = || {
         let (of, by) = rest.split_once('/')?;
         Some((of.parse().ok()?, by.parse().ok()?))
     };
     let kind = match kind {
-        _ if !is_account => return None,
+        _ if !is_account(account) => return None,
         "repositories" => RowKind::Repository,
         "images" => RowKind::Image(rest.parse().ok()?),
         "tags" => RowKind::Tag(rest.parse().ok()?),

@@ -28,11 +28,19 @@ fn has_executed_by(stat: &str) -> bool {
     flags.is_none_or(|flags| flags & PF_FORKNOEXEC == 0)
 }
 
+/// A handle on a child that nobody has waited for: its pid cannot be another's.
+pub(super) fn open_child(pid: u32) -> io::Result<OwnedFd> {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+    Ok(pidfd_open(raw, PidfdFlags::empty())?)
+}
+
+fn gone() -> io::Error {
+    io::Error::from_raw_os_error(libc::ESRCH)
+}
+
 /// A handle on the process with this pid *and* start time.
 pub(super) fn open(pid: u32, started: u64) -> io::Result<OwnedFd> {
-    let gone = || io::Error::from_raw_os_error(libc::ESRCH);
-    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
-    let handle = pidfd_open(raw, PidfdFlags::empty())?;
+    let handle = open_child(pid)?;
     // Checked after the handle was taken: if the pid had been reused before, the time differs; afterwards the handle
     // stays with its process.
     if start_time(pid) == Some(started) { Ok(handle) } else { Err(gone()) }

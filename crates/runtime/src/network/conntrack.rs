@@ -6,13 +6,15 @@
 
 use std::{collections::HashSet, io, net::Ipv4Addr};
 
-use super::netlink::{ACK, DUMP, Family, Message, Netlink, attributes};
+use super::{
+    Protocol,
+    netlink::{ACK, DUMP, Family, Message, Netlink, attributes},
+};
 
 const SUBSYSTEM: u16 = 1;
 const GET: u16 = 1;
 const DELETE: u16 = 2;
 const FAMILY_IP: [u8; 4] = [2, 0, 0, 0];
-const UDP: u8 = 17;
 
 const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
@@ -39,7 +41,7 @@ fn stale<'a>(flow: &'a [u8], host_ports: &HashSet<u16>, container: Ipv4Addr) -> 
     let original = tuple(TUPLE_ORIGINAL)?;
     let sent = Tuple::parse(original)?;
     let answered = Tuple::parse(tuple(TUPLE_REPLY)?)?;
-    let concerned = sent.protocol == UDP
+    let concerned = sent.protocol == Protocol::Udp.number()
         && host_ports.contains(&sent.destination_port)
         && (answered.source == container || answered.source == sent.destination);
     concerned.then_some(original)

@@ -1,9 +1,9 @@
 //! Where tasks find their credentials and metadata: port 80 of [`TASK_ENDPOINT`].
 //!
-//! The listener is at another port of that address, and the packet filter leads there: somebody who listens at port 80 of
-//! every address, as web servers do, would otherwise be in its way. A namespace is made with that rule. In a namespace the address is on the loopback
-//! interface, so nobody outside has a way to it. On the host the listener takes connections from the loopback interface
-//! only, for the same effect.
+//! The listener is at another port of that address, and the packet filter leads there: somebody who listens at port 80
+//! of every address, as web servers do, would otherwise be in its way. A namespace is made with that rule. In a
+//! namespace the address is on the loopback interface, so nobody outside has a way to it. On the host the listener takes
+//! connections from the loopback interface only, for the same effect.
 
 use std::{
     ffi::OsString,

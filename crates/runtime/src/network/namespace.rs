@@ -28,7 +28,8 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    /// Makes one, with the way to the tasks' endpoint in its packet filter, which takes the kernel about ten milliseconds.
+    /// Makes one, with the way to the tasks' endpoint in its packet filter, which takes the kernel about ten
+    /// milliseconds.
     pub(super) fn create() -> io::Result<Self> {
         on_own_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;

@@ -229,12 +229,8 @@ impl Table {
     fn forward_elements(&self, kind: u16, flags: u16, forwards: &[Forward]) -> Message {
         self.message(kind, flags).string(1, &self.name).string(2, PUBLISHED).nest(3, |message| {
             forwards.iter().fold(message, |message, forward| {
-                let protocol = match forward.protocol {
-                    Protocol::Tcp => 6,
-                    Protocol::Udp => 17,
-                };
                 let [high, low] = forward.host_port.to_be_bytes();
-                let key = [protocol, 0, 0, 0, high, low, 0, 0];
+                let key = [forward.protocol.number(), 0, 0, 0, high, low, 0, 0];
                 let [high, low] = forward.container_port.to_be_bytes();
                 let target = [&forward.address.octets()[..], &[high, low, 0, 0]].concat();
                 message.nest(1, |m| m.nest(1, |m| m.attribute(1, &key)).nest(2, |m| m.attribute(1, &target)))

@@ -1,8 +1,9 @@
 //! Network namespaces made before anybody asks for one.
 //!
 //! What is the same for every container (the namespace itself, its settings, its loopback interface, the way to its
-//! endpoint) takes most of the time that a start has; it is done ahead, for a few, when nobody is starting anything. A spare is held by
-//! nothing but a descriptor of this process: when the process ends, however it does, its spares are gone.
+//! endpoint) takes most of the time that a start has; it is done ahead, for a few, when nobody is starting anything. A
+//! spare is held by nothing but a descriptor of this process: when the process ends, however it does, its spares are
+//! gone.
 
 use std::{
     io,

@@ -419,14 +419,20 @@ async fn a_program_that_waits_for_a_chunk_can_be_killed() {
     world.read_right("a").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_will_want_any_more_is_waited_for_by_nobody() {
+/// A reader of a file that does not come, and would be waited for for an hour.
+async fn held_reader() -> (World, tokio::task::JoinHandle<io::Result<Content>>) {
     let world = World::with(|lazy| lazy.wait = Duration::from_secs(3600)).await;
     world.registry.state().held = world.frames_without("c");
     world.pull().await;
     let asked = world.parts().len();
     let reader = world.read("a");
     until(|| world.parts().len() > asked).await;
+    (world, reader)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_will_want_any_more_is_waited_for_by_nobody() {
+    let (world, reader) = held_reader().await;
     LocalImages::unmount_all(&world.directory.path().join("images")).unwrap();
     reader.await.unwrap().unwrap_err();
     until(|| world.is_left()).await;
@@ -434,12 +440,7 @@ async fn what_nobody_will_want_any_more_is_waited_for_by_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_layer_that_was_deleted_while_its_worker_is_replaced_is_let_go() {
-    let world = World::with(|lazy| lazy.wait = Duration::from_secs(3600)).await;
-    world.registry.state().held = world.frames_without("c");
-    world.pull().await;
-    let asked = world.parts().len();
-    let reader = world.read("a");
-    until(|| world.parts().len() > asked).await;
+    let (world, reader) = held_reader().await;
     rustix::mount::unmount(world.layer().join("fs"), rustix::mount::UnmountFlags::DETACH).unwrap();
     fs::remove_dir_all(world.layer()).unwrap();
     world.kill("layer-worker");

@@ -160,6 +160,7 @@ mod tests {
             assert_eq!(Address::parse(text, 24_224), expected, "{text}");
         }
     }
+
     #[tokio::test]
     async fn a_containers_socket_is_not_looked_for_behind_a_link() {
         let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use gantry_domain::{Timestamp, arn::Scope, limits::EXEC_TRANSCRIPT_TURN_SECONDS_MAX};
+use gantry_domain::{arn::Scope, limits::EXEC_TRANSCRIPT_TURN_SECONDS_MAX};
 use gantry_store::{Memory, Txn};
 use parking_lot::Mutex;
 
@@ -25,24 +25,7 @@ async fn end(control: &Control, session: &str, destination: Option<Destination>)
 }
 
 async fn try_end(control: &Control, session: &str, destination: Option<Destination>) -> Result<Frames, Fault> {
-    let record = ExecSessionRecord {
-        cluster: "c".to_owned(),
-        task_arn: String::new(),
-        container: "app".to_owned(),
-        runtime_id: "r".to_owned(),
-        host: None,
-        command: Vec::new(),
-        owner: String::new(),
-        reason: None,
-        created_at: Timestamp::from_millis(0),
-        ended_at: None,
-        status: ExecSessionStatus::Running,
-        text: String::new(),
-        token: None,
-        task_role: None,
-        destination,
-        transcript: TranscriptStatus::None,
-    };
+    let record = ExecSessionRecord { destination, ..ExecSessionRecord::example(ExecSessionStatus::Running) };
     let path = keys::exec_session(&Scope::new("000000000000", "us-east-1"), session);
     control.commit(Txn::new().put(path, encode(&record))).await.unwrap();
     let mut frames = Frames::Client;

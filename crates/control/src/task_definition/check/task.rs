@@ -1,6 +1,7 @@
 //! Rules on the members of the document itself.
 
 use gantry_api::ecs::{Compatibility, IsolationMode, NetworkMode, ProxyConfiguration};
+use gantry_domain::arn::is_account;
 use gantry_domain::limits::{
     CONTAINERS_PER_TASK_MAX, EPHEMERAL_STORAGE_GIB, NAME_LENGTH_MAX, PLACEMENT_CONSTRAINTS_MAX,
     PLACEMENT_EXPRESSION_LENGTH_MAX,
@@ -62,9 +63,8 @@ fn check_role(role: &str) -> Result<(), Invalid> {
     let Some(arn) = role.strip_prefix("arn:") else { return if name_ok(role) { Ok(()) } else { Err(Invalid::Role) } };
     let parts: Vec<&str> = arn.splitn(5, ':').collect();
     let [partition, "iam", "", account, resource] = parts[..] else { return Err(Invalid::Role) };
-    let account_ok = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     let role_ok = resource.strip_prefix("role/").is_some_and(name_ok);
-    if partition.starts_with("aws") && account_ok && role_ok { Ok(()) } else { Err(Invalid::Role) }
+    if partition.starts_with("aws") && is_account(account) && role_ok { Ok(()) } else { Err(Invalid::Role) }
 }
 
 fn check_placement_constraints(document: Document<'_>) -> Result<(), Invalid> {

@@ -175,13 +175,14 @@ fn execute(hook: &Hook, directory: &Path) -> Result<(), String> {
     command.current_dir(directory).stdin(File::open(directory.join("state")).map_err(text)?);
     command.stdout(output.try_clone().map_err(text)?).stderr(output);
     let mut child = command.spawn().map_err(text)?;
-    let started = process::start_time(child.id()).unwrap_or_default();
-    // Gone already is as good as ended.
-    let ended = process::open(child.id(), started).map_or(true, |handle| process::wait_for_end(&handle, hook.timeout));
+    let handle = process::open_child(child.id());
+    let ended = handle.as_ref().is_ok_and(|handle| process::wait_for_end(handle, hook.timeout));
     if !ended {
         process::kill_tree(child.id());
     }
     let status = child.wait().map_err(text)?;
+    // Without a handle it cannot be waited for in time.
+    handle.map_err(text)?;
     if !ended {
         return Err(format!("it did not end within {} s", hook.timeout.as_secs()));
     }

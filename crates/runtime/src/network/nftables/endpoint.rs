@@ -9,12 +9,11 @@
 use std::io;
 
 use super::{
-    super::{TASK_ENDPOINT, endpoint::LISTENER_PORT},
+    super::{Protocol, TASK_ENDPOINT, endpoint::LISTENER_PORT},
     CREATE, HOOK_OUTPUT, NEW_TABLE, PRIORITY_DNAT, Table,
     expression::{Expression as E, Register},
 };
 
-const TCP: u8 = 6;
 const HTTP: u16 = 80;
 
 impl Table {
@@ -24,7 +23,7 @@ impl Table {
             E::destination_address(),
             E::is(Register::One, &TASK_ENDPOINT.octets()),
             E::layer4_protocol(),
-            E::is(Register::Word0, &[TCP]),
+            E::is(Register::Word0, &[Protocol::Tcp.number()]),
             E::destination_port(),
             E::is(Register::Word1, &HTTP.to_be_bytes()),
             E::load(Register::Word0, &TASK_ENDPOINT.octets()),

@@ -16,7 +16,7 @@ use std::{io, net::Ipv4Addr};
 
 use super::{
     super::{
-        Protocol, TASK_ENDPOINT,
+        TASK_ENDPOINT,
         faults::{Blackhole, Block, Direction, FaultChange},
         netlink::{CREATE, Family, Message, Netlink},
     },
@@ -53,10 +53,6 @@ impl Table {
             Direction::Ingress => (HOOK_INPUT, E::source_address),
             Direction::Egress => (HOOK_OUTPUT, E::destination_address),
         };
-        let protocol = match hole.protocol {
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-        };
         let mut messages = vec![
             self.message(NEW_TABLE, CREATE).string(1, &self.name),
             self.chain(chain, "filter", hook, PRIORITY_FILTER),
@@ -77,7 +73,7 @@ impl Table {
             chain,
             vec![
                 E::layer4_protocol(),
-                E::is(Register::Word0, &[protocol]),
+                E::is(Register::Word0, &[hole.protocol.number()]),
                 E::destination_port(),
                 E::is(Register::Word1, &hole.port.to_be_bytes()),
                 E::drop(),
