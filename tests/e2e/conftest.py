@@ -59,6 +59,7 @@ class Gantry:
         self.extra = list(extra)
         self.server_extra = []
         self.processes = {}
+        self.log_starts = {}
 
     # -- processes ---------------------------------------------------------------------------------------------
 
@@ -74,6 +75,7 @@ class Gantry:
         arguments += self.extra if role in ("up", "agent") else []
         arguments += self.server_extra if role == "server" else []
         log = open(self.folder / f"{role}.log", "ab")
+        self.log_starts[role] = log.tell()
         self.processes[role] = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if role != "agent":
             wait_until(self.healthy, 30, f"gantry {role} (see {log.name})")
@@ -95,6 +97,12 @@ class Gantry:
 
     def log(self, role="up"):
         return (self.folder / f"{role}.log").read_text(errors="replace")[-6000:]
+
+    def log_since_start(self, role):
+        """What the process that runs now has logged."""
+        with open(self.folder / f"{role}.log", "rb") as file:
+            file.seek(self.log_starts[role])
+            return file.read().decode(errors="replace")
 
     def stop(self):
         for role in list(self.processes):
@@ -161,6 +169,9 @@ class Gantry:
         ecs = self.client("ecs")
 
         def connected():
+            # Just after a kill the instance may still read as connected by the agent before this one.
+            if "agent" in self.processes and "connected to the control plane" not in self.log_since_start("agent"):
+                return None
             try:
                 arns = ecs.list_container_instances(cluster="default")["containerInstanceArns"]
             except ecs.exceptions.ClusterNotFoundException:
