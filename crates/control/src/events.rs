@@ -149,24 +149,34 @@ impl<'a> Follower<'a> {
             (Changed::since(&view, since), view.revision())
         };
         let mut instances: BTreeSet<InstanceKey> = changed.instances.iter().map(|(key, _)| key.clone()).collect();
-        for (key, record) in changed.tasks {
-            self.task(revision, &key, Some(record), &mut instances);
+        for (key, row) in changed.tasks {
+            self.task(revision, &key, Some(row.record.clone()), &mut instances);
+            self.hand_over_many().await;
         }
-        for (key, record) in changed.services {
-            self.service(revision, &key, Some(record));
+        for (key, row) in changed.services {
+            self.service(revision, &key, Some(row.record.clone()));
+            self.hand_over_many().await;
         }
-        for (key, record) in &changed.instances {
-            self.known.instance_changed(key, Some(record));
+        for (key, row) in &changed.instances {
+            self.known.instance_changed(key, Some(row));
         }
         for key in &instances {
             self.instance(revision, key);
+            self.hand_over_many().await;
         }
         self.tell(revision, reached).await;
         Ok(revision)
     }
 
+    /// Hands over what is to be told when it is enough for one go: there may be a hundred thousand tasks.
+    async fn hand_over_many(&mut self) {
+        if self.news.len() >= TOGETHER_MAX {
+            self.hand_over().await;
+        }
+    }
+
     /// Hands over what is to be told until it is taken.
-    async fn tell(&mut self, revision: Revision, reached: &mut Option<Position>) {
+    async fn hand_over(&mut self) {
         while !self.news.is_empty() {
             match self.sink.tell(self.news.clone()).await {
                 Ok(()) => self.news.clear(),
@@ -176,6 +186,11 @@ impl<'a> Follower<'a> {
                 }
             }
         }
+    }
+
+    /// Hands over what is left to be told: everything up to `revision` is told then.
+    async fn tell(&mut self, revision: Revision, reached: &mut Option<Position>) {
+        self.hand_over().await;
         let position = Position::new(revision, self.control.now());
         let lag = Duration::from_millis(position.at().millis_since(self.kept.at()).max(0).unsigned_abs());
         *reached = Some(position);

@@ -48,12 +48,22 @@ pub(crate) fn check(rows: &impl Rows, txn: &Txn) -> Result<(), TxnError> {
     Ok(())
 }
 
-/// Does the operations at `revision` and says what changed. No change: the revision is not used up.
-pub(crate) fn apply(rows: &mut impl Rows, txn: &Txn, revision: Revision) -> Result<Vec<Event>, StoreError> {
+/// What a transaction did.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// What watchers are told, in order.
+    pub(crate) events: Vec<Event>,
+    /// Whether anything changed. If not, the revision is not used up.
+    pub(crate) changed: bool,
+}
+
+/// Does the operations at `revision`.
+pub(crate) fn apply(rows: &mut impl Rows, txn: &Txn, revision: Revision) -> Result<Applied, StoreError> {
     let mut events = Vec::with_capacity(txn.then.len());
+    let mut changed = false;
     for op in &txn.then {
         match op {
-            Op::Put { key, value, lease } => {
+            Op::Put { key, value, lease, told } => {
                 let before = rows.head(key)?;
                 let kv = KeyValue {
                     key: key.as_str().into(),
@@ -65,7 +75,10 @@ pub(crate) fn apply(rows: &mut impl Rows, txn: &Txn, revision: Revision) -> Resu
                 };
                 change_lease(rows, &kv.key, before.and_then(|head| head.lease), *lease)?;
                 rows.put(&kv)?;
-                events.push(Event::Put(kv));
+                changed = true;
+                if *told {
+                    events.push(Event::Put(kv));
+                }
             }
             Op::Delete { key } => events.extend(delete(rows, key.as_str().into(), revision)?),
             Op::DeletePrefix { prefix } => {
@@ -75,20 +88,17 @@ pub(crate) fn apply(rows: &mut impl Rows, txn: &Txn, revision: Revision) -> Resu
             }
         }
     }
-    Ok(events)
+    changed |= !events.is_empty();
+    Ok(Applied { events, changed })
 }
 
 /// Deletes the keys of a lease; the engine forgets the lease itself.
-pub(crate) fn apply_lease_end(
-    rows: &mut impl Rows,
-    lease: LeaseId,
-    revision: Revision,
-) -> Result<Vec<Event>, StoreError> {
+pub(crate) fn apply_lease_end(rows: &mut impl Rows, lease: LeaseId, revision: Revision) -> Result<Applied, StoreError> {
     let mut events = Vec::new();
     for key in rows.lease_keys(lease)? {
         events.extend(delete(rows, key, revision)?);
     }
-    Ok(events)
+    Ok(Applied { changed: !events.is_empty(), events })
 }
 
 fn delete(rows: &mut impl Rows, key: Arc<str>, revision: Revision) -> Result<Option<Event>, StoreError> {

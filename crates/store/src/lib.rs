@@ -5,7 +5,8 @@
 //! - Every transaction that changes something gets the next [`Revision`]; it happens entirely or not at all, and is
 //!   on disk when [`Store::txn`] returns.
 //! - A read sees every transaction that was answered before it began.
-//! - A [`Watch`] delivers every transaction after its start, in order, each as one [`Batch`]; a watcher that fell too
+//! - A [`Watch`] delivers every transaction after its start, in order, each as one [`Batch`] without the rows that were
+//!   [put untold](Txn::put_untold); a watcher that fell too
 //!   far behind is told [`WatchError::Compacted`] and loads again. No watcher makes the store buffer without bound.
 //! - Everything has a bound ([`limits`]) and reaching it is a named error.
 //!

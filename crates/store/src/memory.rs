@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::apply::{self, RowHead, Rows};
+use crate::apply::{self, Applied, RowHead, Rows};
 use crate::feed::{Feed, FeedWatch};
 use crate::lease::Deadlines;
 use crate::limits::{RECENT_BATCHES_MAX, RECENT_BYTES_MAX};
@@ -70,20 +70,20 @@ impl Memory {
     }
 
     /// Publishes under the state's lock, so that revisions reach the feed in order.
-    fn publish(&self, revision: Revision, events: Vec<Event>) -> Revision {
-        if events.is_empty() {
+    fn publish(&self, revision: Revision, applied: Applied) -> Revision {
+        if !applied.changed {
             return revision - 1;
         }
-        self.feed.publish([Arc::new(Batch { revision, events })]);
+        self.feed.publish([Arc::new(Batch { revision, events: applied.events })]);
         revision
     }
 
     fn end_lease(&self, state: &mut State, lease: LeaseId) -> Result<Revision, StoreError> {
         let revision = self.feed.head() + 1;
-        let events = apply::apply_lease_end(&mut state.rows, lease, revision)?;
+        let ended = apply::apply_lease_end(&mut state.rows, lease, revision)?;
         state.rows.leases.remove(&lease);
         state.deadlines.remove(lease);
-        Ok(self.publish(revision, events))
+        Ok(self.publish(revision, ended))
     }
 }
 
@@ -110,8 +110,8 @@ impl Engine for Memory {
         let mut state = self.open_state()?;
         apply::check(&state.rows, &txn)?;
         let revision = self.feed.head() + 1;
-        let events = apply::apply(&mut state.rows, &txn, revision)?;
-        Ok(self.publish(revision, events))
+        let applied = apply::apply(&mut state.rows, &txn, revision)?;
+        Ok(self.publish(revision, applied))
     }
 
     fn revision(&self) -> Revision {

@@ -34,6 +34,8 @@ pub enum Op {
         value: Bytes,
         /// The lease it belongs to from now on.
         lease: Option<LeaseId>,
+        /// Whether watchers are told.
+        told: bool,
     },
     /// Removes a key; nothing happens when it is absent.
     Delete {
@@ -81,13 +83,20 @@ impl Txn {
 
     /// Then puts a value.
     pub fn put(mut self, key: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        self.then.push(Op::Put { key: key.into(), value: value.into(), lease: None });
+        self.then.push(Op::Put { key: key.into(), value: value.into(), lease: None, told: true });
+        self
+    }
+
+    /// Then puts a value that no watcher is told of: for rows that are only read, of which watchers would otherwise
+    /// lose what they follow (the history is bounded in bytes).
+    pub fn put_untold(mut self, key: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        self.then.push(Op::Put { key: key.into(), value: value.into(), lease: None, told: false });
         self
     }
 
     /// Then puts a value that goes away with `lease`.
     pub fn put_with_lease(mut self, key: impl Into<String>, value: impl Into<Bytes>, lease: LeaseId) -> Self {
-        self.then.push(Op::Put { key: key.into(), value: value.into(), lease: Some(lease) });
+        self.then.push(Op::Put { key: key.into(), value: value.into(), lease: Some(lease), told: true });
         self
     }
 

@@ -58,6 +58,8 @@ conformance! {
     a_watch_delivers_every_transaction_in_order,
     a_watch_can_start_in_the_past,
     a_watch_skips_keys_outside_its_range_but_tells_progress,
+    what_is_put_untold_is_read_but_not_watched,
+    what_is_put_untold_costs_watchers_no_history,
     a_watch_that_fell_behind_is_told,
     a_watch_ends_when_the_store_closes,
     a_lease_takes_its_keys_with_it,
@@ -266,6 +268,32 @@ async fn a_watch_skips_keys_outside_its_range_but_tells_progress(store: Store) {
     store.txn(txn).await.unwrap();
     let batch = watch.next().await.unwrap();
     assert_eq!((batch.revision, batch.events.len(), batch.events[0].key()), (2, 1, "/in/1"));
+}
+
+async fn what_is_put_untold_is_read_but_not_watched(store: Store) {
+    let mut watch = store.watch("/", 1);
+    assert_eq!(store.txn(Txn::new().put_untold("/quiet", "1")).await.unwrap(), 1);
+    let batch = watch.next_or_progress().await.unwrap();
+    assert_eq!((batch.revision, batch.events.len()), (1, 0));
+    store.txn(Txn::new().put_untold("/quiet", "2").put("/loud", "v")).await.unwrap();
+    let batch = watch.next().await.unwrap();
+    assert_eq!((batch.revision, batch.events.len(), batch.events[0].key()), (2, 1, "/loud"));
+    assert_eq!(value(&store, "/quiet").await.as_deref(), Some("2"));
+    // It is a row like any other otherwise.
+    let row = store.get("/quiet").await.unwrap().unwrap();
+    assert_eq!((row.create_revision, row.mod_revision, row.version), (1, 2, 2));
+    store.txn(Txn::new().require("/quiet", 2).delete("/quiet")).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().events[0].key(), "/quiet");
+}
+
+async fn what_is_put_untold_costs_watchers_no_history(store: Store) {
+    put(&store, "/a", "first").await;
+    for i in 0..20 {
+        let txn = Txn::new().put_untold("/quiet", vec![b'x'; 1000]).put("/b", i.to_string());
+        store.txn(txn).await.unwrap();
+    }
+    let mut watch = store.watch("/a", 1);
+    assert_eq!(watch.next().await.unwrap().events[0].key(), "/a");
 }
 
 async fn a_watch_that_fell_behind_is_told(store: Store) {

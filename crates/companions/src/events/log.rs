@@ -92,7 +92,7 @@ fn plan(scope: &Scope, head: HeadRow, revision: u64, events: &[Bytes], kept: u64
     let mut txn = Txn::new().require(&key, revision);
     let mut next = head.next;
     for event in events {
-        txn = txn.put(format!("{prefix}{next:016x}"), event.clone());
+        txn = txn.put_untold(format!("{prefix}{next:016x}"), event.clone());
         next += 1;
     }
     let first = next.saturating_sub(kept).max(head.first);

@@ -1,6 +1,6 @@
 //! What was told last, and what of a new row is news.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use gantry_domain::{
     Timestamp,
@@ -153,20 +153,18 @@ impl Known {
 /// What changed after a position, as it is now.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
-    pub(super) tasks: Vec<(TaskKey, TaskRecord)>,
-    pub(super) instances: Vec<(InstanceKey, InstanceRecord)>,
-    pub(super) services: Vec<(ServiceKey, ServiceRecord)>,
+    pub(super) tasks: Vec<(TaskKey, Arc<TaskRow>)>,
+    pub(super) instances: Vec<(InstanceKey, SharedRow<InstanceRecord>)>,
+    pub(super) services: Vec<(ServiceKey, SharedRow<ServiceRecord>)>,
 }
 
 impl Changed {
     pub(super) fn since(view: &EcsView, told: Position) -> Self {
         let mut changed = Self::default();
         each(view, |row| match row {
-            Row::Instance(key, row) if row.revision > told.revision => {
-                changed.instances.push((key, row.record.clone()))
-            }
-            Row::Service(key, row) if row.revision > told.revision => changed.services.push((key, row.record.clone())),
-            Row::Task(key, row) if row.revision > told.revision => changed.tasks.push((key, row.record.clone())),
+            Row::Instance(key, row) if row.revision > told.revision => changed.instances.push((key, row.clone())),
+            Row::Service(key, row) if row.revision > told.revision => changed.services.push((key, row.clone())),
+            Row::Task(key, row) if row.revision > told.revision => changed.tasks.push((key, row.clone())),
             _ => {}
         });
         changed
@@ -175,7 +173,7 @@ impl Changed {
 
 /// A row of the picture that events tell of.
 enum Row<'a> {
-    Task(TaskKey, &'a TaskRow),
+    Task(TaskKey, &'a Arc<TaskRow>),
     Instance(InstanceKey, &'a SharedRow<InstanceRecord>),
     Service(ServiceKey, &'a SharedRow<ServiceRecord>),
 }

@@ -361,7 +361,7 @@ impl Batch {
     }
 
     fn put(&mut self, key: String, value: bytes::Bytes) {
-        self.puts.insert(key.clone(), Op::Put { key, value, lease: None });
+        self.puts.insert(key.clone(), Op::Put { key, value, lease: None, told: true });
     }
 
     fn remember(&mut self, view: &EcsView, launch: &Launch, tasks: &[TaskId], now: Timestamp) {

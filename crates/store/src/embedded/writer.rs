@@ -17,7 +17,7 @@ use super::database::{Db, failed};
 use super::history::LogEnd;
 use super::queue::{Group, Queue, Request};
 use super::rows::{META, META_LAST_LEASE, TxnRows};
-use crate::apply::{self, Rows};
+use crate::apply::{self, Applied, Rows};
 use crate::feed::Feed;
 use crate::lease::{Deadlines, DueLease};
 use crate::{Batch, LeaseId, Revision, StoreError, TxnError};
@@ -200,8 +200,8 @@ impl Step<'_, '_> {
         match request {
             Request::Txn(txn, _) => {
                 apply::check(self.rows, txn)?;
-                let events = apply::apply(self.rows, txn, self.revision)?;
-                Ok(Done::Revision(self.record(events)))
+                let applied = apply::apply(self.rows, txn, self.revision)?;
+                Ok(Done::Revision(self.record(applied)))
             }
             Request::Grant(ttl, _) => Ok(Done::Lease(self.grant(*ttl)?)),
             Request::Revoke(lease, _) => {
@@ -218,11 +218,11 @@ impl Step<'_, '_> {
         }
     }
 
-    fn record(&mut self, events: Vec<crate::Event>) -> Revision {
-        if events.is_empty() {
+    fn record(&mut self, applied: Applied) -> Revision {
+        if !applied.changed {
             return self.revision - 1;
         }
-        self.batch = Some(Batch { revision: self.revision, events });
+        self.batch = Some(Batch { revision: self.revision, events: applied.events });
         self.revision
     }
 
@@ -237,12 +237,14 @@ impl Step<'_, '_> {
 
     /// Ends leases, deleting their keys as one transaction.
     fn end(&mut self, leases: &[LeaseId]) -> Result<Revision, StoreError> {
-        let mut events = Vec::new();
+        let mut all = Applied::default();
         for lease in leases {
-            events.extend(apply::apply_lease_end(self.rows, *lease, self.revision)?);
+            let ended = apply::apply_lease_end(self.rows, *lease, self.revision)?;
+            all.changed |= ended.changed;
+            all.events.extend(ended.events);
             self.rows.lease_remove(*lease)?;
         }
-        Ok(self.record(events))
+        Ok(self.record(all))
     }
 }
 

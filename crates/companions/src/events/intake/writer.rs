@@ -177,7 +177,7 @@ impl Writer {
                 bytes = 0;
             }
             bytes += delivery.row.len();
-            txn = txn.put(delivery.key.delivery(delivery.position), delivery.row.clone());
+            txn = txn.put_untold(delivery.key.delivery(delivery.position), delivery.row.clone());
             written.push(delivery);
         }
         // Not before what is told: a rule whose next time stands already would never tell the last one.
