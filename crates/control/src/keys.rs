@@ -100,6 +100,13 @@ pub struct InstanceKey {
     pub id: ContainerInstanceId,
 }
 
+impl ClusterKey {
+    /// A task of the cluster.
+    pub fn task(&self, id: TaskId) -> TaskKey {
+        TaskKey { scope: self.scope.clone(), cluster: self.cluster.clone(), id }
+    }
+}
+
 impl TaskKey {
     /// The task of an ARN that names its cluster.
     pub fn from_arn(text: &str) -> Option<Self> {
@@ -108,6 +115,11 @@ impl TaskKey {
             Resource::Task { cluster: Some(cluster), task } => Some(Self { scope: arn.scope, cluster, id: task }),
             _ => None,
         }
+    }
+
+    /// Its cluster.
+    pub fn cluster_key(&self) -> ClusterKey {
+        ClusterKey { scope: self.scope.clone(), cluster: self.cluster.clone() }
     }
 
     /// The task's ARN.

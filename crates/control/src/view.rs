@@ -23,7 +23,7 @@ pub use cluster::{ClusterView, Kept};
 pub use family::FamilyView;
 pub use feed::{Change, ChangeFeed};
 pub use group::{Counts, Group, Phase};
-pub use host::{Host, PortCounts};
+pub use host::{Host, HostedTask, PortCounts};
 pub use tasks::{TaskRow, Tasks};
 
 use crate::{
@@ -313,7 +313,7 @@ impl EcsView {
         let cluster = space.clusters.entry(key.cluster.clone()).or_default();
         let old = cluster.tasks_mut().replace(key.id, new.clone());
         space.track_network(&key, old.as_deref(), new.as_deref());
-        let owner = ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() };
+        let owner = key.cluster_key();
         for (task, present) in [(&old, false), (&new, true)] {
             let Some(host) = task.as_ref().and_then(|task| task.record.host.clone()) else { continue };
             let entry = self.hosts.entry(host.clone()).or_default();

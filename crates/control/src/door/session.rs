@@ -31,10 +31,10 @@ use crate::{
     control::Plan,
     exec,
     instances::owner,
-    keys::{InstanceKey, TaskKey},
+    keys::{ClusterKey, InstanceKey, TaskKey},
     records::{InstanceRecord, TaskRecord, encode},
     tasks::{desired, observe},
-    view::{EcsView, TaskRow},
+    view::{EcsView, HostedTask, TaskRow},
 };
 
 /// Tasks changed in one transaction: each is a compare and an operation.
@@ -73,7 +73,7 @@ pub struct Session {
     instance: InstanceKey,
     live: Live,
     /// What the agent was told last of each task; none before the full set.
-    told: Option<BTreeMap<TaskId, (TaskKey, DesiredStatus)>>,
+    told: Option<BTreeMap<TaskId, (Arc<ClusterKey>, DesiredStatus)>>,
     /// What it was told last of the networks over hosts.
     told_overlay: Option<Arc<ScopeOverlay>>,
     /// Which credentials of its tasks' roles it was given.
@@ -200,20 +200,19 @@ impl Session {
         }
         let revision = view.revision();
         let alive = host.tasks().values().filter(|(_, task)| !task.is_stopped());
-        let wanted: BTreeMap<TaskId, &(crate::keys::ClusterKey, Arc<TaskRow>)> =
-            alive.map(|entry| (entry.1.id, entry)).collect();
+        let wanted: BTreeMap<TaskId, &HostedTask> = alive.map(|entry| (entry.1.id, entry)).collect();
         let Some(told) = &mut self.told else {
             self.told = Some(wanted.iter().map(|(id, entry)| (*id, told_of(entry))).collect());
             let tasks = wanted.values().filter_map(|entry| desired_of(entry)).collect();
             return Ok(Some(ControlMessage::DesiredSet { revision, tasks }));
         };
-        let is_news = |(id, entry): &(&TaskId, &&(crate::keys::ClusterKey, Arc<TaskRow>))| {
+        let is_news = |(id, entry): &(&TaskId, &&HostedTask)| {
             told.get(*id).is_none_or(|(_, status)| *status != entry.1.life.desired_status)
         };
         let changed: Vec<DesiredTask> =
             wanted.iter().filter(is_news).filter_map(|(_, entry)| desired_of(entry)).collect();
         let gone = told.iter().filter(|(id, _)| !wanted.contains_key(*id));
-        let removed: Vec<String> = gone.map(|(_, (key, _))| key.arn()).collect();
+        let removed: Vec<String> = gone.map(|(id, (cluster, _))| cluster.task(*id).arn()).collect();
         if changed.is_empty() && removed.is_empty() {
             return Ok(None);
         }
@@ -237,7 +236,7 @@ impl Session {
         let (control, now) = (self.control.clone(), self.control.now());
         let view = control.read();
         let tasks = view.host(&self.instance)?.tasks().values().map(|(cluster, task)| {
-            let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: task.id };
+            let key = cluster.task(task.id);
             (key, &**task)
         });
         self.granted.due(&control, tasks, now)
@@ -296,7 +295,7 @@ impl Session {
                     } else {
                         None
                     };
-                    let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: task.id };
+                    let key = cluster.task(task.id);
                     after.map(|after| (key, task.clone(), after))
                 });
                 let some: Vec<_> = ended.take(TASKS_PER_TXN).collect();
@@ -336,12 +335,11 @@ fn millis(wait: i64) -> Duration {
     Duration::from_millis(u64::try_from(wait).unwrap_or(0).max(10))
 }
 
-fn told_of((cluster, task): &(crate::keys::ClusterKey, Arc<TaskRow>)) -> (TaskKey, DesiredStatus) {
-    let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: task.id };
-    (key, task.life.desired_status)
+fn told_of((cluster, task): &HostedTask) -> (Arc<ClusterKey>, DesiredStatus) {
+    (cluster.clone(), task.life.desired_status)
 }
 
-fn desired_of((cluster, task): &(crate::keys::ClusterKey, Arc<TaskRow>)) -> Option<DesiredTask> {
+fn desired_of((cluster, task): &HostedTask) -> Option<DesiredTask> {
     let desired = desired::desired(&cluster.scope, &cluster.cluster, task);
     if desired.is_none() {
         tracing::error!(task = %task.id, "a task's task definition is gone; its agent cannot be told of it");

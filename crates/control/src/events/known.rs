@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use gantry_domain::{
     Timestamp,
+    arn::TaskId,
     deployment::{DeploymentId, RolloutState},
     task::{ContainerStatus, DesiredStatus, HealthStatus, LastStatus},
 };
 
 use crate::{
-    keys::{InstanceKey, ServiceKey, ServiceKind, TaskKey},
+    keys::{ClusterKey, InstanceKey, ServiceKey, ServiceKind, TaskKey},
     records::{
         AttachmentStatus, DeploymentRecord, EventRecord, InstanceRecord, InstanceStatus, ServiceRecord, SharedRow,
         TaskRecord,
@@ -28,7 +29,7 @@ struct TaskState {
     last_status: LastStatus,
     desired_status: DesiredStatus,
     health: HealthStatus,
-    containers: Vec<(ContainerStatus, HealthStatus)>,
+    containers: Box<[(ContainerStatus, HealthStatus)]>,
     attachment: Option<AttachmentStatus>,
 }
 
@@ -62,7 +63,7 @@ struct ServiceState {
 /// What is known of every row.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    tasks: BTreeMap<TaskKey, TaskState>,
+    tasks: BTreeMap<ClusterKey, BTreeMap<TaskId, TaskState>>,
     instances: BTreeMap<InstanceKey, InstanceState>,
     services: BTreeMap<ServiceKey, ServiceState>,
 }
@@ -98,14 +99,20 @@ impl Known {
     pub(super) fn task_changed(&mut self, key: &TaskKey, record: &TaskRecord) -> TaskChange {
         let state = TaskState::of(record);
         let stopped = |state: &TaskState| state.last_status.is_final();
-        match self.tasks.insert(key.clone(), state.clone()) {
+        match self.tasks.entry(key.cluster_key()).or_default().insert(key.id, state.clone()) {
             None => TaskChange { told: true, resources: true },
             Some(before) => TaskChange { told: before != state, resources: stopped(&before) != stopped(&state) },
         }
     }
 
     pub(super) fn forget_task(&mut self, key: &TaskKey) {
-        self.tasks.remove(key);
+        let cluster = key.cluster_key();
+        if let Some(tasks) = self.tasks.get_mut(&cluster) {
+            tasks.remove(&key.id);
+            if tasks.is_empty() {
+                self.tasks.remove(&cluster);
+            }
+        }
     }
 
     pub(super) fn instance_changed(&mut self, key: &InstanceKey, record: Option<&InstanceRecord>) -> bool {

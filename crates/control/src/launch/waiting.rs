@@ -19,7 +19,7 @@ use super::{
     template::zone_of,
 };
 use crate::{
-    keys::{ClusterKey, TaskKey},
+    keys::ClusterKey,
     random::Random,
     records::{InstanceStatus, TaskRecord},
     services::daemon::Reserved,
@@ -151,7 +151,7 @@ fn give_instance(
     record.availability_zone = Some(zone_of(host, host_row.zone()));
     record.host = Some(host.clone());
     record.waiting = None;
-    let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: row.id };
+    let key = cluster.task(row.id);
     batch.move_to_host(&key, row.revision, &record, chosen, (needs.resources, needs.group));
     Ok(true)
 }
@@ -185,6 +185,6 @@ fn end(batch: &mut Batch, cluster: &ClusterKey, row: &TaskRow, reason: &str, now
     let mut record: TaskRecord = row.record.clone();
     let reason = StoppedReason::Verbatim(format!("TaskFailedToStart: {reason}"));
     record.ask_to_stop(Stop { code: StopCode::TaskFailedToStart, reason }, now);
-    let key = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: row.id };
+    let key = cluster.task(row.id);
     batch.change_task(&key, row.revision, &record);
 }

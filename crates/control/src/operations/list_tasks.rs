@@ -117,7 +117,7 @@ impl Filter {
             let host = view.host(&key).filter(|host| host.row.is_some()).ok_or_else(fault::instance_not_found)?;
             let cluster = ClusterKey { scope: scope.clone(), cluster: cluster.clone() };
             let own = host.tasks().range(first_after(after)..).map(|(_, task)| task);
-            let shown = own.filter(move |(of, task)| *of == cluster && task.launch_type != LaunchType::Fargate);
+            let shown = own.filter(move |(of, task)| **of == cluster && task.launch_type != LaunchType::Fargate);
             return Ok(Box::new(shown.map(|(_, task)| task).filter(|task| self.keeps(task))));
         }
         match self.narrowest(entry) {

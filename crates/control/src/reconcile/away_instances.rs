@@ -16,7 +16,7 @@ use gantry_store::{Txn, TxnError};
 use super::{Reconciler, Wake};
 use crate::{
     Control, EcsView,
-    keys::{InstanceKey, TaskKey},
+    keys::InstanceKey,
     records::{InstanceRecord, Row, encode},
     tasks::observe,
     view::{Change, Host, TaskRow},
@@ -63,7 +63,7 @@ impl AwayInstances {
                 return (Some(txn), Wake::Again);
             }
             let Some(after) = observe::lost(&task.record, stop, now) else { continue };
-            let path = TaskKey { scope: cluster.scope.clone(), cluster: cluster.cluster.clone(), id: task.id }.path();
+            let path = cluster.task(task.id).path();
             txn = txn.require(path.clone(), task.revision).put(path, encode(&after));
             ended += 1;
         }

@@ -17,6 +17,9 @@ use crate::{
 /// How many tasks hold each port: during a change two rows may name the same one.
 pub type PortCounts = BTreeMap<u16, u32>;
 
+/// A task on a host, with its cluster.
+pub type HostedTask = (Arc<ClusterKey>, Arc<TaskRow>);
+
 /// One host.
 #[derive(Debug, Default)]
 pub struct Host {
@@ -26,7 +29,7 @@ pub struct Host {
     pub placements_revision: Revision,
     /// Sessions of ECS Exec that its agent is to know of.
     pub exec_sessions: BTreeSet<String>,
-    tasks: BTreeMap<TaskId, (ClusterKey, Arc<TaskRow>)>,
+    tasks: BTreeMap<TaskId, HostedTask>,
     cpu_reserved: u64,
     memory_reserved: u64,
     tcp: PortCounts,
@@ -35,11 +38,13 @@ pub struct Host {
     groups: BTreeMap<String, u32>,
     shown: Counts,
     alive: usize,
+    /// Of the task that came last: mostly the next one's, too.
+    last_cluster: Option<Arc<ClusterKey>>,
 }
 
 impl Host {
     /// Every task on it, with its cluster, that the view knows: also stopped ones.
-    pub fn tasks(&self) -> &BTreeMap<TaskId, (ClusterKey, Arc<TaskRow>)> {
+    pub fn tasks(&self) -> &BTreeMap<TaskId, HostedTask> {
         &self.tasks
     }
 
@@ -85,7 +90,8 @@ impl Host {
 
     pub(super) fn add(&mut self, cluster: &ClusterKey, task: Option<&Arc<TaskRow>>) {
         let Some(task) = task else { return };
-        self.tasks.insert(task.id, (cluster.clone(), task.clone()));
+        let cluster = self.shared_key(cluster);
+        self.tasks.insert(task.id, (cluster, task.clone()));
         if task.launch_type != LaunchType::Fargate {
             self.shown.add(task);
         }
@@ -99,6 +105,13 @@ impl Host {
         if task.life.desired_status == DesiredStatus::Running {
             *self.groups.entry(task.group.clone()).or_default() += 1;
         }
+    }
+
+    fn shared_key(&mut self, cluster: &ClusterKey) -> Arc<ClusterKey> {
+        let shared = self.last_cluster.take().filter(|last| **last == *cluster);
+        let shared = shared.unwrap_or_else(|| Arc::new(cluster.clone()));
+        self.last_cluster = Some(shared.clone());
+        shared
     }
 
     pub(super) fn remove(&mut self, task: Option<&Arc<TaskRow>>) {
