@@ -1,13 +1,16 @@
-"""X-Ray with boto3 and both AWS CLIs, over a kill of the server, and by who may."""
+"""X-Ray with boto3 and both AWS CLIs, over a kill of the server, by who may, and on to a collector."""
 
 import json
+import queue
 import secrets
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import AWS_V1, AWS_V2
+from conftest import AWS_V1, AWS_V2, make
 
 
 def segment(trace, **more):
@@ -105,3 +108,47 @@ def test_who_may_send_need_not_read(server):
     with pytest.raises(ClientError) as caught:
         server.client("xray", aws_secret_access_key="wrong").get_sampling_rules()
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 403)
+
+
+def test_segments_go_on_to_a_collector_that_is_away_at_first(scratch):
+    requests, seen = queue.Queue(), threading.Event()
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            first = not seen.is_set()
+            seen.set()
+            requests.put((self.path, self.headers["content-type"], body))
+            self.send_response(503 if first else 200)
+            self.send_header("retry-after", "0")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    collector = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=collector.serve_forever, daemon=True).start()
+    gantry = make(scratch, server_only=True)
+    gantry.config = gantry.folder / "gantry.toml"
+    gantry.config.write_text(f'[xray]\nforward = "http://127.0.0.1:{collector.server_address[1]}"\n')
+    try:
+        gantry.start()
+        trace = new_trace()
+        call = {"id": secrets.token_hex(8), "name": "table", "namespace": "aws", "start_time": 1, "end_time": 2}
+        front = segment(trace, annotations={"paid": True}, subsegments=[call])
+        gantry.client("xray").put_trace_segments(TraceSegmentDocuments=[json.dumps(front)])
+        refused, taken = requests.get(timeout=30), requests.get(timeout=30)
+        assert refused == taken
+        path, content_type, body = taken
+        assert (path, content_type) == ("/v1/traces", "application/json")
+        [of_segment] = body["resourceSpans"]
+        assert {"key": "service.name", "value": {"stringValue": "front"}} in of_segment["resource"]["attributes"]
+        spans = {each["name"]: each for each in of_segment["scopeSpans"][0]["spans"]}
+        assert {each["traceId"] for each in spans.values()} == {trace.replace("-", "")[1:]}
+        assert spans["table"]["parentSpanId"] == spans["front"]["spanId"] == front["id"]
+        assert (spans["front"]["kind"], spans["table"]["kind"]) == (2, 3)
+        assert [each["Id"] for each in summaries(gantry.client("xray"))] == [trace]
+    finally:
+        gantry.stop()
+        collector.shutdown()

@@ -8,6 +8,7 @@ mod file_systems;
 mod quotas;
 mod task_files;
 mod upstreams;
+mod xray;
 
 use std::{
     net::SocketAddr,
@@ -36,6 +37,7 @@ pub(crate) use file_systems::{FileSystemsFile, file_systems};
 pub(crate) use task_files::TaskFilesConfig;
 use task_files::TaskFilesFile;
 use upstreams::RegistryFile;
+use xray::XRayFile;
 
 /// The default file; it need not exist.
 const DEFAULT_FILE: &str = "/etc/gantry/gantry.toml";
@@ -96,6 +98,7 @@ pub(crate) struct File {
     /// Of an agent: what stands behind the file system ids of tasks' volumes.
     pub(crate) file_systems: FileSystemsFile,
     pub(crate) task_files: Option<TaskFilesFile>,
+    pub(crate) xray: XRayFile,
 }
 
 /// Networks in which HTTP endpoints may be to which rules send events.
@@ -210,6 +213,8 @@ pub(crate) struct ServerConfig {
     pub(crate) quotas: Quotas,
     /// Where the environment files of tasks are.
     pub(crate) task_files: Option<TaskFilesConfig>,
+    /// Where segments of traces go on to.
+    pub(crate) collector: Option<reqwest::Url>,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) log_level: Option<String>,
     pub(crate) log_format: Option<LogFormat>,
@@ -264,6 +269,7 @@ impl ServerConfig {
         let quotas = quotas::build(&file.registry, variable, &mut mistakes);
         let task_files = task_files::build(file.task_files, &account, variable, &mut mistakes);
         let upstreams = upstreams::build(file.registry, &mut mistakes);
+        let collector = xray::collector(file.xray, variable, &mut mistakes);
         let insecure = options.insecure || variable("GANTRY_INSECURE").is_some() || file.insecure.unwrap_or(false);
         if let Ok(listen) = listen
             && !listen.ip().is_loopback()
@@ -346,6 +352,7 @@ impl ServerConfig {
             registry_grace,
             quotas,
             task_files,
+            collector,
             tls,
             log_level: options.log_level.clone().or_else(|| variable("GANTRY_LOG_LEVEL")).or(file.log_level),
             log_format: options.log_format.or(file.log_format),

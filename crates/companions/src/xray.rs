@@ -1,9 +1,11 @@
 //! X-Ray: segments of traces come in, summaries and traces go out.
 //!
 //! Segments are in memory and, before they are answered, in files of the data directory. Both have a bound of bytes and
-//! of age; the oldest goes first. There is one sampling rule, the default.
+//! of age; the oldest goes first. There is one sampling rule, the default. Where the operator names a collector, segments
+//! go on to it.
 
 mod fault;
+mod forward;
 mod graph;
 mod journal;
 mod put;
@@ -25,9 +27,11 @@ use gantry_api::xray::{
 };
 use gantry_api::{Caller, Fault};
 use parking_lot::{Mutex, RwLock};
+use reqwest::Url;
 
 use crate::scope_of;
 use crate::secretsmanager::Clock;
+use forward::Forward;
 use journal::Journal;
 use sampling::Samplers;
 use traces::Traces;
@@ -43,15 +47,17 @@ struct Inner {
     journal: Arc<tokio::sync::Mutex<Journal>>,
     traces: RwLock<Traces>,
     samplers: Mutex<Samplers>,
+    forward: Option<Forward>,
     clock: Clock,
 }
 
 impl XRay {
-    /// Opens what is kept in `folder`.
+    /// Opens what is kept in `folder`. Segments that come from now on go on to the collector, where there is one: the
+    /// address is where it takes traces.
     ///
     /// # Errors
     /// When the folder cannot be used.
-    pub async fn open(folder: PathBuf, clock: Clock) -> io::Result<Self> {
+    pub async fn open(folder: PathBuf, clock: Clock, collector: Option<Url>) -> io::Result<Self> {
         let opened = tokio::task::spawn_blocking(move || {
             let mut traces = Traces::default();
             let (journal, old) = Journal::open(folder, |file, record| traces.keep_record(file, record))?;
@@ -63,6 +69,7 @@ impl XRay {
             journal: Arc::new(tokio::sync::Mutex::new(journal)),
             traces: RwLock::new(traces),
             samplers: Mutex::default(),
+            forward: collector.map(Forward::start),
             clock,
         };
         Ok(Self { inner: Arc::new(inner) })

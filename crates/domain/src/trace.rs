@@ -1,6 +1,8 @@
-//! Traces: what a segment says, what a trace of several is, and which traces an expression means.
+//! Traces: what a segment says, what a trace of several is, which traces an expression means,
+//! and what of them is said to OpenTelemetry.
 
 pub mod expression;
+pub mod otlp;
 pub mod segment;
 mod summary;
 

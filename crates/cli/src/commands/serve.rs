@@ -184,7 +184,8 @@ impl Parts {
         let secrets = secrets.context("could not open Secrets Manager")?;
         let parameters = Parameters::open(store.clone(), sealer, secrets.clone(), clock.clone()).await;
         let parameters = parameters.context("could not open Parameter Store")?;
-        let xray = XRay::open(config.data_dir.join("traces"), clock.clone()).await.context("could not open X-Ray")?;
+        let xray = XRay::open(config.data_dir.join("traces"), clock.clone(), config.collector.clone());
+        let xray = xray.await.context("could not open X-Ray")?;
         let own = (config.account.as_str(), config.region.as_str());
         let machines = Machines::open(store.clone(), iam.clone(), clock.clone(), own).await;
         let (machines, own_token) =

@@ -7,8 +7,10 @@ use gantry_api::xray::{
 use gantry_api::{Caller, Fault};
 use gantry_domain::trace::segment::{Segment, parse};
 
+use super::forward::Document;
 use super::journal::Record;
 use super::{Inner, fault};
+use crate::scope_of;
 
 /// Documents of one request.
 const DOCUMENTS_MAX: usize = 1000;
@@ -39,9 +41,22 @@ pub(super) async fn put_trace_segments(
         }
     }
     if !records.is_empty() {
+        let onward = onward(inner, caller, &records, &segments);
         keep(inner, records, segments).await.map_err(fault::unavailable)?;
+        if let Some(forward) = &inner.forward {
+            forward.take(onward);
+        }
     }
     Ok(PutTraceSegmentsResult { unprocessed_trace_segments: Some(unprocessed) })
+}
+
+/// What goes on to the collector: what is complete.
+fn onward(inner: &Inner, caller: &Caller, records: &[Record], segments: &[Segment]) -> Vec<Document> {
+    if inner.forward.is_none() {
+        return Vec::new();
+    }
+    let complete = records.iter().zip(segments).filter(|(_, segment)| segment.end.is_some());
+    complete.map(|(record, _)| Document { scope: scope_of(caller), text: record.document.clone() }).collect()
 }
 
 /// On disk, then in memory; what there is no room for any more goes.

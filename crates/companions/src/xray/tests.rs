@@ -6,6 +6,8 @@ use gantry_api::xray::Xray as _;
 use gantry_domain::Timestamp;
 use gantry_domain::arn::Scope;
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 
 use super::*;
 
@@ -13,7 +15,11 @@ const NOW: i64 = 1_700_000_000;
 const TRACE: &str = "1-6553f100-bd862e3fe1be46a994272793";
 
 async fn service(folder: &std::path::Path) -> XRay {
-    XRay::open(folder.join("traces"), Arc::new(|| Timestamp::from_seconds(NOW))).await.unwrap()
+    service_with(folder, None).await
+}
+
+async fn service_with(folder: &std::path::Path, collector: Option<reqwest::Url>) -> XRay {
+    XRay::open(folder.join("traces"), Arc::new(|| Timestamp::from_seconds(NOW)), collector).await.unwrap()
 }
 
 fn root() -> Caller {
@@ -112,6 +118,45 @@ async fn a_file_that_cannot_be_read_goes_when_it_is_too_old() {
         put(&service(folder.path()).await, vec![segment("70de5b6f19ff9a0a", json!({}))]).await;
         assert_eq!(old.exists(), stays, "{age_seconds}");
     }
+}
+
+/// Reads one request, answers with `status`, and gives the ids of its spans.
+async fn collect(listener: &TcpListener, status: &str) -> Vec<String> {
+    let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+    let (mut line, mut length) = (String::new(), 0);
+    while stream.read_line(&mut line).await.unwrap() > 2 {
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    let answer = format!("HTTP/1.1 {status}\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let spans = body["resourceSpans"].as_array().unwrap().iter().map(|one| &one["scopeSpans"][0]["spans"][0]);
+    spans.map(|span| span["spanId"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn segments_go_on_to_the_collector_until_it_takes_them_or_refuses_them_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/traces", listener.local_addr().unwrap()).parse().unwrap();
+    let service = service_with(folder.path(), Some(url)).await;
+    let ids = ["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc"];
+    let progress = json!({"id": ids[1], "trace_id": TRACE, "name": "front", "start_time": NOW, "in_progress": true});
+    // Answered though the collector answers nothing yet.
+    put(&service, vec![segment(ids[0], json!({})), progress.to_string(), "nonsense".to_owned()]).await;
+    for status in ["503 Service Unavailable", "429 Too Many Requests", "500 Internal Server Error", "400 Bad Request"] {
+        assert_eq!(collect(&listener, status).await, [ids[0]], "{status}");
+    }
+    put(&service, vec![segment(ids[1], json!({})), segment(ids[2], json!({}))]).await;
+    assert_eq!(collect(&listener, "200 OK").await, ids[1..]);
+    drop(service);
+    let again = service_with(folder.path(), None).await;
+    assert_eq!(found(&again, "").await, 1, "what the collector refused is kept here");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
 const NAME_CHARS_MAX: usize = 200;
 /// Subsegments in subsegments; deeper ones are kept in the document and not looked at.
-const DEPTH_MAX: usize = 16;
+pub(super) const DEPTH_MAX: usize = 16;
 
 /// Why a document is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -204,7 +204,7 @@ pub fn trace_id(text: &str) -> Option<String> {
     }
 }
 
-fn is_hex(text: &str, length: usize) -> bool {
+pub(super) fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

@@ -1,0 +1,200 @@
+//! Sends segments on to a collector, as OTLP over HTTP.
+//!
+//! What waits is in memory and has a bound of number and bytes: beyond it the oldest go. They and what the collector does
+//! not take are counted and told to the log; here they are kept all the same. What waits when the program ends is not
+//! sent.
+
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_domain::networks::Network;
+use gantry_domain::trace::otlp;
+use gantry_protocol::endpoint::chain;
+use parking_lot::Mutex;
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Response, StatusCode, Url};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::background::Background;
+use crate::outbound::Outbound;
+pub(super) use waiting::Document;
+use waiting::Waiting;
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pauses between tries double from the first to the last.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A batch that was refused so often is dropped: the next may be taken. Some five minutes.
+const TRIES_MAX: u32 = 10;
+/// Bytes of an answer that are read.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// The way to a collector; ends when it is dropped.
+pub(super) struct Forward {
+    queue: Arc<Queue>,
+    _worker: Background,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Something was added.
+    more: Notify,
+}
+
+struct Worker {
+    queue: Arc<Queue>,
+    url: Url,
+    client: Outbound,
+}
+
+/// Why a batch was not taken.
+enum Refused {
+    ForNow { why: String, pause: Option<Duration> },
+    ForGood(String),
+}
+
+impl Forward {
+    /// Begins to send to where a collector takes traces.
+    pub(super) fn start(url: Url) -> Self {
+        let queue = Arc::new(Queue::default());
+        // The operator named the address, so any will do.
+        let worker = Worker { queue: Arc::clone(&queue), url, client: Outbound::new(Network::Special) };
+        Self { queue, _worker: Background::run(worker.run()) }
+    }
+
+    /// Takes documents, without waiting for anything.
+    pub(super) fn take(&self, documents: Vec<Document>) {
+        self.queue.waiting.lock().add(documents);
+        self.queue.more.notify_one();
+    }
+}
+
+impl Worker {
+    async fn run(self) {
+        loop {
+            let batch = self.queue.waiting.lock().batch();
+            if batch.is_empty() {
+                self.queue.more.notified().await;
+                continue;
+            }
+            self.send(batch).await;
+            self.tell_dropped();
+        }
+    }
+
+    fn tell_dropped(&self) {
+        let dropped = self.queue.waiting.lock().take_dropped();
+        if dropped > 0 {
+            tracing::warn!(
+                collector = self.host(),
+                dropped,
+                "segments were not forwarded: too many waited, the oldest went"
+            );
+        }
+    }
+
+    /// What of the address the log may show: the rest may have credentials.
+    fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    async fn send(&self, batch: Vec<Document>) {
+        let segments = batch.len();
+        let as_otlp = move || otlp::export(batch.iter().map(|one| (&one.scope, one.text.as_str()))).to_string();
+        let body = match tokio::task::spawn_blocking(as_otlp).await {
+            Ok(body) => body,
+            Err(error) => return tracing::error!(%error, dropped = segments, "segments were not made into spans"),
+        };
+        for tries in 1.. {
+            match self.post(body.clone()).await {
+                Ok(()) if tries == 1 => return,
+                Ok(()) => return tracing::info!(collector = self.host(), tries, "the collector takes segments again"),
+                Err(Refused::ForNow { why, pause: asked }) if tries < TRIES_MAX => {
+                    if tries == 1 {
+                        tracing::warn!(collector = self.host(), why, "the collector takes no segments for now");
+                    }
+                    self.tell_dropped();
+                    tokio::time::sleep(pause(tries, asked)).await;
+                }
+                Err(Refused::ForNow { why, .. } | Refused::ForGood(why)) => {
+                    tracing::warn!(
+                        collector = self.host(),
+                        why,
+                        tries,
+                        dropped = segments,
+                        "segments were not forwarded"
+                    );
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn post(&self, body: String) -> Result<(), Refused> {
+        let request = self.client.post(self.url.clone(), REQUEST_TIMEOUT);
+        let request = request.map_err(|error| Refused::ForGood(error.to_string()))?;
+        let answer = request.header(CONTENT_TYPE, "application/json").body(body).send().await;
+        let answer = answer.map_err(|error| Refused::ForNow { why: chain(&error.without_url()), pause: None })?;
+        let status = answer.status();
+        let pause = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let text = text(answer).await;
+        if status.is_success() {
+            tell_partial(&text);
+            return Ok(());
+        }
+        let why = format!("it answered {status} {text}");
+        match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {}
+            status if status.is_server_error() => {}
+            _ => return Err(Refused::ForGood(why)),
+        }
+        Err(Refused::ForNow { why, pause: pause.map(Duration::from_secs) })
+    }
+}
+
+/// How long to wait after so many tries: what the collector asked for, or twice as long as before.
+fn pause(tries: u32, asked: Option<Duration>) -> Duration {
+    let doubled = PAUSE_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(16));
+    asked.unwrap_or(doubled).min(PAUSE_MAX)
+}
+
+/// The beginning of an answer's body.
+async fn text(mut answer: Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < ANSWER_BYTES_MAX
+        && let Ok(Some(part)) = answer.chunk().await
+    {
+        bytes.extend_from_slice(&part);
+    }
+    bytes.truncate(ANSWER_BYTES_MAX);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A collector may take some of what it was sent.
+fn tell_partial(answer: &str) {
+    // No body, or one in another encoding, says that it took all.
+    let answer: Value = serde_json::from_str(answer).unwrap_or_default();
+    let partial = &answer["partialSuccess"];
+    let rejected = &partial["rejectedSpans"];
+    let rejected = rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or(0);
+    if rejected > 0 {
+        let why = partial["errorMessage"].as_str().unwrap_or_default();
+        tracing::warn!(dropped = rejected, why, "the collector did not take some spans");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_unless_the_collector_says_how_long() {
+        let seconds = |tries, asked: Option<u64>| pause(tries, asked.map(Duration::from_secs)).as_secs();
+        assert_eq!([1, 2, 3, 7, 10, u32::MAX].map(|tries| seconds(tries, None)), [1, 2, 4, 60, 60, 60]);
+        assert_eq!([0, 5, 3600].map(|asked| seconds(4, Some(asked))), [0, 5, 60]);
+    }
+}
