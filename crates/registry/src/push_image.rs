@@ -18,7 +18,7 @@ use crate::metadata::{
     ATTEMPTS_MAX, ImageRow, LinkRow, Read, ReferrerRow, RepositoryKeys, RepositoryRow, TagRow, encode,
 };
 use crate::name::Tag;
-use crate::quotas::Count;
+use crate::quotas::Room;
 use crate::registry::Registry;
 use crate::signing::{self, NewJob, SIGNATURE_TYPE, SigningOrder};
 use crate::storage_class::with_status;
@@ -78,8 +78,8 @@ struct Seen {
     former: BTreeMap<Digest, Read<ImageRow>>,
     links: BTreeMap<Digest, Read<LinkRow>>,
     children: BTreeMap<Digest, Read<ImageRow>>,
-    /// Where a new image is counted.
-    count: Option<Count>,
+    /// For a new image.
+    room: Option<Room>,
     /// What of the signing that was ordered is to begin.
     signings: Vec<NewJob>,
 }
@@ -144,7 +144,7 @@ impl Registry {
         let image = self.metadata.image(keys, digest).await?;
         let mut seen = Seen {
             repository,
-            count: match image {
+            room: match image {
                 Some(_) => None,
                 None => Some(self.room_for_image(keys, digest).await?),
             },
@@ -250,8 +250,8 @@ impl Registry {
         let mut moved = Vec::new();
         txn = self.plan_tags(txn, keys, digest, push, seen, &mut moved)?;
         txn = plan_references(txn, keys, digest, seen, self.now().as_millis());
-        if let Some(count) = &seen.count {
-            txn = count.more(txn);
+        if let Some(room) = &seen.room {
+            txn = room.take(txn);
         }
         txn = signing::beginning(txn, keys, digest, &seen.signings);
         if seen.image.is_none() {

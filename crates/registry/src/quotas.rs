@@ -2,7 +2,10 @@
 //! counts are rows that change in the transactions that make and remove what they count.
 //!
 //! A repository has sixteen counts, for the first hexadecimal digit of its images' digests: pushes side by side seldom
-//! meet in one, and an image is always counted in the same.
+//! meet in one, and an image is always counted in the same. A push looks at all counts and names only its own in its
+//! transaction, as long as there is room for more than sixteen. Of those that looked then, one in each count can still
+//! commit when there is less room: the next finds its count changed. Who sees room for sixteen or less names all counts
+//! and writes them all, so that none is committed after it that has not seen it.
 
 use std::collections::BTreeMap;
 
@@ -65,6 +68,21 @@ impl Count {
     }
 }
 
+/// Room for one more image, as it was seen.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    own: Count,
+    /// The other counts, when so few may come that they matter.
+    others: Vec<Count>,
+}
+
+impl Room {
+    /// Takes it in the transaction that makes the image, which fails when it may be gone.
+    pub(crate) fn take(&self, txn: Txn) -> Txn {
+        self.others.iter().fold(self.own.more(txn), |txn, other| other.write(txn, other.count))
+    }
+}
+
 impl Registry {
     /// The count of a registry's repositories.
     pub(crate) async fn repository_count(&self, scope: &Scope) -> Result<Count, RegistryError> {
@@ -89,27 +107,31 @@ impl Registry {
         self.count(keys.image_count(image)).await
     }
 
-    /// The same for one more image; refuses when there may be none. Pushes side by side may go over by their number.
-    pub(crate) async fn room_for_image(&self, keys: &RepositoryKeys, image: &Digest) -> Result<Count, RegistryError> {
-        let mut own = Count { key: keys.image_count(image), revision: 0, count: 0 };
-        let mut images = 0_u64;
-        for row in self.metadata.store.range(KeyRange::prefix(&keys.image_counts()), COUNTS).await?.kvs {
-            let CountRow { count } = decode(&row)?;
-            images = images.saturating_add(count);
-            if *row.key == *own.key {
-                (own.revision, own.count) = (row.mod_revision, count);
-            }
+    /// Room for one more image; refuses when there may be none.
+    pub(crate) async fn room_for_image(&self, keys: &RepositoryKeys, image: &Digest) -> Result<Room, RegistryError> {
+        let rows = self.metadata.store.range(KeyRange::prefix(&keys.image_counts()), COUNTS).await?.kvs;
+        let mut seen = BTreeMap::new();
+        for row in &rows {
+            seen.insert(&*row.key, (row.mod_revision, decode::<CountRow>(row)?.count));
         }
+        let images = seen.values().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
         let max = self.config.quotas.images;
-        if images < max {
-            return Ok(own);
+        if images >= max {
+            return Err(RegistryError::LimitExceeded(format!(
+                "The repository with name '{}' in registry with id '{}' already has the maximum allowed number of \
+                 images which is '{max}'",
+                keys.name(),
+                keys.scope().account
+            )));
         }
-        Err(RegistryError::LimitExceeded(format!(
-            "The repository with name '{}' in registry with id '{}' already has the maximum allowed number of images \
-             which is '{max}'",
-            keys.name(),
-            keys.scope().account
-        )))
+        let count = |key: String| {
+            let (revision, count) = seen.get(&*key).copied().unwrap_or_default();
+            Count { key, revision, count }
+        };
+        let own = count(keys.image_count(image));
+        let all = if max - images > COUNTS as u64 { Vec::new() } else { keys.all_image_counts() };
+        let others = all.into_iter().filter(|key| *key != own.key).map(count).collect();
+        Ok(Room { own, others })
     }
 
     async fn count(&self, key: String) -> Result<Count, RegistryError> {

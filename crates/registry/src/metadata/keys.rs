@@ -63,6 +63,12 @@ impl RepositoryKeys {
         self.prefix("image-counts")
     }
 
+    /// Each of those counts.
+    pub(crate) fn all_image_counts(&self) -> Vec<String> {
+        let prefix = self.image_counts();
+        ('0'..='9').chain('a'..='f').map(|digit| format!("{prefix}{digit}")).collect()
+    }
+
     /// The count that an image is in.
     pub(crate) fn image_count(&self, digest: &Digest) -> String {
         format!("{}{}", self.image_counts(), digest.hex().get(..1).unwrap_or_default())

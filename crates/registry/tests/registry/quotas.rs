@@ -96,6 +96,32 @@ async fn counts_are_right_after_pushes_and_deletions_side_by_side() {
     assert!(rows("image-counts").await.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_side_by_side_do_not_go_over_the_number_of_images() {
+    const IMAGES: u64 = 20;
+    let world = std::sync::Arc::new(world(10, IMAGES, &[]));
+    for round in 0..4 {
+        let name = format!("app{round}");
+        create(&world, &name).await;
+        let mut manifests = Vec::new();
+        for number in 0..32 {
+            manifests.push(world.image(&name, &number.to_string()).await);
+        }
+        let pushes = manifests.into_iter().enumerate().map(|(number, manifest)| {
+            let (world, name) = (std::sync::Arc::clone(&world), name.clone());
+            tokio::spawn(async move { world.put_manifest(&name, &number.to_string(), &manifest).await.status })
+        });
+        let mut statuses = Vec::new();
+        for push in pushes.collect::<Vec<_>>() {
+            statuses.push(push.await.unwrap());
+        }
+        let with = |status: u16| statuses.iter().filter(|one| **one == status).count() as u64;
+        assert_eq!((with(201), with(403)), (IMAGES, 32 - IMAGES), "{statuses:?}");
+        let rows = world.store.range(&format!("/ecr/000000000000/us-east-1/images/{name}:"), 0).await.unwrap().kvs;
+        assert_eq!(rows.len() as u64, IMAGES);
+    }
+}
+
 #[tokio::test]
 async fn requests_beyond_the_rate_are_refused_at_both_doors() {
     let world = world(10, 10, &[("BatchGetImage", 2), ("DescribeRepositories", 1)]);
