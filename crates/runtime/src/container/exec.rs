@@ -33,6 +33,7 @@ use super::{
     zygote::{self, Inheritance},
 };
 
+mod asker;
 mod session;
 
 /// How much of the end of the output is kept.
@@ -97,7 +98,7 @@ fn check(
 ) -> Outcome {
     let (output, writer) = make_pipe()?;
     let (pid, _document) = match &inheritance.config.runtime {
-        Runtime::Embedded => (start(plan, spec, Streams::Output(writer), inheritance)?, None),
+        Runtime::Embedded => (start(plan, spec, Streams::Output(writer), reply, inheritance)?, None),
         Runtime::OciBinary(program) => {
             let oci = oci_binary::OciContainer::new(program.clone(), &plan.bundle);
             let (pid, document) = oci_binary::exec(&oci, plan, spec, writer)?;
@@ -109,8 +110,15 @@ fn check(
     Monitor { pid, output, kept: Vec::new(), reply, deadline }.watch()
 }
 
-/// Joins the container and starts the command; returns its pid, a child of ours.
-fn start(plan: &ExecPlan, spec: &ContainerSpec, streams: Streams, inheritance: &Inheritance) -> Result<Pid, Failure> {
+/// Joins the container and starts the command; returns its pid, a child of ours. Nothing is started once whoever has
+/// the other end of `reply` has closed it.
+fn start(
+    plan: &ExecPlan,
+    spec: &ContainerSpec,
+    streams: Streams,
+    reply: &OwnedFd,
+    inheritance: &Inheritance,
+) -> Result<Pid, Failure> {
     let failure = |action: &str| {
         let action = action.to_owned();
         move |error: io::Error| Failure::io(action, &error)
@@ -128,10 +136,7 @@ fn start(plan: &ExecPlan, spec: &ContainerSpec, streams: Streams, inheritance: &
     match forked.map_err(failure("starting a process"))? {
         sys::Forked::Parent(joiner) => {
             drop((report, pid_writer, streams));
-            let pid = read_pid(pids);
-            let _ = waitpid(joiner, None);
-            program::await_execution(reported)?;
-            pid.ok_or_else(|| Failure::Runtime("the command's process did not start".to_owned()))
+            asker::await_start(reply, joiner, &pids, &reported)
         }
         sys::Forked::Child => {
             drop((reported, pids));
@@ -141,12 +146,6 @@ fn start(plan: &ExecPlan, spec: &ContainerSpec, streams: Streams, inheritance: &
             std::process::exit(0)
         }
     }
-}
-
-fn read_pid(pipe: OwnedFd) -> Option<Pid> {
-    let mut text = String::new();
-    io::Read::read_to_string(&mut File::from(pipe), &mut text).ok()?;
-    text.parse().ok().map(Pid::from_raw)
 }
 
 fn join_and_start(

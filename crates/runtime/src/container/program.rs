@@ -311,10 +311,16 @@ pub(super) fn await_execution(report: OwnedFd) -> Result<(), Failure> {
     let mut text = Vec::new();
     let mut file = std::fs::File::from(report);
     std::io::Read::read_to_end(&mut file, &mut text).map_err(|error| Failure::io("waiting for the program", &error))?;
-    if text.is_empty() {
+    execution(&text)
+}
+
+/// What all that came through the pipe says.
+pub(super) fn execution(report: &[u8]) -> Result<(), Failure> {
+    if report.is_empty() {
         return Ok(());
     }
-    Err(serde_json::from_slice(&text).unwrap_or_else(|_| Failure::Runtime(String::from_utf8_lossy(&text).into_owned())))
+    Err(serde_json::from_slice(report)
+        .unwrap_or_else(|_| Failure::Runtime(String::from_utf8_lossy(report).into_owned())))
 }
 
 #[cfg(test)]

@@ -170,6 +170,11 @@ impl Fixture {
         self.state(spec)["pid"].as_u64().unwrap() as u32
     }
 
+    /// How many processes there are in this fixture's control groups.
+    pub(crate) fn processes(&self) -> usize {
+        cgroup_directories(&self.parent).first().map_or(0, |directory| count_processes(directory))
+    }
+
     /// The zygote: the only child of this process that serves this fixture's cgroup parent.
     pub(crate) fn zygote_pid(&self) -> nix::unistd::Pid {
         let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
@@ -267,6 +272,12 @@ fn cgroup_directories(parent: &str) -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     let below = fs::read_dir(root).unwrap().flatten().map(|entry| entry.path().join(parent));
     below.chain([root.join(parent)]).filter(|path| path.is_dir()).collect()
+}
+
+fn count_processes(directory: &Path) -> usize {
+    let own = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default().lines().count();
+    let below = fs::read_dir(directory).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    own + below.map(|entry| count_processes(&entry.path())).sum::<usize>()
 }
 
 /// A shim leaves its cgroup a moment after it closed its FIFO.

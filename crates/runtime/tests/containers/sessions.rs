@@ -1,9 +1,12 @@
 //! Commands that users run in running containers.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{Read, Write},
-    os::fd::OwnedFd,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
 };
 
 use gantry_runtime::container::{
@@ -117,5 +120,65 @@ async fn a_session_that_cannot_start_says_why() {
     }
     let gone = fixture.containers.open_session("nobody", &shell("true", true)).await;
     assert!(matches!(gone, Err(ContainerError::NotRunning { .. })), "{gone:?}");
+    fixture.clean_up().await;
+}
+
+/// A lease on a file: who executes it waits until the lease goes, as if it were frozen right before that.
+struct Lease(File);
+
+impl Lease {
+    fn take(file: File) -> Self {
+        let lease = Self(file);
+        // Who has a lease is told by this signal that somebody waits.
+        #[expect(unsafe_code, reason = "signal has no safe wrapper")]
+        // SAFETY: ignoring a signal runs no code.
+        unsafe { nix::sys::signal::signal(nix::sys::signal::SIGIO, nix::sys::signal::SigHandler::SigIgn) }.unwrap();
+        assert_eq!(lease.control(libc::F_SETLEASE, libc::F_WRLCK), 0, "{}", std::io::Error::last_os_error());
+        lease
+    }
+
+    /// Whether somebody waits.
+    fn is_in_the_way(&self) -> bool {
+        self.control(libc::F_GETLEASE, 0) != libc::F_WRLCK
+    }
+
+    fn control(&self, command: i32, argument: i32) -> i32 {
+        #[expect(unsafe_code, reason = "leases have no safe wrapper")]
+        // SAFETY: these commands take a number, and the descriptor is open.
+        unsafe {
+            libc::fcntl(self.0.as_raw_fd(), command, argument)
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_waits_for_any_more_does_not_run_when_it_could() {
+    let fixture = Fixture::new();
+    let spec = fixture.spec(&["sleep", "1000"]);
+    let program = fixture.directory.path().join("image/bin/late");
+    fs::write(&program, "#!/bin/sh\necho > /ran\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fixture.containers.start(&spec).await.unwrap();
+    let before = fixture.processes();
+    let lease = Lease::take(File::open(&program).unwrap());
+    let late = SessionRequest { args: vec!["late".to_owned()], ..shell("", false) };
+    {
+        let starting = fixture.containers.open_session(&spec.id, &late);
+        let stuck = async {
+            while !lease.is_in_the_way() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            started = starting => panic!("{started:?}"),
+            () = stuck => {}
+        }
+    }
+    while fixture.processes() > before {
+        tokio::task::yield_now().await;
+    }
+    drop(lease);
+    let ran = request(&["test", "-e", "/ran"]);
+    assert_eq!(fixture.containers.exec(&spec.id, &ran).await.unwrap().exit_code, Some(1), "it ran");
     fixture.clean_up().await;
 }

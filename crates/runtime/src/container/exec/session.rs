@@ -47,7 +47,7 @@ pub(super) fn run(
     // command's input by being put there.
     let _standard_input = File::open("/dev/null").map_err(|error| Failure::io("opening /dev/null", &error))?;
     let (streams, ours) = streams(terminal)?;
-    let pid = super::start(plan, spec, streams, inheritance)?;
+    let pid = super::start(plan, spec, streams, reply, inheritance)?;
     let handed = hand_over(ours, reply);
     let code = match handed {
         Ok(()) => watch(pid, reply),
