@@ -583,8 +583,9 @@ def test_a_transcript_reaches_its_bucket_after_an_outage_and_a_crash(own_gantry,
         way = HoldingProxy(int(endpoint.rsplit(":", 1)[1]))
         try:
             gantry = own_gantry(apart=True, config=with_buckets(scratch, way.url))
-            task = start(gantry, name, task={"taskRoleArn": role(gantry, *IN_BUCKET)})
-            log_to(gantry, s3BucketName="transcripts", s3KeyPrefix="prod/")
+            task = start(gantry, name, task={"taskRoleArn": role(gantry, allow(TRANSCRIPT), *IN_BUCKET)})
+            gantry.client("logs").create_log_group(logGroupName=f"/{name}")
+            log_to(gantry, cloudWatchLogGroupName=f"/{name}", s3BucketName="transcripts", s3KeyPrefix="prod/")
             shells = [channel(gantry, task, "sh -c 'echo up; read x; echo got $x'") for _ in range(2)]
             for number, shell in enumerate(shells):
                 shell.until("up")
@@ -594,6 +595,8 @@ def test_a_transcript_reaches_its_bucket_after_an_outage_and_a_crash(own_gantry,
                 wait_until(lambda: f"{shell.id}" in "".join(
                     line for line in gantry.log("server").splitlines() if "cannot be stored yet" in line),
                     what="the first attempt")
+                logged = gantry.logs(f"/{name}", shell.id)
+                assert "got this" in "".join(logged), "the log group does not wait for the bucket"
                 if number:
                     gantry.kill("server")
                 way.backend = served
@@ -601,6 +604,7 @@ def test_a_transcript_reaches_its_bucket_after_an_outage_and_a_crash(own_gantry,
                     gantry.start("server")
                 text = wait_until(lambda: objects(s3).get(f"prod/{shell.id}.log"), 90, what="the transcript")
                 assert "up" in text and "got this" in text
+                assert gantry.logs(f"/{name}", shell.id) == logged, "it has its copy once"
         finally:
             way.close()
 

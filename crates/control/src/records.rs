@@ -31,7 +31,7 @@ pub(crate) use attributes::AttributeSets;
 pub use capacity_provider::{CapacityProviderRecord, ProviderUpdate};
 pub use client_token::ClientTokenRecord;
 pub use cluster::{ClusterRecord, ClusterStatus, ProviderAttachment};
-pub use exec_session::{Destination, ExecSessionRecord, ExecSessionStatus, TokenRecord, TranscriptStatus};
+pub use exec_session::{Destination, ExecSessionRecord, ExecSessionStatus, Place, TokenRecord, TranscriptStatus};
 pub use instance::{InstanceRecord, InstanceStatus, RegisteredResources, ZONE_ATTRIBUTE};
 pub use rollout::{HookRunRecord, RolloutRecord};
 pub use service::{

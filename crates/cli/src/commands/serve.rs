@@ -476,7 +476,10 @@ mod tests {
         };
         parts.iam.put_role_policy(&caller(), policy).await.expect("allows it");
         transcripts.check(task, Some(&role), &destination).await.expect("may");
-        transcripts.store(task, Some(&role), &destination, b"one\r\ntwo\r\n".to_vec()).await.expect("is written");
+        transcripts
+            .store(task, Some(&role), &destination, b"one\r\ntwo\r\n".as_slice().into())
+            .await
+            .expect("is written");
         let read = GetLogEventsRequest {
             log_group_name: Some("exec".to_owned()),
             log_stream_name: Some("s".to_owned()),

@@ -56,26 +56,18 @@ impl TranscriptsOfTasks {
         }
     }
 
-    /// The bucket first: it may have to be written to again, and that changes nothing there. Events would be there twice.
     async fn write(
         &self,
         task_arn: &str,
         role: Option<&str>,
         destination: &Destination,
-        transcript: Vec<u8>,
+        transcript: Bytes,
     ) -> Result<(), NotStored> {
-        let transcript = Bytes::from(transcript);
-        let in_bucket = match object(destination) {
-            Some(object) => self.put(task_arn, role, &object, transcript.clone()).await,
-            None => Ok(()),
-        };
-        if matches!(in_bucket, Err(NotStored::Unavailable(_))) {
-            return in_bucket;
+        match (object(destination), log_stream(destination)) {
+            (Some(object), _) => self.put(task_arn, role, &object, transcript).await,
+            (None, Some(stream)) => self.log(task_arn, role, &stream, &transcript).await.map_err(NotStored::Refused),
+            (None, None) => Ok(()),
         }
-        if let Some(stream) = log_stream(destination) {
-            self.log(task_arn, role, &stream, &transcript).await.map_err(NotStored::Refused)?;
-        }
-        in_bucket
     }
 
     async fn put(
@@ -188,7 +180,7 @@ impl Transcripts for TranscriptsOfTasks {
         task_arn: &'a str,
         role: Option<&'a str>,
         destination: &'a Destination,
-        transcript: Vec<u8>,
+        transcript: Bytes,
     ) -> BoxFuture<'a, Result<(), NotStored>> {
         Box::pin(self.write(task_arn, role, destination, transcript))
     }

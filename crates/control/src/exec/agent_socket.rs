@@ -192,7 +192,7 @@ async fn report(control: &Control, session: &str, text: &str, frames: &mut Frame
                 return Ok(ControlFlow::Continue(()));
             };
             let stored = if report == ExecReport::TranscriptWhole {
-                received.store(control, session, &entry).await
+                received.store(control, session, &entry).await?
             } else {
                 tracing::error!(session, "the transcript of a session is lost: its agent could not keep or read it");
                 TranscriptStatus::Lost

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use gantry_api::Fault;
 use gantry_domain::limits::{EXEC_TRANSCRIPT_BYTES_MAX, EXEC_TRANSCRIPT_TURN_SECONDS_MAX};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
+use super::change;
 use crate::{
     Control,
     records::{Destination, TranscriptStatus},
@@ -31,14 +34,14 @@ pub trait Transcripts: Send + Sync + 'static {
         destination: &'a Destination,
     ) -> BoxFuture<'a, Result<(), String>>;
 
-    /// Writes a transcript of a task in its role's name. It may be written again, after a restart or where a place was
-    /// unavailable.
+    /// Writes a transcript of a task in its role's name to a destination of one place. It may be written again, after a
+    /// restart or where the place was unavailable.
     fn store<'a>(
         &'a self,
         task_arn: &'a str,
         role: Option<&'a str>,
         destination: &'a Destination,
-        transcript: Vec<u8>,
+        transcript: Bytes,
     ) -> BoxFuture<'a, Result<(), NotStored>>;
 }
 
@@ -56,7 +59,7 @@ impl Transcripts for NoTranscripts {
         _: &'a str,
         _: Option<&'a str>,
         _: &'a Destination,
-        _: Vec<u8>,
+        _: Bytes,
     ) -> BoxFuture<'a, Result<(), NotStored>> {
         Box::pin(async { Err(NotStored::Refused("this control plane keeps no transcripts".to_owned())) })
     }
@@ -90,21 +93,46 @@ impl Received {
         self.bytes.extend_from_slice(piece.get(..piece.len().min(room)).unwrap_or_default());
     }
 
-    /// Puts it where it belongs. A place that refuses it would have the agent keep it for ever: it is lost, loudly. For
-    /// one that does not answer it stays wanted.
-    pub(super) async fn store(self, control: &Control, session: &str, entry: &ExecSessionRow) -> TranscriptStatus {
-        let Some(destination) = &entry.row.destination else { return TranscriptStatus::None };
+    /// Puts it where it belongs, into each place for itself. One that refuses it would have the agent keep it for ever:
+    /// there it is lost, loudly. For one that does not answer it stays wanted, and the others are not written to again.
+    pub(super) async fn store(
+        self,
+        control: &Control,
+        session: &str,
+        entry: &ExecSessionRow,
+    ) -> Result<TranscriptStatus, Fault> {
+        let Some(destination) = &entry.row.destination else { return Ok(TranscriptStatus::None) };
         let (task_arn, role) = (&entry.row.task_arn, entry.row.task_role.as_deref());
-        match control.transcripts.store(task_arn, role, destination, self.bytes).await {
-            Ok(()) => TranscriptStatus::Stored,
-            Err(NotStored::Refused(error)) => {
-                tracing::error!(session, error, "the transcript of a session is lost");
-                TranscriptStatus::Lost
+        let transcript = Bytes::from(self.bytes);
+        let (mut lost, mut wanted) = (false, false);
+        for place in destination.places() {
+            let there = destination.only(place);
+            match control.transcripts.store(task_arn, role, &there, transcript.clone()).await {
+                Ok(()) => {}
+                Err(NotStored::Refused(error)) => {
+                    tracing::error!(session, ?place, error, "the transcript of a session is lost");
+                    lost = true;
+                }
+                Err(NotStored::Unavailable(error)) => {
+                    tracing::warn!(session, ?place, error, "the transcript of a session cannot be stored yet");
+                    wanted = true;
+                    continue;
+                }
             }
-            Err(NotStored::Unavailable(error)) => {
-                tracing::warn!(session, error, "the transcript of a session cannot be stored yet");
-                TranscriptStatus::Wanted
-            }
+            // The last place has no other to be kept for: the session's new status says it.
+            change(control, session, |record| {
+                let left = record.destination.as_ref().map(|destination| destination.without(place));
+                if let Some(left) = left.filter(|left| !left.places().is_empty()) {
+                    record.destination = Some(left);
+                }
+                Ok(())
+            })
+            .await?;
         }
+        Ok(match (wanted, lost) {
+            (true, _) => TranscriptStatus::Wanted,
+            (false, true) => TranscriptStatus::Lost,
+            (false, false) => TranscriptStatus::Stored,
+        })
     }
 }

@@ -58,6 +58,39 @@ pub struct Destination {
     pub bucket_encrypted: bool,
 }
 
+/// One of the places of a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The log group.
+    LogGroup,
+    /// The bucket.
+    Bucket,
+}
+
+impl Destination {
+    /// The places it has.
+    pub fn places(&self) -> Vec<Place> {
+        let log_group = self.log_group.is_some().then_some(Place::LogGroup);
+        log_group.into_iter().chain(self.bucket.is_some().then_some(Place::Bucket)).collect()
+    }
+
+    /// The one place alone.
+    pub fn only(&self, place: Place) -> Self {
+        match place {
+            Place::LogGroup => Self { bucket: None, object: None, bucket_encrypted: false, ..self.clone() },
+            Place::Bucket => Self { log_group: None, log_region: None, log_stream: None, ..self.clone() },
+        }
+    }
+
+    /// Without the place.
+    pub fn without(&self, place: Place) -> Self {
+        match place {
+            Place::LogGroup => self.only(Place::Bucket),
+            Place::Bucket => self.only(Place::LogGroup),
+        }
+    }
+}
+
 /// What opens a session's data channel, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRecord {
@@ -106,7 +139,7 @@ pub struct ExecSessionRecord {
     /// The task's role, in whose name it is logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_role: Option<String>,
-    /// Where its transcript goes.
+    /// Where its transcript goes; places that have it, or do not take it, go out of this before the others have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
     /// Whether it is there.

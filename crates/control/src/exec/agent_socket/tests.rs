@@ -12,7 +12,7 @@ use crate::{
     Settings, SystemClock,
     exec::{NotStored, Transcripts},
     keys,
-    records::{Destination, ExecSessionRecord, encode},
+    records::{Destination, ExecSessionRecord, Place, encode},
 };
 
 async fn control() -> Control {
@@ -62,10 +62,71 @@ impl Transcripts for Answers {
         _: &'a str,
         _: Option<&'a str>,
         _: &'a Destination,
-        _: Vec<u8>,
+        _: Bytes,
     ) -> BoxFuture<'a, Result<(), NotStored>> {
         Box::pin(async { self.0.lock().pop_front().unwrap() })
     }
+}
+
+fn in_bucket() -> Destination {
+    Destination { bucket: Some("b".to_owned()), object: Some("o".to_owned()), ..Destination::default() }
+}
+
+fn in_both() -> Destination {
+    Destination { log_group: Some("g".to_owned()), ..in_bucket() }
+}
+
+/// Answers by place, and keeps what was asked for.
+#[derive(Default)]
+struct Places {
+    bucket_is_away: Mutex<bool>,
+    written: Mutex<Vec<Destination>>,
+}
+
+impl Transcripts for Arc<Places> {
+    fn check<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a Destination) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn store<'a>(
+        &'a self,
+        _: &'a str,
+        _: Option<&'a str>,
+        destination: &'a Destination,
+        _: Bytes,
+    ) -> BoxFuture<'a, Result<(), NotStored>> {
+        Box::pin(async {
+            if destination.bucket.is_some() && *self.bucket_is_away.lock() {
+                return Err(NotStored::Unavailable("away".to_owned()));
+            }
+            self.written.lock().push(destination.clone());
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_group_has_its_copy_once_though_the_bucket_beside_it_is_away() {
+    let places = Arc::new(Places::default());
+    *places.bucket_is_away.lock() = true;
+    let control = control().await.with_transcripts(Arc::new(Arc::clone(&places)));
+    let ended = serde_json::to_string(&ExecReport::Ended { text: String::new() }).unwrap();
+    let whole = serde_json::to_string(&ExecReport::TranscriptWhole).unwrap();
+    let mut frames = end(&control, "s", Some(in_both())).await;
+    let found = |control: &Control| control.read().exec_session("s").unwrap().row.record.clone();
+    for _ in 0..2 {
+        assert!(report(&control, "s", &whole, &mut frames).await.unwrap().is_break());
+        assert_eq!(*places.written.lock(), [in_both().only(Place::LogGroup)]);
+        assert_eq!(
+            (found(&control).transcript, found(&control).destination),
+            (TranscriptStatus::Wanted, Some(in_bucket()))
+        );
+        assert!(report(&control, "s", &ended, &mut frames).await.unwrap().is_continue());
+    }
+    *places.bucket_is_away.lock() = false;
+    assert!(report(&control, "s", &whole, &mut frames).await.unwrap().is_continue());
+    assert_eq!(*places.written.lock(), [in_both().only(Place::LogGroup), in_bucket()]);
+    assert_eq!(found(&control).transcript, TranscriptStatus::Stored);
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +141,7 @@ async fn a_transcript_stays_wanted_while_its_place_does_not_answer() {
     let control = control().await.with_transcripts(Arc::new(Answers(Mutex::new(answers.into()))));
     let whole = serde_json::to_string(&ExecReport::TranscriptWhole).unwrap();
     for (session, then) in [("stored", TranscriptStatus::Stored), ("lost", TranscriptStatus::Lost)] {
-        let mut frames = end(&control, session, Some(Destination::default())).await;
+        let mut frames = end(&control, session, Some(in_bucket())).await;
         assert!(report(&control, session, &whole, &mut frames).await.unwrap().is_break());
         let found = |control: &Control| control.read().exec_session(session).unwrap().row.transcript;
         assert_eq!(found(&control), TranscriptStatus::Wanted);
