@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -211,12 +211,12 @@ fn make_below(root: &Path, below: &str, owner: Option<Owner>) -> io::Result<()> 
         rustix::fs::openat2(from, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve)
     };
     let top = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    match (open(top.as_fd(), below), owner) {
-        (Ok(_), _) => return Ok(()),
-        (Err(Errno::NOENT), Some(_)) => {}
+    let owner = match (open(top.as_fd(), below), owner) {
+        (Ok(_), None) => return Ok(()),
+        (Ok(found), Some(owner)) => return Ok(finish(found.as_fd(), owner)?),
+        (Err(Errno::NOENT), Some(owner)) => owner,
         (Err(error), _) => return Err(error.into()),
-    }
-    let Some(owner) = owner else { return Ok(()) };
+    };
     let mut parent = top;
     for name in below.split('/').filter(|name| !name.is_empty()) {
         if name == ".." {
@@ -227,7 +227,11 @@ fn make_below(root: &Path, below: &str, owner: Option<Owner>) -> io::Result<()> 
                 make_owned(parent.as_fd(), name, owner)?;
                 open(parent.as_fd(), name)?
             }
-            found => found?,
+            found => {
+                let found = found?;
+                finish(found.as_fd(), owner)?;
+                found
+            }
         };
     }
     Ok(())
@@ -251,24 +255,48 @@ fn make_owned(parent: BorrowedFd<'_>, name: &str, owner: Owner) -> rustix::io::R
     }
 }
 
-/// The same where only making a directory tells whether it was there. It has its owner a moment later.
+/// How a directory looks that has no owner yet: empty, and of this mode.
+const UNFINISHED: Mode = Mode::RWXU.union(Mode::SVTX);
+
+/// The same where only making a directory tells whether it was there. It has its owner a moment later; should its maker
+/// be killed in between, whoever comes next finishes it.
 fn make_in_place(parent: BorrowedFd<'_>, name: &str, owner: Owner) -> rustix::io::Result<()> {
-    match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
-        Err(Errno::EXIST) => return Ok(()),
-        made => made?,
+    match rustix::fs::mkdirat(parent, name, UNFINISHED) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error),
     }
-    own(parent, name, owner).inspect_err(|_| {
-        // It would be taken for a finished one.
-        let _ = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR);
-    })
+    finish(open_made(parent, name)?.as_fd(), owner)
+}
+
+/// Gives a directory its owner that has none yet.
+fn finish(directory: BorrowedFd<'_>, owner: Owner) -> rustix::io::Result<()> {
+    if Mode::from_raw_mode(rustix::fs::fstat(directory)?.st_mode) != UNFINISHED {
+        return Ok(());
+    }
+    let directory = open_made(directory, ".")?;
+    let entries = rustix::fs::Dir::read_from(&directory)?;
+    for entry in entries {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(());
+        }
+    }
+    give(&directory, owner)
 }
 
 /// Gives a directory that was just made its owner.
 fn own(parent: BorrowedFd<'_>, name: &str, owner: Owner) -> rustix::io::Result<()> {
+    give(&open_made(parent, name)?, owner)
+}
+
+fn open_made(parent: BorrowedFd<'_>, name: &str) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    rustix::fs::fchown(&made, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
-    rustix::fs::fchmod(&made, Mode::from_raw_mode(owner.mode))
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+}
+
+/// The mode last: it says that the rest is done.
+fn give(directory: &OwnedFd, owner: Owner) -> rustix::io::Result<()> {
+    rustix::fs::fchown(directory, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
+    rustix::fs::fchmod(directory, Mode::from_raw_mode(owner.mode))
 }
 
 fn efs_failure(error: &io::Error) -> String {
@@ -361,6 +389,26 @@ mod tests {
             assert_eq!((found.ino(), found.mode()), (first.ino(), first.mode()));
         }
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2, "nothing is left aside");
+    }
+
+    #[test]
+    fn an_access_points_directory_whose_maker_was_killed_gets_its_owner_from_the_next() {
+        let root = tempfile::tempdir().unwrap();
+        let own = fs::metadata(root.path()).unwrap();
+        let owner = Some(Owner { uid: own.uid(), gid: own.gid(), mode: 0o711 });
+        let parent = fs::File::open(root.path()).unwrap();
+        let mode = |path: &str| fs::metadata(root.path().join(path)).unwrap().mode() & 0o7777;
+        for (left, asked) in [("a", "a"), ("b", "b/c")] {
+            rustix::fs::mkdirat(&parent, left, UNFINISHED).unwrap();
+            assert_eq!(mode(left), 0o1700);
+            make_below(root.path(), asked, owner).unwrap();
+            assert_eq!((mode(left), mode(asked)), (0o711, 0o711));
+        }
+        // What is in use is its user's, however it looks.
+        rustix::fs::mkdirat(&parent, "used", UNFINISHED).unwrap();
+        fs::write(root.path().join("used/file"), "").unwrap();
+        make_below(root.path(), "used", owner).unwrap();
+        assert_eq!(mode("used"), 0o1700);
     }
 
     #[tokio::test]

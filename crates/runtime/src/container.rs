@@ -263,6 +263,9 @@ pub struct ExitRecord {
 /// What [`Containers::list`] finds of a container that was started here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerStatus {
+    /// An earlier agent asked for it and ended before the answer; its hooks may take their time. Starting it again waits
+    /// for what becomes of it.
+    Starting,
     /// Its shim and first process live.
     Running(Started),
     /// It ended and the shim recorded how.
@@ -362,7 +365,7 @@ pub trait Containers: Send + Sync {
     async fn remove_task_cgroup(&self, task_id: &str) -> Result<(), ContainerError>;
 
     /// Starts a container and returns when its program has been executed. An id whose earlier container exited may
-    /// be started again (restart policies); the log continues.
+    /// be started again (restart policies); the log continues. A start that an earlier agent asked for is waited for.
     async fn start(&self, spec: &ContainerSpec) -> Result<Started, ContainerError>;
 
     /// Sends a signal to the first process.

@@ -131,9 +131,13 @@ fn document(instance: &Instance, task: &TaskSpec, index: usize, running: Option<
 async fn write(directory: PathBuf, document: Value) -> io::Result<()> {
     blocking(move || {
         let aside = directory.join(format!(".{}", uuid::Uuid::new_v4().simple()));
-        fs::write(&aside, document.to_string())?;
-        allow(&aside, 0o644)?;
-        fs::rename(&aside, directory.join(FILE))
+        let written = fs::write(&aside, document.to_string())
+            .and_then(|()| allow(&aside, 0o644))
+            .and_then(|()| fs::rename(&aside, directory.join(FILE)));
+        written.inspect_err(|_| {
+            // It may not be there at all, or not go on the disk that refuses: it goes with the directory.
+            let _ = fs::remove_file(&aside);
+        })
     })
     .await
 }

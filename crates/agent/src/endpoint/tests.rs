@@ -231,6 +231,36 @@ async fn a_metadata_file_is_whole_once_its_container_runs_also_after_a_restart()
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_metadata_file_that_cannot_be_written_is_tried_again() {
+    let mut bed = Bed::with(|config| config.container_metadata = true).await;
+    let spec = task(vec![container("app")]);
+    bed.want(&spec, false);
+    bed.until_running().await;
+    let mounts = bed.host.spec(&runtime_id(spec.id(), "app")).unwrap().mounts;
+    let source = mounts.into_iter().find(|mount| mount.target.starts_with("/opt/ecs/metadata/")).unwrap().source;
+    let gantry_runtime::container::MountSource::Bind(directory) = source else { panic!("{source:?}") };
+    let file = directory.join("ecs-container-metadata.json");
+    let is_ready = || std::fs::read_to_string(&file).is_ok_and(|text| text.contains("READY"));
+    while !is_ready() {
+        tokio::task::yield_now().await;
+    }
+    bed.kill_agent().await;
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let changed = || std::fs::metadata(&directory).unwrap().modified().unwrap();
+    let before = changed();
+    bed.start_agent().await;
+    // What it wrote aside is gone again.
+    while changed() == before || std::fs::read_dir(&directory).unwrap().count() > 1 {
+        tokio::task::yield_now().await;
+    }
+    std::fs::remove_dir(&file).unwrap();
+    while !is_ready() {
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_task_whose_role_is_refused_does_not_start() {
     let bed = Bed::new().await;

@@ -36,8 +36,8 @@ use crate::{
     wire,
 };
 
-/// Between attempts to write a record on a disk that refuses.
-const RECORD_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Between attempts to write on a disk that refuses.
+const WRITE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// What the control plane says to a running actor.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ enum Outcome {
     Recorded(io::Result<()>),
     Provisioned(Result<Provision, ContainerReason>),
     StorageExceeded,
+    /// The metadata file of a container could not be written, some time ago.
+    MetadataFileFailed(usize),
     /// Done, and nothing follows.
     Done,
 }
@@ -215,6 +217,12 @@ impl Actor {
             Some(Outcome::Provisioned(Ok(provision))) => self.state.provision = Some(provision),
             Some(Outcome::Provisioned(Err(reason))) => self.provision_failed(&reason),
             Some(Outcome::StorageExceeded) => self.storage_exceeded(),
+            Some(Outcome::MetadataFileFailed(index)) => {
+                // It goes with its container.
+                if self.state.containers[index].phase == Phase::Running {
+                    self.complete_metadata_file(index);
+                }
+            }
             Some(Outcome::Done) | None => {}
         }
     }
@@ -253,17 +261,18 @@ impl Actor {
         }
     }
 
-    /// Tells a container that runs the rest of what it is. An agent that was killed before does so when it comes again.
+    /// Tells a container that runs the rest of what it is, again and again where the disk refuses. An agent that was
+    /// killed before does so when it comes again.
     fn complete_metadata_file(&mut self, index: usize) {
         if !metadata_file::is_there(&self.state, index) {
             return;
         }
         let (host, task, state) = (Arc::clone(&self.host), Arc::clone(&self.task), self.state.clone());
         self.running.spawn(async move {
-            if let Err(error) = metadata_file::complete(&host, &task, &state, index).await {
-                warn!(task = task.id(), error = chain(&error), "metadata file of a container was not written");
-            }
-            Outcome::Done
+            let Err(error) = metadata_file::complete(&host, &task, &state, index).await else { return Outcome::Done };
+            warn!(task = task.id(), error = chain(&error), "metadata file of a container was not written");
+            tokio::time::sleep(WRITE_AGAIN_AFTER).await;
+            Outcome::MetadataFileFailed(index)
         });
     }
 
@@ -284,7 +293,7 @@ impl Actor {
             // Nothing of the task will run, so nothing needs the record.
             self.state.recorded = true;
         }
-        let again = async { tokio::time::sleep(RECORD_AGAIN_AFTER).await };
+        let again = async { tokio::time::sleep(WRITE_AGAIN_AFTER).await };
         self.busy.insert(Action::Record);
         let handle = self.running.spawn(async move {
             again.await;

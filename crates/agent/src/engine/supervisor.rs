@@ -68,7 +68,7 @@ impl Supervisor {
     /// records were lost; it is left alone, as nobody can say that it is not wanted.
     async fn remove_strays(&self, listed: &BTreeMap<String, ContainerStatus>, owned: &BTreeSet<String>) {
         for (id, status) in listed.iter().filter(|(id, _)| !owned.contains(*id)) {
-            if matches!(status, ContainerStatus::Running(_)) {
+            if matches!(status, ContainerStatus::Running(_) | ContainerStatus::Starting) {
                 error!(container = id, "a running container belongs to no known task; it is left alone");
                 continue;
             }
@@ -175,6 +175,8 @@ fn adopt(now_ms: u64, host: &Host, task: &TaskSpec, state: &mut TaskState, liste
             }
             Some(ContainerStatus::Lost) if rebooted => Some(Event::Exited(Exit::Lost(ContainerReason::HostRebooted))),
             Some(ContainerStatus::Lost) => Some(Event::Exited(Exit::Lost(ContainerReason::Vanished))),
+            // It is started again, which waits for it.
+            Some(ContainerStatus::Starting) => None,
             None => missing(container, rebooted),
         };
         if let Some(event) = event {

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use super::{
     ContainerError, ContainerSpec, ContainerStatus, Containers, ExecOutcome, ExecRequest, ExitRecord, RunningSession,
     SessionRequest, Started, TaskLimits, Usage,
-    bundle::{is_alive, wait_for_shim, write_bundle},
+    bundle::{is_alive, start_patience, wait_for_shim, write_bundle},
     cgroup::{Cgroup, Hierarchies, settings},
     held_env,
     message::{self, ExecPlan, Failure, Purpose, Reply, Request, Runtime, ShimConfig, State, file},
@@ -24,9 +24,6 @@ use super::{
 
 /// How long processes may take to die after SIGKILL before a removal gives up.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a start that an earlier agent asked for may still take before it counts as lost.
-const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How [`ShimContainers`] starts containers.
 #[derive(Debug, Clone)]
@@ -96,6 +93,37 @@ impl ShimContainers {
             .await
             .map_err(|error| ContainerError::Runtime { detail: error.to_string() })?
     }
+
+    /// Waits for a start that an earlier agent asked for; none when the container never ran.
+    async fn await_another(&self, bundle: PathBuf) -> Result<Option<State>, ContainerError> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let looked_at = bundle.clone();
+            let look = move |inner: &Inner| {
+                let found = inner.look(&looked_at);
+                Ok((found, message::read_json::<State>(&looked_at.join(file::STATE)), start_patience(&looked_at)))
+            };
+            match self.blocking(look).await? {
+                (Found::Running(state), ..) | (Found::Exited(_), Some(state), _) => return Ok(Some(state)),
+                (Found::Exited(_) | Found::Lost, None, _) => return Ok(None),
+                (Found::Lost, Some(_), _) => {
+                    return Err(Failure::Runtime("the container vanished while it was started".to_owned()).into());
+                }
+                (Found::Starting, _, patience) if begun.elapsed() < patience => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                (Found::Starting, ..) => {
+                    let stuck = bundle.clone();
+                    let kill = move |inner: &Inner| {
+                        inner.kill(&stuck);
+                        Ok(())
+                    };
+                    self.blocking(kill).await?;
+                    return Err(Failure::Runtime("the container did not start in time".to_owned()).into());
+                }
+            }
+        }
+    }
 }
 
 impl Inner {
@@ -147,9 +175,7 @@ impl Inner {
         if bundle.exists() {
             match self.look(&bundle) {
                 Found::Running(state) => return Ok(Begun::Already(state)),
-                Found::Starting => {
-                    return Err(Failure::Runtime(format!("container {} is being started", spec.id)).into());
-                }
+                Found::Starting => return Ok(Begun::ByAnother(bundle)),
                 Found::Exited(_) | Found::Lost => self.clear(&bundle)?,
             }
         }
@@ -204,6 +230,8 @@ impl Inner {
 
 enum Begun {
     Already(State),
+    /// An earlier agent asked for it.
+    ByAnother(PathBuf),
     Asked(OwnedFd),
 }
 
@@ -259,10 +287,17 @@ impl Containers for ShimContainers {
     }
 
     async fn start(&self, spec: &ContainerSpec) -> Result<Started, ContainerError> {
-        let given = spec.clone();
-        let reply = match self.blocking(move |inner| inner.begin(&given)).await? {
-            Begun::Already(state) => return Ok(state.into()),
-            Begun::Asked(reply) => reply,
+        let reply = loop {
+            let given = spec.clone();
+            match self.blocking(move |inner| inner.begin(&given)).await? {
+                Begun::Already(state) => return Ok(state.into()),
+                Begun::Asked(reply) => break reply,
+                Begun::ByAnother(bundle) => {
+                    if let Some(state) = self.await_another(bundle).await? {
+                        return Ok(state.into());
+                    }
+                }
+            }
         };
         let failure = match read_reply(reply).await {
             Ok(Reply::Started(state)) => return Ok(state.into()),
@@ -344,27 +379,11 @@ impl Containers for ShimContainers {
         let mut statuses = BTreeMap::new();
         for bundle in bundles {
             let Some(id) = bundle.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
-            let deadline = tokio::time::Instant::now() + START_PATIENCE;
-            let status = loop {
-                let looked_at = bundle.clone();
-                match self.blocking(move |inner| Ok(inner.look(&looked_at))).await? {
-                    Found::Running(state) => break ContainerStatus::Running(state.into()),
-                    Found::Exited(record) => break ContainerStatus::Exited(record),
-                    Found::Lost => break ContainerStatus::Lost,
-                    // An earlier agent asked for it and died before the answer: soon it is one or the other.
-                    Found::Starting if tokio::time::Instant::now() < deadline => {
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                    }
-                    Found::Starting => {
-                        let stuck = bundle.clone();
-                        self.blocking(move |inner| {
-                            inner.kill(&stuck);
-                            Ok(())
-                        })
-                        .await?;
-                        break ContainerStatus::Lost;
-                    }
-                }
+            let status = match self.blocking(move |inner| Ok(inner.look(&bundle))).await? {
+                Found::Running(state) => ContainerStatus::Running(state.into()),
+                Found::Exited(record) => ContainerStatus::Exited(record),
+                Found::Lost => ContainerStatus::Lost,
+                Found::Starting => ContainerStatus::Starting,
             };
             statuses.insert(id, status);
         }

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use gantry_runtime::{
     cdi::Gpus,
-    container::{ContainerError, ContainerSpec, Containers, Hook, Runtime},
+    container::{ContainerError, ContainerSpec, ContainerStatus, Containers, Hook, Runtime},
 };
 use serde_json::{Value, json};
 
@@ -127,6 +127,60 @@ async fn a_hook_that_fails_or_does_not_end_fails_the_start() {
         }
         assert!(fixture.containers.list().await.unwrap().is_empty(), "what never ran is not listed");
     }
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn a_container_that_is_removed_takes_its_hooks_along() {
+    let fixture = Fixture::new();
+    let pids = fixture.directory.path().join("pids");
+    let script = format!("sleep 1000 & echo $$ $! > {0}.new; mv {0}.new {0}; wait", pids.display());
+    let hook = program(fixture.directory.path(), "hook", &script);
+    let mut spec = fixture.spec(&["true"]);
+    let timeout = Duration::from_secs(600);
+    spec.hooks = vec![Hook { path: hook.into(), args: vec![], env: vec![], timeout }];
+    let removed = async {
+        while !pids.exists() {
+            tokio::task::yield_now().await;
+        }
+        fixture.containers.remove(&spec.id).await.unwrap();
+        for pid in fs::read_to_string(&pids).unwrap().split_whitespace() {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            assert!(status.is_empty() || status.contains("State:\tZ"), "{status}");
+        }
+    };
+    // Whoever started it may hear that it has ended, or that it is gone.
+    let (started, ()) = tokio::join!(fixture.containers.start(&spec), removed);
+    started.unwrap_err();
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn a_start_whose_agent_ended_while_hooks_ran_is_waited_for_by_the_next() {
+    let fixture = Fixture::new();
+    let file = |name: &str| fixture.directory.path().join(name);
+    let script =
+        format!("echo > {}; until [ -e {} ]; do sleep 0.01; done", file("began").display(), file("go").display());
+    let hook = program(fixture.directory.path(), "hook", &script);
+    let mut spec = fixture.shell("echo once");
+    let timeout = Duration::from_secs(60);
+    spec.hooks = vec![Hook { path: hook.into(), args: vec![], env: vec![], timeout }];
+    let began = async {
+        while !file("began").exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        started = fixture.containers.start(&spec) => panic!("{started:?}"),
+        () = began => {}
+    }
+    assert_eq!(fixture.containers.list().await.unwrap()[&spec.id], ContainerStatus::Starting);
+    let again = fixture.containers.start(&spec);
+    let go = async { fs::write(file("go"), "").unwrap() };
+    let (started, ()) = tokio::join!(again, go);
+    started.unwrap();
+    assert_eq!(fixture.containers.wait(&spec.id).await.unwrap().exit_code, 0);
+    assert_eq!(fixture.log(&spec), [("stdout".to_owned(), "once\n".to_owned())]);
     fixture.clean_up().await;
 }
 

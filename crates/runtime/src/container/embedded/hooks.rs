@@ -21,6 +21,7 @@ use std::{
 
 use nix::{sys::wait::waitpid, unistd::Pid};
 use rustix::{
+    event::{PollFd, PollFlags, poll},
     mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags},
     net::{RecvFlags, SendFlags},
     pipe::{PipeFlags, pipe_with},
@@ -69,7 +70,7 @@ pub(super) fn run_when_ready(
     rustix::net::send(socket, b"g", SendFlags::empty()).map(drop).map_err(failure)
 }
 
-/// In a process forked for it, which changes its namespaces.
+/// In a process forked for it, which changes its namespaces. It is not waited for longer than the container is there.
 fn run(spec: &ContainerSpec, bundle: &Path, container: Pid) -> Result<(), Failure> {
     let failure = |error: io::Error| Failure::io("running hooks", &error);
     let (said, say) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failure(error.into()))?;
@@ -84,6 +85,11 @@ fn run(spec: &ContainerSpec, bundle: &Path, container: Pid) -> Result<(), Failur
         }
         sys::Forked::Parent(child) => {
             drop(say);
+            if !outlived_by(container, &said).map_err(failure)? {
+                process::kill_tree(child.as_raw().unsigned_abs());
+                let _ = waitpid(child, None);
+                return Err(Failure::Runtime("the container's process ended while its hooks ran".to_owned()));
+            }
             let mut why = String::new();
             let read = File::from(said).read_to_string(&mut why);
             let ended = waitpid(child, None);
@@ -93,6 +99,25 @@ fn run(spec: &ContainerSpec, bundle: &Path, container: Pid) -> Result<(), Failur
                 _ if why.is_empty() => Err(Failure::Runtime("the process that runs hooks was killed".to_owned())),
                 _ => Err(Failure::Runtime(why)),
             }
+        }
+    }
+}
+
+/// Waits for word from who runs hooks; false when the container ends first: whoever removes it kills what is in its
+/// control group, where hooks are not.
+fn outlived_by(container: Pid, said: &OwnedFd) -> io::Result<bool> {
+    let ended = process::open_child(container.as_raw().unsigned_abs())?;
+    loop {
+        let mut polled = [PollFd::new(said, PollFlags::IN), PollFd::new(&ended, PollFlags::IN)];
+        match poll(&mut polled, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        match polled.map(|fd| !fd.revents().is_empty()) {
+            [true, _] => return Ok(true),
+            [false, true] => return Ok(false),
+            [false, false] => {}
         }
     }
 }
