@@ -110,7 +110,7 @@ impl<'a> Act<'a> {
                     row.update(rollout);
                 }
             }
-            Action::EndRollback { .. } => self.end_rollback(),
+            Action::EndRollback { failed, .. } => self.end_rollback(failed.as_ref()),
             // The primary one has just come back, so that there is one more use for it.
             Action::RemoveDeployment { deployment }
                 if self.record.primary().is_some_and(|one| one.id == *deployment) => {}

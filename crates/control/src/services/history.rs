@@ -136,6 +136,7 @@ pub(crate) fn end(
         }
         End::Superseded => given_up(&mut record, &format!("{what} deployment superseded by a new deployment.")),
         End::Deleted => given_up(&mut record, &format!("{what} deleted.")),
+        End::Failed { reason, .. } if returning => given_up(&mut record, &reason),
         End::Failed { reason, cause, rollback_to } => {
             record.status = match (&record.status, rollback_to) {
                 // Somebody wanted it to end: it has when its tasks have.
@@ -184,6 +185,9 @@ pub(crate) fn end_rollback(txn: Txn, view: &EcsView, key: &ServiceKey, id: &str,
         (_, End::Completed) => Status::RollbackSuccessful,
         _ => Status::RollbackFailed,
     };
+    if let End::Failed { reason, .. } = how {
+        record.status_reason = Some(reason.clone());
+    }
     record.finished_at = Some(now);
     record.updated_at = now;
     txn.put(key.deployment_path(id), encode(&record))

@@ -3,16 +3,19 @@
 //! It is done when the service is steady, or earlier where `earlySuccessCriteria` say so, and has been watched for its
 //! bake time since. It is given up when it was told to stop, when an alarm goes off, or when the circuit breaker trips:
 //! whichever comes first decides whether the last completed one comes back. A deployment that brings an older revision
-//! back is only ever finished: there is nothing behind it to go back to.
+//! back is given up by the circuit breaker alone, and there is nothing behind it to go back to.
 
 use super::{Action, DeploymentView, Fitness, Planner, ServiceView, count};
-use crate::deployment::{Cause, Failures, RolloutState, StopKind};
+use crate::deployment::{Cause, CircuitBreaker, Failures, RolloutState, StopKind};
 use crate::reason::ServiceEvent;
 
 /// Why a deployment is given up now, and whether the last completed one comes back then.
 pub(super) fn cause(service: &ServiceView, deployment: &DeploymentView, failures: &Failures) -> Option<(Cause, bool)> {
-    if deployment.rollout != RolloutState::InProgress || deployment.rollback {
+    if deployment.rollout != RolloutState::InProgress {
         return None;
+    }
+    if deployment.rollback {
+        return trips(service, failures).then_some((Cause::CircuitBreaker, false));
     }
     let watch = &service.watch;
     if let Some(stop) = watch.stop {
@@ -22,8 +25,13 @@ pub(super) fn cause(service: &ServiceView, deployment: &DeploymentView, failures
         return Some((Cause::Alarms(watch.alarms.clone()), watch.alarm_rollback));
     }
     let breaker = service.circuit_breaker?;
-    let tripped = failures.failed_tasks >= breaker.threshold.tasks(service.desired_count);
-    tripped.then_some((Cause::CircuitBreaker, breaker.rollback))
+    trips(service, failures).then_some((Cause::CircuitBreaker, breaker.rollback))
+}
+
+/// Whether the circuit breaker trips.
+pub(super) fn trips(service: &ServiceView, failures: &Failures) -> bool {
+    let tasks = |breaker: CircuitBreaker| breaker.threshold.tasks(service.desired_count);
+    service.circuit_breaker.is_some_and(|breaker| failures.failed_tasks >= tasks(breaker))
 }
 
 impl Planner<'_> {

@@ -207,10 +207,12 @@ pub enum Action {
     },
     /// A deployment with two sides stands elsewhere.
     SetRollout(Box<Rollout>),
-    /// A deployment with two sides failed, and all is as it was before.
+    /// A deployment with two sides failed, and all is as it was before, or will not be.
     EndRollback {
         /// The deployment that failed.
         deployment: DeploymentId,
+        /// Why what was before does not come back.
+        failed: Option<Cause>,
     },
     /// An older deployment has no task left.
     RemoveDeployment {

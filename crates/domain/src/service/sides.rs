@@ -8,9 +8,9 @@
 use super::{
     Action, DeploymentView, Fitness, Plan, Planner, ServiceView, TaskView, WaitingOn, count, finish, plan_one,
 };
-use crate::deployment::{Cause, DeploymentId, DeploymentLimits, RolloutState, Watch};
+use crate::deployment::{Cause, DeploymentId, DeploymentLimits, Failures, RolloutState, Trouble, Watch};
 use crate::reason::ServiceEvent;
-use crate::rollout::{ALL, Direction, Rollout, Seen, Stage, advance};
+use crate::rollout::{ALL, Direction, Rollout, STAGE_MS_MAX, Seen, Stage, advance};
 use crate::time::Timestamp;
 
 /// Decides the next step of a service whose deployment has two sides.
@@ -27,10 +27,39 @@ pub(super) fn plan(now: Timestamp, service: &ServiceView, rollout: &Rollout) -> 
 fn clean_up(now: Timestamp, service: &ServiceView, rollout: &Rollout) -> Plan {
     let view = ServiceView { limits: doubled(service.limits), ..alone(service) };
     let mut plan = plan_one(now, &view);
-    if rollout.direction != Direction::Forward && plan.waiting_on.is_none() {
-        plan.actions.insert(0, Action::EndRollback { deployment: rollout.green });
+    if rollout.direction == Direction::Forward {
+        return plan;
+    }
+    let deployment = rollout.green;
+    if plan.waiting_on.is_none() {
+        plan.actions.insert(0, Action::EndRollback { deployment, failed: None });
+        return plan;
+    }
+    let end = rollout.since.plus_millis(STAGE_MS_MAX);
+    let failed = if finish::trips(service, &counted(&service.deployments[0], &plan)) {
+        Some(Cause::CircuitBreaker)
+    } else {
+        (end <= now).then_some(Cause::Stage { stage: rollout.stage.as_str(), trouble: Trouble::StageTimedOut })
+    };
+    match failed {
+        Some(cause) => {
+            // Blue stays what is to serve, and goes on being started.
+            let event = ServiceEvent::DeploymentFailed { deployment: deployment.to_string(), cause: cause.clone() };
+            plan.actions.push(Action::Announce(event));
+            plan.actions.push(Action::EndRollback { deployment, failed: Some(cause) });
+        }
+        None => plan.wake_at = plan.wake_at.into_iter().chain([end]).min(),
     }
     plan
+}
+
+/// A deployment's failures, as a plan has counted them.
+fn counted(deployment: &DeploymentView, plan: &Plan) -> Failures {
+    let counted = plan.actions.iter().find_map(|action| match action {
+        Action::SetFailures { deployment: id, failures } if *id == deployment.id => Some(*failures),
+        _ => None,
+    });
+    counted.unwrap_or(deployment.failures)
 }
 
 /// The best of the older deployments becomes blue, the others go.
@@ -140,17 +169,13 @@ fn move_on(now: Timestamp, service: &ServiceView, rollout: &Rollout, mut plan: P
     plan
 }
 
-/// Why the deployment is given up although its stages go well. On the way back there is nothing to give up.
+/// Why the deployment is given up although its stages go well. On the way back its tasks are not asked.
 fn given_up(service: &ServiceView, rollout: &Rollout, plan: &Plan) -> Option<Cause> {
     if rollout.direction != Direction::Forward {
         return None;
     }
     let green = service.deployments.iter().find(|deployment| deployment.id == rollout.green)?;
-    let counted = plan.actions.iter().find_map(|action| match action {
-        Action::SetFailures { deployment, failures } if *deployment == green.id => Some(*failures),
-        _ => None,
-    });
-    finish::cause(service, green, &counted.unwrap_or(green.failures)).map(|(cause, _)| cause)
+    finish::cause(service, green, &counted(green, plan)).map(|(cause, _)| cause)
 }
 
 /// The service without what decides how its deployment ends.

@@ -512,6 +512,22 @@ fn an_alarm_or_a_stop_gives_the_deployment_up_unless_it_is_a_rollback() {
 }
 
 #[test]
+fn the_circuit_breaker_ends_a_rollback_too() {
+    let deployment = DeploymentId::from_random(1);
+    let mut view = service(1);
+    view.circuit_breaker =
+        Some(CircuitBreaker { threshold: Threshold::Count(2), rollback: true, reset_on_healthy_task: true });
+    view.deployments[0].rollback = true;
+    view.deployments[0].failures.failed_tasks = 1;
+    assert_eq!(moves(&plan_service(NOW, &view)), "+1");
+    view.deployments[0].failures.failed_tasks = 2;
+    let plan = plan_service(NOW, &view);
+    assert_eq!(moves(&plan), "");
+    let failed = Action::FailDeployment { deployment, cause: Cause::CircuitBreaker, rollback: false };
+    assert!(plan.actions.contains(&failed), "{plan:?}");
+}
+
+#[test]
 fn early_success_waits_for_the_older_tasks_unless_their_cleanup_is_deferred() {
     let deployment = DeploymentId::from_random(2);
     let mut view = service(4);

@@ -1,7 +1,7 @@
 //! What the end of a deployment changes: in the service, and in what is kept of its deployments.
 
 use gantry_domain::{
-    deployment::{Cause, DeploymentId, RolloutState},
+    deployment::{Cause, DeploymentId, Failures, RolloutState},
     reason::{RolloutReason, ServiceEvent},
 };
 
@@ -71,9 +71,10 @@ impl Act<'_> {
         if let Some(revision) = wire::revision(self.view, self.key, blue.revision) {
             self.record.launch_type = revision.launch_type;
         }
-        // What was given up itself once must serve again now.
+        // What was given up itself once must serve again now. What went wrong with it before does not count.
         let now = self.now;
         self.deployment(blue.id, |record| {
+            record.failures = Failures::default();
             if record.rollout != RolloutState::Completed {
                 *record = record.back(now);
             }
@@ -100,9 +101,17 @@ impl Act<'_> {
         Some(record)
     }
 
-    pub(super) fn end_rollback(&mut self) {
+    pub(super) fn end_rollback(&mut self, failed: Option<&Cause>) {
         let Some(row) = self.record.rollout.take() else { return };
+        let how = match failed {
+            None => End::Completed,
+            Some(cause) => {
+                let reason = RolloutReason::GivenUp { cause: cause.clone(), to: None };
+                let reason = reason.message(&row.green.to_string());
+                End::Failed { reason, cause: cause.clone(), rollback_to: None }
+            }
+        };
         let (txn, id) = (std::mem::take(&mut self.txn), &row.service_deployment);
-        self.txn = history::end_rollback(txn, self.view, self.key, id, &End::Completed, self.now);
+        self.txn = history::end_rollback(txn, self.view, self.key, id, &how, self.now);
     }
 }

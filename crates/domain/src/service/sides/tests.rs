@@ -8,7 +8,7 @@ use super::super::plan_service;
 use super::super::properties::{any_service, apply, healthy, live as live_of_all, obey};
 use super::super::tests::{NOW, deployment, moves, service, task};
 use super::*;
-use crate::deployment::StopKind;
+use crate::deployment::{CircuitBreaker, StopKind, Threshold};
 use crate::rollout::{Course, Hook, TimeoutAction};
 
 fn rollout(stage: Stage) -> Rollout {
@@ -66,6 +66,36 @@ fn blue_goes_only_in_the_end() {
     assert_eq!(plan.wake_at, Some(NOW.plus_seconds(60)));
     let view = two_sides(2, Stage::CleanUp, &["a", "b"], &["c", "d"]);
     assert_eq!(moves(&plan_service(NOW, &view)), "-a -b");
+}
+
+#[test]
+fn a_way_back_to_what_does_not_start_has_an_end() {
+    let mut view = two_sides(2, Stage::CleanUp, &["a"], &["c"]);
+    view.deployments.reverse();
+    view.rollout.as_mut().unwrap().direction = Direction::Back;
+    let ends = |now: Timestamp, view: &ServiceView| {
+        let plan = plan_service(now, view);
+        let end = plan.actions.iter().find_map(|action| match action {
+            Action::EndRollback { failed, .. } => Some(failed.clone()),
+            _ => None,
+        });
+        (end, plan)
+    };
+    let over = NOW.plus_millis(STAGE_MS_MAX);
+    let (end, plan) = ends(NOW, &view);
+    assert_eq!((end, moves(&plan).contains("+1")), (None, true));
+    assert!(plan.wake_at.is_some_and(|at| at <= over));
+    let timed_out = Cause::Stage { stage: "CLEAN_UP", trouble: Trouble::StageTimedOut };
+    assert_eq!(ends(over, &view).0, Some(Some(timed_out)));
+    view.circuit_breaker =
+        Some(CircuitBreaker { threshold: Threshold::Count(2), rollback: true, reset_on_healthy_task: true });
+    view.deployments[0].failures.failed_tasks = 1;
+    assert_eq!(ends(NOW, &view).0, None);
+    view.deployments[0].failures.failed_tasks = 2;
+    let (end, plan) = ends(NOW, &view);
+    assert_eq!((end, moves(&plan).contains("+1")), (Some(Some(Cause::CircuitBreaker)), true), "it is tried on");
+    view.tasks = vec![task("a", 1), task("b", 1)];
+    assert_eq!(ends(NOW, &view).0, Some(None), "it is there");
 }
 
 #[test]
