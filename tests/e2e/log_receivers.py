@@ -142,7 +142,7 @@ class Servers:
 
         return self._start(Server(str(path), Handler))
 
-    def splunk(self):
+    def splunk(self, token="secret-token"):
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_):
                 pass
@@ -157,7 +157,7 @@ class Servers:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers["Authorization"] != "Splunk secret-token":
+                if self.headers["Authorization"] != f"Splunk {token}":
                     return self.answer(403)
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)

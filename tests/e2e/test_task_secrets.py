@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 
 import pytest
 from botocore.exceptions import ClientError
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 import access
 from conftest import (
     REGION, awslogs, found_in_files, make, push_busybox, register, run_task, run_to_end, s3_server, wait_until)
+from log_receivers import Servers, port_of
 
 VALUE = "correct-horse-battery-staple"
 EVERYTHING = {"Effect": "Allow", "Action": ["secretsmanager:GetSecretValue", "ssm:GetParameters"], "Resource": "*"}
@@ -66,19 +68,32 @@ def test_values_are_there_inside_whatever_form_they_are_referred_to_in(gantry, n
         "BYARN=hush", "PLAIN=newer", "ONE=a=b", "OVERRIDDEN=newer", "AWS_ECS_EC2"]
 
 
-def test_values_are_nowhere_but_in_the_container(own_gantry, name):
+@pytest.fixture
+def servers():
+    servers = Servers()
+    yield servers
+    servers.stop()
+
+
+def test_values_are_nowhere_but_in_the_container(own_gantry, name, servers):
     gantry = own_gantry()
-    arn = secret(gantry, "app", json.dumps({"password": VALUE}))
+    arn = secret(gantry, "app", json.dumps({"password": VALUE, "token": f"{VALUE}-token"}))
     gantry.client("ssm").put_parameter(Name="/app", Value=f"{VALUE}-ssm", Type="SecureString")
+    collector = servers.splunk(f"{VALUE}-token")
     seen = '[ "$A" = "$(echo %s | rev)" ] && touch /tmp/seen' % VALUE[::-1]
     container = {
-        "command": ["sh", "-c", f"{seen}; sleep 100000"], "secrets": secrets_of(A=f"{arn}:password::", B="/app"),
+        "command": ["sh", "-c", f"{seen}; while echo line; do sleep 0.5; done"],
+        "secrets": secrets_of(A=f"{arn}:password::", B="/app"),
+        "logConfiguration": {
+            "logDriver": "splunk", "options": {"splunk-url": f"http://127.0.0.1:{port_of(collector)}"},
+            "secretOptions": secrets_of(**{"splunk-token": f"{arn}:token::"})},
         "healthCheck": {"command": ["CMD-SHELL", f"test -e /tmp/seen && {seen}"], "interval": 5, "retries": 10},
         "linuxParameters": {"initProcessEnabled": True},
     }
     definition = register(gantry, name, container, executionRoleArn=role(gantry, name, EVERYTHING))
     task = run_task(gantry, definition)
     wait_until(lambda: gantry.task(task)["healthStatus"] == "HEALTHY", 60, "a health check that sees the secret")
+    assert collector.received.until(len)[0]["event"]["line"] == "line", "sent with the token"
     told = [
         gantry.client("ecs").describe_tasks(cluster="default", tasks=[task], include=["TAGS"]),
         gantry.client("ecs").describe_task_definition(taskDefinition=definition),
@@ -103,10 +118,12 @@ def test_values_are_nowhere_but_in_the_container(own_gantry, name):
             return False
 
     assert any(has_value(pid) for pid in processes)
-    # A new agent process asks again when a container is started again.
+    # A new agent process asks again when a container is started again, and to deliver what one prints.
     gantry.kill()
+    killed = time.time()
     gantry.start()
     gantry.wait_for_instance()
+    collector.received.until(lambda entries: any(float(entry["time"]) > killed for entry in entries))
     assert gantry.task(task)["lastStatus"] == "RUNNING"
     wait_until(lambda: gantry.task(task)["healthStatus"] == "HEALTHY", 60, "a health check of the next agent")
     assert found_in_files(gantry.folder, VALUE, "-s") == []
@@ -140,6 +157,10 @@ def test_what_is_missing_or_forbidden_stops_the_task_with_the_services_words(gan
         f"ResourceInitializationError: fetching secret data from AWS Secrets Manager in region {REGION}: secret {arn}: "
         f"AccessDeniedException: User: {session}")
     assert "is not authorized to perform: secretsmanager:GetSecretValue on resource: " + arn in reason
+    splunk = {"logDriver": "splunk", "options": {"splunk-url": "http://127.0.0.1:1"},
+              "secretOptions": secrets_of(**{"splunk-token": arn})}
+    assert stopped(gantry, name, logConfiguration=splunk, task={"executionRoleArn": weak}).startswith(
+        reason[:reason.index(session) + len(session)])
     reason = stopped(gantry, name, secrets=secrets_of(A="/x"), task={"executionRoleArn": weak})
     assert reason.startswith(
         f"ResourceInitializationError: fetching secret data from SSM Parameter Store in {REGION}: AccessDeniedException: ")
@@ -205,6 +226,38 @@ def test_environment_files_come_from_a_bucket(own_gantry, buckets, name, scratch
     assert "error: AccessDenied: User: " in reason and "s3:GetBucketLocation" in reason
     outside = [{"type": "s3", "value": "arn:aws:s3:::conf/../other/x.env"}]
     assert "not the ARN of an object" in stopped(gantry, name, environmentFiles=outside, task=task)
+    log_router_is_configured_by_bucket_and_secret(gantry, s3, name)
+
+
+def log_router_is_configured_by_bucket_and_secret(gantry, s3, name):
+    """Its configuration includes a file of the bucket, and names variables that have the secret options of its senders."""
+    s3.put_object(Bucket="conf", Key="router/extra.conf", Body="[SERVICE]\n    Flush 1 # é\n".encode())
+    strong, weak = role(gantry, f"{name}-router", FILES, EVERYTHING), role(gantry, f"{name}-other", EVERYTHING)
+
+    def task_of(key, role):
+        options = {"config-file-type": "s3", "config-file-value": f"arn:aws:s3:::conf/{key}",
+                   "enable-ecs-log-metadata": "false"}
+        show = "cd /fluent-bit/etc; cat external.conf; grep @ fluent-bit.conf; tail -n 5 fluent-bit.conf; echo ${#apikey_1}"
+        sender = {"name": "sender", "command": ["true"], "essential": False, "logConfiguration": {
+            "logDriver": "awsfirelens", "options": {"Name": "datadog", "tls": "on"},
+            "secretOptions": secrets_of(apikey=arn)}}
+        router = {"command": ["sh", "-c", show], "firelensConfiguration": {"type": "fluentbit", "options": options},
+                  "logConfiguration": awslogs(f"/{name}-router")}
+        definition = register(gantry, name, router, sender, executionRoleArn=role)
+        return gantry.wait_for_status(run_task(gantry, definition), "STOPPED")
+
+    arn = secret(gantry, f"{name}/key", VALUE)
+    ended = task_of("router/extra.conf", strong)
+    lines = [line.strip() for line in gantry.logs(f"/{name}-router") if line.strip()]
+    assert lines == [
+        "[SERVICE]", "Flush 1 # é", "@INCLUDE /fluent-bit/etc/external.conf", "Name datadog", "Match sender-firelens*",
+        "apikey ${apikey_1}", "tls on", str(len(VALUE))], ended
+    assert found_in_files(gantry.folder, VALUE, "-s") == []
+    failed = "ResourceInitializationError: unable to download firelens s3 config file: unable to download s3 config "
+    reason = task_of("none.conf", strong)["stoppedReason"]
+    assert reason == f"{failed}none.conf from bucket conf: NoSuchKey: The specified key does not exist."
+    reason = task_of("router/extra.conf", weak)["stoppedReason"]
+    assert reason.startswith(f"{failed}router/extra.conf from bucket conf: AccessDenied: User: "), reason
 
 
 def test_environment_files_without_a_bucket_are_refused(gantry, name):

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use gantry_api::{
-    ecr, ecs, logs,
-    task_values::{TASK_VALUES_PATH, TaskValues},
-};
+use gantry_api::{ecr, ecs, logs, task_values::TaskValues};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -229,9 +226,9 @@ impl AwsClient {
         answer
     }
 
-    /// The values that a task of this host refers to.
-    pub(crate) async fn task_values(&self, cluster: &str, task: &str) -> Result<TaskValues, AwsError> {
-        let path = format!("{TASK_VALUES_PATH}/{cluster}/{task}");
+    /// The values at `path` that a task of this host refers to.
+    pub(crate) async fn task_values(&self, path: &str, cluster: &str, task: &str) -> Result<TaskValues, AwsError> {
+        let path = format!("{path}/{cluster}/{task}");
         let headers = vec![("host", host_of(&self.door.endpoint).to_owned())];
         let request = Request { method: "GET", path: &path, query: &[], headers, body: b"" };
         let credentials = self.signer.credentials().await?;

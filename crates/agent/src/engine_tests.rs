@@ -109,6 +109,7 @@ impl Bed {
             region: config.region.clone(),
             hosts: Vec::new(),
         };
+        let values = Arc::new(HeldValues::new(None));
         let parts = HostParts {
             runtime: RuntimeParts {
                 images: self.host.clone(),
@@ -118,8 +119,8 @@ impl Bed {
             clock: self.clock,
             boot_id: format!("boot-{}", self.boot),
             registries: RegistryAccesses::new(registry, None, self.clock),
-            values: HeldValues::new(None),
-            logs: Logs::open(Dirs::new(self.data.path()).logs(), "us-east-1", None, self.clock).unwrap(),
+            values: Arc::clone(&values),
+            logs: Logs::open(Dirs::new(self.data.path()).logs(), "us-east-1", None, values, self.clock).unwrap(),
             credentials: Arc::default(),
             client: None,
         };

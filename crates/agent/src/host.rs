@@ -59,7 +59,7 @@ pub(crate) struct Host {
     /// The sessions of ECS Exec, as the control plane says.
     pub(crate) exec_sessions: exec::Wanted,
     pub(crate) registries: RegistryAccesses,
-    pub(crate) values: HeldValues,
+    pub(crate) values: Arc<HeldValues>,
     pub(crate) logs: Logs,
     /// Of its tasks' roles.
     pub(crate) credentials: Arc<TaskCredentials>,
@@ -128,7 +128,7 @@ pub(crate) struct HostParts {
     pub(crate) clock: Clock,
     pub(crate) boot_id: String,
     pub(crate) registries: RegistryAccesses,
-    pub(crate) values: HeldValues,
+    pub(crate) values: Arc<HeldValues>,
     pub(crate) logs: Logs,
     pub(crate) credentials: Arc<TaskCredentials>,
     pub(crate) client: Option<Arc<AwsClient>>,

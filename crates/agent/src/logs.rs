@@ -3,12 +3,15 @@
 //! - [`options`]: the log configuration, and the bounds of the files. Pure.
 //! - [`tail`]: reads a file that is written and rotated.
 //! - [`event`], [`multiline`]: from lines to events and batches. Pure.
-//! - [`destination`]: where events go: [`cloudwatch`], or what one of Docker's [`drivers`] sends to.
+//! - [`destination`]: where events go: [`cloudwatch`], or what one of Docker's [`drivers`] sends to; [`deliveries`] makes
+//!   it, and [`discreet`] keeps options that are secrets out of its words.
 //! - [`shipper`]: one per container whose output is delivered somewhere.
 //! - [`watcher`]: wakes shippers.
 
 mod cloudwatch;
+mod deliveries;
 mod destination;
+mod discreet;
 mod drivers;
 mod event;
 mod multiline;
@@ -24,7 +27,6 @@ use std::{collections::HashMap, fs, io, path::PathBuf, sync::Arc, time::Duration
 
 use gantry_runtime::container::ContainerSpec;
 use parking_lot::Mutex;
-use regex::Regex;
 use tokio::{
     sync::watch,
     task::{AbortHandle, spawn},
@@ -32,10 +34,8 @@ use tokio::{
 };
 use tracing::warn;
 
-use cloudwatch::CloudWatch;
-use destination::{DeliveryError, Destination};
-use drivers::Described;
-use options::AwsLogs;
+use deliveries::{Deliveries, Delivery, Source, takes_secrets};
+use destination::DeliveryError;
 pub(crate) use options::log_file_of;
 use shipper::Shipper;
 pub(crate) use sink::LogSink;
@@ -44,6 +44,7 @@ use watcher::Watcher;
 use crate::{
     clock::Clock,
     firelens,
+    held_values::{HeldValues, LogOptions, log_options},
     reason::ContainerReason,
     record::blocking,
     task::{LaunchType, TaskSpec},
@@ -55,11 +56,10 @@ const FLUSH_MAX: Duration = Duration::from_secs(10);
 const CREATE_MAX: Duration = Duration::from_secs(3);
 
 pub(crate) struct Logs {
-    sinks: Option<LogSinks>,
     dir: PathBuf,
-    /// Where the sockets of tasks' log routers are.
-    firelens_dir: PathBuf,
-    region: String,
+    deliveries: Arc<Deliveries>,
+    /// Options that are secrets.
+    values: Arc<HeldValues>,
     clock: Clock,
     watcher: Watcher,
     following: Mutex<HashMap<String, Following>>,
@@ -67,16 +67,6 @@ pub(crate) struct Logs {
 
 /// In whose name the logs of a task are delivered.
 pub(crate) type LogSinks = Arc<dyn Fn(&TaskSpec) -> Arc<dyn LogSink> + Send + Sync>;
-
-/// Docker cuts lines at this length for the drivers that send.
-const DRIVER_MESSAGE_BYTES_MAX: usize = 16 << 10;
-
-/// Whom to deliver to, and what makes an event.
-struct Delivery {
-    to: Arc<dyn Destination>,
-    event_start: Option<Regex>,
-    message_bytes_max: usize,
-}
 
 /// A shipper at work.
 struct Following {
@@ -93,11 +83,18 @@ impl Drop for Following {
 
 impl Logs {
     /// Log files are in `dir`. Without sinks (tests) nothing is delivered.
-    pub(crate) fn open(dir: PathBuf, region: &str, sinks: Option<LogSinks>, clock: Clock) -> io::Result<Self> {
+    pub(crate) fn open(
+        dir: PathBuf,
+        region: &str,
+        sinks: Option<LogSinks>,
+        values: Arc<HeldValues>,
+        clock: Clock,
+    ) -> io::Result<Self> {
         fs::create_dir_all(dir.join("positions"))?;
         let watcher = Watcher::new(&dir);
         let firelens_dir = dir.parent().unwrap_or(&dir).join(firelens::DIRECTORY);
-        Ok(Self { sinks, dir, firelens_dir, region: region.to_owned(), clock, watcher, following: Mutex::default() })
+        let deliveries = Arc::new(Deliveries { sinks, firelens_dir, region: region.to_owned() });
+        Ok(Self { dir, deliveries, values, clock, watcher, following: Mutex::default() })
     }
 
     /// The log file of a container; rotated ones beside it.
@@ -108,8 +105,13 @@ impl Logs {
     /// Makes the log stream before the container starts, or connects to where its output goes. A control plane that is
     /// away does not keep it from starting; what Docker's drivers cannot reach does, as on Docker.
     pub(crate) async fn prepare(&self, task: &TaskSpec, index: usize, id: &str) -> Result<(), ContainerReason> {
-        let delivery = self.delivery(task, index, id, None, None).map_err(|error| not_initialized(task, &error))?;
-        let Some(delivery) = delivery else { return Ok(()) };
+        let secret = match takes_secrets(&task.containers[index].log) {
+            true => log_options(task, index, &*self.values.of(task).await?),
+            false => LogOptions::new(),
+        };
+        let source = Source::new(id, None, self.clock.now_ms());
+        let delivery = self.deliveries.make(task, index, &source, secret);
+        let Some(delivery) = delivery.map_err(|error| not_initialized(task, &error))? else { return Ok(()) };
         match timeout(CREATE_MAX, delivery.to.prepare()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(DeliveryError::Later(error))) => {
@@ -122,40 +124,31 @@ impl Logs {
     }
 
     /// Delivers what the container prints from now on, and what it printed before. `spec` is what was started, and
-    /// `created_ms` when it was made.
+    /// `created_ms` when it was made. Output whose destination is a secret that has to be asked for again waits for it.
     pub(crate) fn follow(
         &self,
-        task: &TaskSpec,
+        task: &Arc<TaskSpec>,
         index: usize,
         id: &str,
         spec: Option<&ContainerSpec>,
         created_ms: Option<u64>,
     ) {
-        let delivery = match self.delivery(task, index, id, spec, created_ms) {
-            Ok(Some(delivery)) => delivery,
-            Ok(None) => return,
-            // It could be made when the container was started: a file that it needs is gone since.
-            Err(error) => return warn!(container = id, error, "what a container prints is not delivered"),
-        };
+        let definition = &task.containers[index];
         let mut following = self.following.lock();
-        if following.contains_key(id) {
+        if following.contains_key(id) || !drivers::delivers(&definition.log.driver) {
             return;
         }
-        let definition = &task.containers[index];
+        let source = Source::new(id, spec, created_ms.unwrap_or_else(|| self.clock.now_ms()));
+        let delivery = self.delivery(Arc::clone(task), index, source);
         let (ended, has_ended) = watch::channel(false);
         let (done, delivered) = watch::channel(false);
-        let shipper = Shipper {
-            to: delivery.to,
-            event_start: delivery.event_start,
-            message_bytes_max: delivery.message_bytes_max,
-            file: log_file_of(&definition.log, task.launch_type, self.file(id)),
-            position_file: self.position_file(id),
-            clock: self.clock,
-            changed: self.watcher.reader(&file_name(id)),
-            ended: has_ended,
-        };
+        let file = log_file_of(&definition.log, task.launch_type, self.file(id));
+        let (position_file, clock) = (self.position_file(id), self.clock);
+        let changed = self.watcher.reader(&file_name(id));
         let shipper = spawn(async move {
-            shipper.run().await;
+            let Some(Delivery { to, event_start, message_bytes_max }) = delivery.await else { return };
+            let ended = has_ended;
+            Shipper { to, event_start, message_bytes_max, file, position_file, clock, changed, ended }.run().await;
             done.send_replace(true);
         });
         following.insert(id.to_owned(), Following { ended, delivered, shipper: shipper.abort_handle() });
@@ -193,39 +186,33 @@ impl Logs {
         drop(removed.await);
     }
 
-    fn position_file(&self, id: &str) -> PathBuf {
-        self.dir.join("positions").join(format!("{id}.json"))
-    }
-
-    /// Where the container's output is to be delivered, if anywhere.
+    /// How what a container prints is delivered, as soon as that is known.
     fn delivery(
         &self,
-        task: &TaskSpec,
+        task: Arc<TaskSpec>,
         index: usize,
-        id: &str,
-        spec: Option<&ContainerSpec>,
-        created_ms: Option<u64>,
-    ) -> Result<Option<Delivery>, String> {
-        let definition = &task.containers[index];
-        if definition.log.driver == "awslogs" {
-            let to = AwsLogs::parse(task, index, id, &self.region)?;
-            let Some(sinks) = &self.sinks else { return Ok(None) };
-            let sink = sinks(task);
-            let event_start = to.event_start.clone();
-            let retried = task.launch_type == LaunchType::Fargate;
-            let to = Arc::new(CloudWatch { sink, to, retried });
-            return Ok(Some(Delivery { to, event_start, message_bytes_max: event::MESSAGE_BYTES_MAX }));
+        source: Source,
+    ) -> impl Future<Output = Option<Delivery>> + use<> {
+        let (deliveries, values) = (Arc::clone(&self.deliveries), Arc::clone(&self.values));
+        async move {
+            let secret = match takes_secrets(&task.containers[index].log) {
+                true => values.log_options(&task, index).await,
+                false => Some(LogOptions::new()),
+            };
+            // What cannot be made now could be when the container was started: a file that it needs is gone since.
+            let made = match secret {
+                Some(secret) => deliveries.make(&task, index, &source, secret),
+                None => Err("the options of its log driver are not to be had".to_owned()),
+            };
+            made.unwrap_or_else(|error| {
+                warn!(container = source.id, error, "what a container prints is not delivered");
+                None
+            })
         }
-        let created_ms = created_ms.unwrap_or_else(|| self.clock.now_ms());
-        let mut container = Described::new(task, definition, id, created_ms);
-        if let Some(spec) = spec {
-            container.env.clone_from(&spec.env);
-            container.labels.clone_from(&spec.labels);
-        }
-        let socket = firelens::socket(&self.firelens_dir, task.id());
-        let wanted = drivers::Wanted { task, definition, container, firelens_socket: &socket };
-        let to = drivers::destination(&wanted)?;
-        Ok(to.map(|to| Delivery { to, event_start: None, message_bytes_max: DRIVER_MESSAGE_BYTES_MAX }))
+    }
+
+    fn position_file(&self, id: &str) -> PathBuf {
+        self.dir.join("positions").join(format!("{id}.json"))
     }
 }
 

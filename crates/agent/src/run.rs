@@ -99,13 +99,14 @@ pub async fn run(
     };
     let credentials = Arc::<TaskCredentials>::default();
     let sinks = log_sinks(&client, &credentials);
+    let values = Arc::new(HeldValues::new(Some(Arc::clone(&client))));
     let parts = HostParts {
         runtime,
         clock,
         boot_id: boot_id.trim().to_owned(),
         registries: RegistryAccesses::new(registry, Some((Arc::clone(&client), Arc::clone(&credentials))), clock),
-        values: HeldValues::new(Some(Arc::clone(&client))),
-        logs: Logs::open(Dirs::new(&config.data_dir).logs(), &config.region, Some(sinks), clock)
+        values: Arc::clone(&values),
+        logs: Logs::open(Dirs::new(&config.data_dir).logs(), &config.region, Some(sinks), values, clock)
             .map_err(AgentError::Files)?,
         credentials,
         client: Some(Arc::clone(&client)),

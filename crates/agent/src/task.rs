@@ -48,7 +48,11 @@ impl TaskSpec {
 
     /// Whether it refers to values that are asked for when it starts.
     pub(crate) fn has_values(&self) -> bool {
-        self.containers.iter().any(|container| container.has_held_environment || container.has_registry_credentials)
+        self.containers.iter().any(|container| {
+            container.is_made_with_values()
+                || container.has_registry_credentials
+                || !container.log.secret_options.is_empty()
+        })
     }
 
     /// Whether its containers share a namespace, which a pause container then holds.
@@ -217,7 +221,8 @@ pub(crate) struct ContainerDefinition {
     pub(crate) health_check: Option<HealthCheck>,
     pub(crate) restart_policy: Option<RestartPolicy>,
     pub(crate) log: LogConfiguration,
-    /// It has secrets or environment files: variables that are asked for and held in memory only.
+    /// It has secrets or environment files, or is the router of containers whose log options are secrets: variables that
+    /// are asked for and held in memory only.
     #[serde(default)]
     pub(crate) has_held_environment: bool,
     /// Its image is pulled with credentials that are asked for.
@@ -231,14 +236,24 @@ pub(crate) struct ContainerDefinition {
     pub(crate) firelens: Option<Firelens>,
 }
 
+impl ContainerDefinition {
+    /// Whether making it takes values that are asked for.
+    pub(crate) fn is_made_with_values(&self) -> bool {
+        self.has_held_environment || self.firelens.as_ref().is_some_and(|firelens| firelens.is_fetched)
+    }
+}
+
 /// `firelensConfiguration`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Firelens {
     pub(crate) kind: RouterKind,
     /// Say in each record which task it is of.
     pub(crate) metadata: bool,
-    /// A file in the router's image that is included.
+    /// A file that is included, where the router finds it.
     pub(crate) config_file: Option<String>,
+    /// That file is asked for when the task starts; it is in the router's image otherwise.
+    #[serde(default)]
+    pub(crate) is_fetched: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -340,4 +355,7 @@ pub(crate) struct LogConfiguration {
     /// `awslogs`, `json-file`, `syslog` …; empty is the instance's default.
     pub(crate) driver: String,
     pub(crate) options: BTreeMap<String, String>,
+    /// Options whose values are secrets: asked for and held in memory only.
+    #[serde(default)]
+    pub(crate) secret_options: Vec<String>,
 }

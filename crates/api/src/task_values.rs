@@ -1,5 +1,6 @@
 //! What a task definition only refers to, on its way to the agent that runs the task: the values of secrets, the
-//! variables of environment files, credentials of registries. Held in memory on either side, written nowhere.
+//! variables of environment files, credentials of registries, the configuration of a log router. Values of secrets are
+//! held in memory on either side and written nowhere.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Where an agent asks for them: a signed GET of this with `/CLUSTER/TASK-ID`. A refusal with the code
 /// [`TASK_VALUES_REFUSED`] is for good, and its message is the task's reason.
 pub const TASK_VALUES_PATH: &str = "/agent/v1/task-values";
+/// As [`TASK_VALUES_PATH`], for the options of log drivers alone, and also of a task that has ended: its last output may
+/// be delivered later.
+pub const LOG_OPTIONS_PATH: &str = "/agent/v1/log-options";
 /// The code of such a refusal.
 pub const TASK_VALUES_REFUSED: &str = "ResourceInitializationError";
 
@@ -29,6 +33,10 @@ pub struct ContainerValues {
     pub files: Vec<Vec<(String, String)>>,
     /// For the registry of its image.
     pub registry: Option<RegistryLogin>,
+    /// Option of its log driver and value.
+    pub log_options: Vec<(String, String)>,
+    /// Of a log router: the configuration that it includes.
+    pub router_configuration: Option<String>,
 }
 
 impl std::fmt::Debug for ContainerValues {

@@ -357,6 +357,7 @@ mod tests {
         app.log = LogConfiguration {
             driver: "awslogs".into(),
             options: [("awslogs-group".into(), "/app".into()), ("awslogs-stream-prefix".into(), "p".into())].into(),
+            secret_options: vec!["tag".into()],
         };
         app.health_check = Some(HealthCheck {
             args: vec!["true".into()],

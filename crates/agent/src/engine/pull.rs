@@ -43,8 +43,9 @@ async fn pull_as_configured(host: &Host, task: &TaskSpec, index: usize) -> Resul
     }
     let pulled = match task.containers[index].has_registry_credentials {
         true => {
-            let values = host.values.of_container(task, index).await?;
-            pull_with_login(host, reference, cached.as_ref(), values.registry).await
+            let values = host.values.of(task).await?;
+            let login = values.containers.get(&task.containers[index].name).and_then(|own| own.registry.clone());
+            pull_with_login(host, reference, cached.as_ref(), login).await
         }
         false => pull_from_registry(host, task, reference, cached.as_ref()).await,
     };

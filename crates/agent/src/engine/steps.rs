@@ -2,7 +2,7 @@
 
 use std::{fs, net::IpAddr, sync::Arc, time::Duration};
 
-use gantry_api::agent::RoleKind;
+use gantry_api::{agent::RoleKind, task_values::TaskValues};
 use gantry_domain::reason::RoleNotAssumed;
 use gantry_runtime::{
     container::{
@@ -207,6 +207,10 @@ pub(crate) async fn create(
     input: CreateInput,
 ) -> Result<Box<ContainerSpec>, ContainerReason> {
     let definition = &task.containers[index];
+    let values = match definition.is_made_with_values() {
+        true => host.values.of(task).await?,
+        false => Arc::default(),
+    };
     let _in_use = host.image_use.read().await;
     let hostname = hostname(task, definition, &input.id);
     let rootfs = async {
@@ -215,7 +219,7 @@ pub(crate) async fn create(
     };
     let volumes = prepare_volumes(host, task, index, &input.image);
     let files = write_etc_files(host, task, index, &input, hostname.as_deref());
-    let router = write_router(host, task, index);
+    let router = write_router(host, task, index, &values);
     let metadata = async {
         let begun = metadata_file::begin(host, task, index, &input.id).await;
         begun.map_err(|error| ContainerReason::CannotCreate(chain(&error)))
@@ -228,10 +232,7 @@ pub(crate) async fn create(
     files.extend(router);
     let metadata_file = metadata.as_ref().map(|_| metadata_file::path(&input.id));
     volumes.extend(metadata);
-    let held = match definition.has_held_environment {
-        true => held_environment(definition, &host.values.of_container(task, index).await?),
-        false => Vec::new(),
-    };
+    let held = held_environment(task, index, &values);
     let parts = Parts {
         id: &input.id,
         task_cgroup: &input.cgroup,
@@ -273,15 +274,25 @@ async fn prepare_volumes(
 }
 
 /// What a log router is configured by.
-async fn write_router(host: &Host, task: &TaskSpec, index: usize) -> Result<Vec<Mount>, ContainerReason> {
+async fn write_router(
+    host: &Host,
+    task: &TaskSpec,
+    index: usize,
+    values: &TaskValues,
+) -> Result<Vec<Mount>, ContainerReason> {
     let definition = &task.containers[index];
     let Some(firelens) = &definition.firelens else { return Ok(Vec::new()) };
-    let text = firelens::configuration(task, definition, firelens, &host.config.instance_id);
-    let text = text.map_err(|error| {
+    let generated = firelens::configuration(task, definition, firelens, &host.config.instance_id);
+    let generated = generated.map_err(|error| {
         ContainerReason::ResourceInitialization(format!("unable to generate firelens config: {error}"))
     })?;
+    let fetched = values.containers.get(&definition.name).and_then(|own| own.router_configuration.clone());
+    if firelens.is_fetched && fetched.is_none() {
+        let missing = "unable to download firelens s3 config file: the control plane does not give it";
+        return Err(ContainerReason::ResourceInitialization(missing.to_owned()));
+    }
     let (directory, kind) = (host.dirs.firelens(task.id()), firelens.kind);
-    let written = blocking(move || firelens::write(&directory, kind, &text)).await;
+    let written = blocking(move || firelens::write(&directory, kind, &generated, fetched.as_deref())).await;
     written.map_err(|error| ContainerReason::CannotCreate(chain(&error)))
 }
 
@@ -330,7 +341,7 @@ pub(crate) async fn start(
 ) -> Result<Started, ContainerReason> {
     let definition = &task.containers[index];
     if definition.has_held_environment {
-        let held = held_environment(definition, &host.values.of_container(task, index).await?);
+        let held = held_environment(task, index, &*host.values.of(task).await?);
         spec.held_env = HeldEnv(held.into_iter().map(|(name, value)| format!("{name}={value}")).collect());
     }
     let containers = &host.runtime.containers;

@@ -29,6 +29,8 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 pub(crate) struct Wanted<'a> {
     pub(crate) task: &'a TaskSpec,
     pub(crate) definition: &'a ContainerDefinition,
+    /// Those of the definition, and those that are secrets.
+    pub(crate) options: &'a BTreeMap<String, String>,
     pub(crate) container: Described,
     /// The socket of the task's log router.
     pub(crate) firelens_socket: &'a Path,
@@ -36,7 +38,7 @@ pub(crate) struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn options(&self) -> Options<'_> {
-        Options(&self.definition.log.options)
+        Options(self.options)
     }
 }
 
@@ -56,6 +58,11 @@ impl<'a> Options<'a> {
             Some(text) => text.parse().map_err(|_| format!("strconv.ParseBool: parsing \"{text}\": invalid syntax")),
         }
     }
+}
+
+/// Whether output leaves the container's log file.
+pub(crate) fn delivers(driver: &str) -> bool {
+    !matches!(driver, "" | "json-file" | "none")
 }
 
 /// Makes the destination of a driver; none for a driver that writes to the file alone.

@@ -6,7 +6,7 @@ use gantry_runtime::container::LogFile;
 use regex::Regex;
 
 use super::{drivers::Described, multiline::from_datetime_format};
-use crate::task::{LaunchType, LogConfiguration, TaskSpec};
+use crate::task::{ContainerDefinition, LaunchType, LogConfiguration, TaskSpec};
 
 /// What one file of a container's output holds when nothing is configured, and how many there are. Docker keeps
 /// everything for ever; here everything has a bound.
@@ -32,10 +32,14 @@ pub(crate) struct AwsLogs {
 }
 
 impl AwsLogs {
-    /// Reads the options of container `index`; `id` names the stream when no prefix is given.
-    pub(crate) fn parse(task: &TaskSpec, index: usize, id: &str, region: &str) -> Result<Self, String> {
-        let definition = &task.containers[index];
-        let options = &definition.log.options;
+    /// Reads the options of a container; `id` names the stream when no prefix is given.
+    pub(crate) fn parse(
+        task: &TaskSpec,
+        definition: &ContainerDefinition,
+        options: &BTreeMap<String, String>,
+        id: &str,
+        region: &str,
+    ) -> Result<Self, String> {
         let get = |name: &str| options.get(name).map(String::as_str).filter(|value| !value.is_empty());
         let group = get("awslogs-group").ok_or("must specify a value for log opt: awslogs-group")?;
         let create_group = match get("awslogs-create-group") {
@@ -147,7 +151,7 @@ mod tests {
     fn files_are_bounded_by_driver_and_mode() {
         let of = |driver: &str, options: &[(&str, &str)], launch_type| {
             let options = options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            let log = LogConfiguration { driver: driver.into(), options };
+            let log = LogConfiguration { driver: driver.into(), options, ..LogConfiguration::default() };
             let file = log_file_of(&log, launch_type, "/log".into());
             (file.path.to_str().unwrap().to_owned(), file.max_bytes, file.max_files)
         };

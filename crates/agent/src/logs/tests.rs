@@ -5,6 +5,7 @@
 use std::{fs::File, io::Write, sync::Arc};
 
 use async_trait::async_trait;
+use gantry_api::task_values::{ContainerValues, TaskValues};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{
@@ -93,9 +94,9 @@ impl LogSink for FakeLogs {
 
 const ID: &str = "0123-1";
 
-fn task(options: &[(&str, &str)], launch_type: LaunchType) -> TaskSpec {
+fn task(options: &[(&str, &str)], launch_type: LaunchType) -> Arc<TaskSpec> {
     let options = options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    TaskSpec {
+    Arc::new(TaskSpec {
         arn: "arn:aws:ecs:us-east-1:000000000000:task/default/0123".into(),
         cluster: "default".into(),
         family: "web".into(),
@@ -110,13 +111,13 @@ fn task(options: &[(&str, &str)], launch_type: LaunchType) -> TaskSpec {
         volumes: Vec::new(),
         containers: vec![ContainerDefinition {
             name: "app".into(),
-            log: LogConfiguration { driver: "awslogs".into(), options },
+            log: LogConfiguration { driver: "awslogs".into(), options, secret_options: Vec::new() },
             ..Default::default()
         }],
         roles: Roles::default(),
         about: About::default(),
         refused: None,
-    }
+    })
 }
 
 const GROUP: (&str, &str) = ("awslogs-group", "web");
@@ -135,9 +136,14 @@ impl Bed {
 
     /// The logs of one agent process.
     fn logs(&self) -> Logs {
+        self.logs_with(HeldValues::new(None))
+    }
+
+    fn logs_with(&self, values: HeldValues) -> Logs {
         let clock = Clock::Tokio { start_ms: 1_000_000, start: Instant::now() };
         let sink: Arc<dyn LogSink> = self.sink.clone();
-        Logs::open(self.dir.path().into(), "us-east-1", Some(Arc::new(move |_| Arc::clone(&sink))), clock).unwrap()
+        let sinks: LogSinks = Arc::new(move |_| Arc::clone(&sink));
+        Logs::open(self.dir.path().into(), "us-east-1", Some(sinks), Arc::new(values), clock).unwrap()
     }
 
     fn print(&self, lines: &[&str]) {
@@ -282,7 +288,7 @@ async fn the_drivers_are_told_when_the_container_was_made() {
     let collector = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = format!("udp://{}", collector.local_addr().unwrap());
     let mut task = task(&[("gelf-address", &address), ("gelf-compression-type", "none")], LaunchType::Ec2);
-    task.containers[0].log.driver = "gelf".into();
+    Arc::make_mut(&mut task).containers[0].log.driver = "gelf".into();
     bed.print(&["one"]);
     let logs = bed.logs();
     logs.follow(&task, 0, ID, None, Some(1_700_000_000_123));
@@ -290,6 +296,51 @@ async fn the_drivers_are_told_when_the_container_was_made() {
     let length = collector.recv(&mut datagram).await.unwrap();
     let message: serde_json::Value = serde_json::from_slice(&datagram[..length]).unwrap();
     assert_eq!((&message["short_message"], &message["_created"]), (&"one".into(), &"2023-11-14T22:13:20.123Z".into()));
+}
+
+/// A task with secret options, and their values.
+fn with_secrets(options: &[(&str, &str)], secrets: &[(&str, &str)]) -> (Arc<TaskSpec>, HeldValues) {
+    let mut task = task(options, LaunchType::Ec2);
+    let log = &mut Arc::make_mut(&mut task).containers[0].log;
+    log.secret_options = secrets.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let log_options = secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let of_container = ContainerValues { log_options, ..ContainerValues::default() };
+    let values = HeldValues::known(&task, TaskValues { containers: [("app".to_owned(), of_container)].into() });
+    (task, values)
+}
+
+#[tokio::test(start_paused = true)]
+async fn secret_options_have_their_effect() {
+    let bed = Bed::new();
+    let (task, values) = with_secrets(&[CREATE], &[("awslogs-group", "hush"), ("awslogs-stream-prefix", "quiet")]);
+    let logs = bed.logs_with(values);
+    logs.prepare(&task, 0, ID).await.unwrap();
+    assert_eq!(bed.sink.state.lock().groups, ["hush"]);
+    assert_eq!(bed.sink.state.lock().streams, ["quiet/app/0123"]);
+    logs.follow(&task, 0, ID, None, None);
+    bed.print(&["one"]);
+    logs.flush(ID).await;
+    assert_eq!(bed.delivered(), ["one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_a_secret_option_is_told_without_its_value() {
+    let bed = Bed::new();
+    let (task, values) = with_secrets(&[GROUP], &[("awslogs-multiline-pattern", "(hush")]);
+    let refusal = bed.logs_with(values).prepare(&task, 0, ID).await.unwrap_err();
+    assert_eq!(
+        refusal.text(),
+        "CannotStartContainerError: Error response from daemon: failed to initialize logging driver: could not parse \
+         awslogs-multiline-pattern ***"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_does_not_start_without_its_secret_options() {
+    let bed = Bed::new();
+    let (task, _) = with_secrets(&[PREFIX], &[("awslogs-group", "hush")]);
+    let refusal = bed.logs().prepare(&task, 0, ID).await.unwrap_err();
+    assert_eq!(refusal.text(), "ResourceInitializationError: there is nobody to ask for secrets");
 }
 
 #[test]

@@ -9,19 +9,16 @@ use gantry_api::{
 };
 use gantry_domain::task_definition::{LocalVolumeError, local_mount};
 
+use super::logging::{LOG_DRIVERS, hold_options_for_router, log_configuration, router, start_router_first};
 use crate::{
     engine::supervisor::Desired,
-    firelens,
     task::{
-        About, Condition, ContainerDefinition, Dependency, Device, Eni, FileSystemVolume, Firelens, HealthCheck,
-        LaunchType, Link, LinuxParameters, LogConfiguration, MountPoint, PortMapping, RestartPolicy, Roles, RouterKind,
-        SharedNamespace, SharedVolume, TaskNetwork, TaskSpec, Tmpfs, Volume, VolumeFrom, VolumeSource,
+        About, Condition, ContainerDefinition, Dependency, Device, Eni, FileSystemVolume, HealthCheck, LaunchType,
+        Link, LinuxParameters, MountPoint, PortMapping, RestartPolicy, Roles, SharedNamespace, SharedVolume,
+        TaskNetwork, TaskSpec, Tmpfs, Volume, VolumeFrom, VolumeSource,
     },
 };
 
-/// Log drivers that the agent has.
-const LOG_DRIVERS: [&str; 10] =
-    ["", firelens::DRIVER, "awslogs", "fluentd", "gelf", "journald", "json-file", "none", "splunk", "syslog"];
 const RESTART_ATTEMPT_PERIOD_SECONDS: i32 = 300;
 
 pub(crate) fn desired(wire: DesiredTask) -> Desired {
@@ -50,6 +47,7 @@ pub(crate) fn desired(wire: DesiredTask) -> Desired {
         containers.push(parsed);
     }
     start_router_first(&mut containers);
+    hold_options_for_router(&mut containers);
     let mut volumes = Vec::new();
     for wire_volume in definition.volumes.unwrap_or_default() {
         match volume(wire_volume) {
@@ -84,19 +82,6 @@ pub(crate) fn desired(wire: DesiredTask) -> Desired {
         refused,
     };
     Desired { task, stop }
-}
-
-/// Containers that send to the task's log router start after it, unless the router itself waits for somebody.
-fn start_router_first(containers: &mut [ContainerDefinition]) {
-    let router = containers.iter().find(|container| container.firelens.is_some());
-    let Some(router) = router.filter(|router| router.depends_on.is_empty()).map(|router| router.name.clone()) else {
-        return;
-    };
-    for container in containers.iter_mut().filter(|container| container.log.driver == firelens::DRIVER) {
-        if container.depends_on.iter().all(|on| on.container != router) {
-            container.depends_on.push(Dependency { container: router.clone(), condition: Condition::Start });
-        }
-    }
 }
 
 fn network(
@@ -390,25 +375,6 @@ fn restart_policy(wire: ecs::ContainerRestartPolicy) -> RestartPolicy {
         ignored_exit_codes: wire.ignored_exit_codes.unwrap_or_default(),
         attempt_period_seconds: natural(wire.restart_attempt_period.or(Some(RESTART_ATTEMPT_PERIOD_SECONDS)))
             .unwrap_or_default(),
-    }
-}
-
-fn log_configuration(wire: ecs::LogConfiguration) -> LogConfiguration {
-    LogConfiguration {
-        driver: wire.log_driver.map(|driver| driver.as_str().to_owned()).unwrap_or_default(),
-        options: wire.options.unwrap_or_default(),
-    }
-}
-
-fn router(wire: ecs::FirelensConfiguration) -> Firelens {
-    let options = wire.options.unwrap_or_default();
-    Firelens {
-        kind: match wire.r#type {
-            Some(ecs::FirelensConfigurationType::Fluentd) => RouterKind::Fluentd,
-            _ => RouterKind::Fluentbit,
-        },
-        metadata: options.get("enable-ecs-log-metadata").is_none_or(|value| value != "false"),
-        config_file: options.get("config-file-value").cloned(),
     }
 }
 

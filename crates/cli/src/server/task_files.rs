@@ -1,4 +1,5 @@
-//! Environment files of tasks, in buckets of an S3-compatible service that the operator names.
+//! Environment files of tasks and configurations of their log routers, in buckets of an S3-compatible service that the
+//! operator names.
 
 use gantry_api::Caller;
 use gantry_companions::iam::Iam;
@@ -23,20 +24,46 @@ impl TaskFiles {
         caller: &Caller,
         arn: &str,
     ) -> Result<Vec<(String, String)>, ValuesFailure> {
-        let (bucket, key) = object(arn).unwrap_or(("", arn));
-        let failed = |error: String| ValuesFailure::File { bucket: bucket.to_owned(), key: key.to_owned(), error };
+        let (bucket, key) = bucket_and_key(arn);
+        let text = self.text(iam, caller, (bucket, key)).await;
+        let text =
+            text.map_err(|error| ValuesFailure::File { bucket: bucket.to_owned(), key: key.to_owned(), error })?;
+        Ok(parse(&text))
+    }
+
+    /// The configuration of this ARN, for a caller who may read it.
+    pub(crate) async fn router_configuration(
+        &self,
+        iam: &Iam,
+        caller: &Caller,
+        arn: &str,
+    ) -> Result<String, ValuesFailure> {
+        let (bucket, key) = bucket_and_key(arn);
+        let text = self.text(iam, caller, (bucket, key)).await;
+        text.map_err(|error| ValuesFailure::RouterConfiguration {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            error,
+        })
+    }
+
+    async fn text(&self, iam: &Iam, caller: &Caller, (bucket, key): (&str, &str)) -> Result<String, String> {
         if bucket.is_empty() {
-            return Err(failed("not the ARN of an object".to_owned()));
+            return Err("not the ARN of an object".to_owned());
         }
         // Not as it was written: in another partition it is the same object, and policies name it in this one.
         let whole = format!("arn:aws:s3:::{bucket}");
         let one = format!("{whole}/{key}");
         let needed = [("s3:GetBucketLocation", &whole), ("s3:GetObject", &one)];
-        let bucket = self.0.open(iam, caller, bucket, needed).map_err(failed)?;
-        let bytes = bucket.read(key, FILE_BYTES_MAX).await.map_err(failed)?;
-        let text = String::from_utf8(bytes).map_err(|_| failed("the file is not UTF-8".to_owned()))?;
-        Ok(parse(&text))
+        let bucket = self.0.open(iam, caller, bucket, needed)?;
+        let bytes = bucket.read(key, FILE_BYTES_MAX).await?;
+        String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())
     }
+}
+
+/// Of what is no object's ARN no bucket, and all of it as the key.
+fn bucket_and_key(arn: &str) -> (&str, &str) {
+    object(arn).unwrap_or(("", arn))
 }
 
 #[cfg(test)]
@@ -67,8 +94,16 @@ mod tests {
             accounts: accounts.iter().map(|account| (*account).to_owned()).collect::<BTreeSet<_>>(),
         })));
         let caller = iam.task_role_caller(&role, TASK).unwrap();
+        let of_router = match files.router_configuration(&iam, &caller, arn).await.unwrap_err() {
+            ValuesFailure::RouterConfiguration { error, .. } => error,
+            other => panic!("{other:?}"),
+        };
         match files.variables(&iam, &caller, arn).await.unwrap_err() {
-            ValuesFailure::File { error, .. } => error,
+            ValuesFailure::File { error, .. } => {
+                let is_denied = |error: &str| error.starts_with("AccessDenied");
+                assert_eq!(is_denied(&error), is_denied(&of_router), "{of_router}");
+                error
+            }
             other => panic!("{other:?}"),
         }
     }

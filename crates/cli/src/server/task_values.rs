@@ -53,9 +53,11 @@ impl ValuesOfCompanions {
         let mut values = TaskValues::default();
         for container in &containers {
             let of_container = ContainerValues {
-                secrets: list(&container.secrets).iter().filter_map(|secret| variable(secret, &read)).collect(),
+                secrets: list(&container.secrets).iter().filter_map(|secret| named(secret, &read)).collect(),
                 files: self.files_of(caller, container).await?,
                 registry: registry_login(container, &read)?,
+                log_options: log_secrets(container).iter().filter_map(|secret| named(secret, &read)).collect(),
+                router_configuration: self.router_configuration_of(caller, container).await?,
             };
             if of_container != ContainerValues::default() {
                 values.containers.insert(container.name.clone().unwrap_or_default(), of_container);
@@ -115,6 +117,21 @@ impl ValuesOfCompanions {
         }
         Ok(files)
     }
+
+    /// What a log router includes, when that is in a bucket.
+    async fn router_configuration_of(
+        &self,
+        caller: &Caller,
+        container: &ContainerDefinition,
+    ) -> Result<Option<String>, ValuesFailure> {
+        let firelens = container.firelens_configuration.as_ref();
+        let Some(options) = firelens.and_then(|firelens| firelens.options.as_ref()) else { return Ok(None) };
+        if options.get("config-file-type").is_none_or(|kind| kind != "s3") {
+            return Ok(None);
+        }
+        let arn = options.get("config-file-value").map(String::as_str).unwrap_or_default();
+        self.files.router_configuration(&self.iam, caller, arn).await.map(Some)
+    }
 }
 
 /// The containers with the overrides that matter here.
@@ -133,10 +150,17 @@ fn containers(task: &DesiredTask) -> Vec<ContainerDefinition> {
 fn references(container: &ContainerDefinition) -> Vec<&str> {
     let login = container.repository_credentials.as_ref();
     let login = login.and_then(|credentials| credentials.credentials_parameter.as_deref());
-    list(&container.secrets).iter().filter_map(|secret| secret.value_from.as_deref()).chain(login).collect()
+    let secrets = list(&container.secrets).iter().chain(log_secrets(container));
+    secrets.filter_map(|secret| secret.value_from.as_deref()).chain(login).collect()
 }
 
-fn variable(secret: &Secret, read: &Read) -> Option<(String, String)> {
+/// The options of its log driver that are secrets.
+fn log_secrets(container: &ContainerDefinition) -> &[Secret] {
+    container.log_configuration.as_ref().map(|logging| list(&logging.secret_options)).unwrap_or_default()
+}
+
+/// Name and value.
+fn named(secret: &Secret, read: &Read) -> Option<(String, String)> {
     Some((secret.name.clone()?, read.get(secret.value_from.as_deref()?)?.clone()))
 }
 

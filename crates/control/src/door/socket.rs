@@ -12,7 +12,7 @@ use axum::{
 use gantry_api::{
     Caller,
     agent::{AgentMessage, ControlMessage},
-    task_values::TASK_VALUES_PATH,
+    task_values::{LOG_OPTIONS_PATH, TASK_VALUES_PATH},
 };
 use tokio::time::timeout;
 
@@ -26,8 +26,12 @@ const GOODBYE_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Serves `/agent/v1/connect` and the values of tasks. The layer before it has checked the signature and left the [`Caller`] as an extension.
 pub fn router(door: Door) -> Router {
-    let values = format!("{TASK_VALUES_PATH}/{{cluster}}/{{task}}");
-    Router::new().route("/agent/v1/connect", any(connect)).route(&values, get(values::answer)).with_state(door)
+    let of_task = |path: &str| format!("{path}/{{cluster}}/{{task}}");
+    Router::new()
+        .route("/agent/v1/connect", any(connect))
+        .route(&of_task(TASK_VALUES_PATH), get(values::answer))
+        .route(&of_task(LOG_OPTIONS_PATH), get(values::answer_log_options))
+        .with_state(door)
 }
 
 async fn connect(

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use gantry_api::{
     Caller, Fault,
     agent::DesiredTask,
+    ecs::ContainerDefinition,
     task_values::{TASK_VALUES_REFUSED, TaskValues},
 };
 use gantry_domain::arn::{Name, Scope};
@@ -39,12 +40,34 @@ impl ValuesOfTasks for NoValues {
     }
 }
 
-pub(super) async fn answer(
+/// What an agent asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Everything that the task refers to: it is to run.
+    Everything,
+    /// The options of its log drivers: its output is to be delivered, whether it runs or has ended.
+    LogOptions,
+}
+
+pub(super) async fn answer(door: State<Door>, caller: Extension<Caller>, path: Path<(String, String)>) -> Response {
+    answered(door, caller, path, Asked::Everything).await
+}
+
+pub(super) async fn answer_log_options(
+    door: State<Door>,
+    caller: Extension<Caller>,
+    path: Path<(String, String)>,
+) -> Response {
+    answered(door, caller, path, Asked::LogOptions).await
+}
+
+async fn answered(
     State(door): State<Door>,
     Extension(caller): Extension<Caller>,
     Path((cluster, task)): Path<(String, String)>,
+    asked: Asked,
 ) -> Response {
-    let answered = match wanted(&door.shared.control, &caller, &cluster, &task) {
+    let answered = match wanted(&door.shared.control, &caller, &cluster, &task, asked) {
         Ok((key, task)) => values(&door, &key, &task).await,
         Err(fault) => Err(fault),
     };
@@ -59,8 +82,14 @@ pub(super) async fn answer(
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// The task, when it runs on the caller's own container instance and is not to stop.
-fn wanted(control: &Control, caller: &Caller, cluster: &str, task: &str) -> Result<(TaskKey, DesiredTask), Fault> {
+/// The task with what is asked for, when it is the caller's own container instance's.
+fn wanted(
+    control: &Control,
+    caller: &Caller,
+    cluster: &str,
+    task: &str,
+    asked: Asked,
+) -> Result<(TaskKey, DesiredTask), Fault> {
     let key = || {
         let cluster: Name = cluster.parse().ok()?;
         Some(TaskKey { scope: Scope::new(&caller.account, &caller.region), cluster, id: task.parse().ok()? })
@@ -73,12 +102,25 @@ fn wanted(control: &Control, caller: &Caller, cluster: &str, task: &str) -> Resu
     if !host.is_some_and(|host| owner::speaks_for(caller, host)) {
         return Err(owner::denied(caller, "ecs:Poll", &key.arn()));
     }
-    if row.is_stopped() {
+    if row.is_stopped() && asked == Asked::Everything {
         return Err(no_task());
     }
-    let desired = desired::desired(&key.scope, &key.cluster, row).ok_or_else(no_task)?;
+    let mut desired = desired::desired(&key.scope, &key.cluster, row).ok_or_else(no_task)?;
     drop(view);
+    if asked == Asked::LogOptions {
+        desired.task_definition.container_definitions.iter_mut().flatten().for_each(leave_log_options);
+        desired.overrides.container_overrides = None;
+    }
     Ok((key, desired))
+}
+
+/// Leaves of what a container refers to the options of its log driver.
+fn leave_log_options(container: &mut ContainerDefinition) {
+    *container = ContainerDefinition {
+        name: container.name.take(),
+        log_configuration: container.log_configuration.take(),
+        ..ContainerDefinition::default()
+    };
 }
 
 async fn values(door: &Door, key: &TaskKey, task: &DesiredTask) -> Result<Vec<u8>, Fault> {

@@ -153,6 +153,11 @@ pub enum Invalid {
     LogOptionsUnknown { driver: String, options: String },
     #[error("Log driver {driver} option '{option}' has an invalid value.")]
     LogOptionValue { driver: String, option: String },
+    #[error(
+        "The secret option name must be unique and not shared with any log option set on the container, such as \
+         '{name}'."
+    )]
+    SecretIsLogOption { name: String },
     #[error("Log driver awslogs does not allow both awslogs-datetime-format and awslogs-multiline-pattern.")]
     TwoMultilineOptions,
     #[error(

@@ -81,6 +81,11 @@ fn is_followed(driver: &LogDriver, option: &str) -> bool {
     about || own.contains(&option) || COMMON_OPTIONS.contains(&option)
 }
 
+/// The sizes of files are kept with the container, where no secret may be.
+fn is_followed_secretly(driver: &LogDriver, option: &str) -> bool {
+    !COMMON_OPTIONS.contains(&option) && *driver != LogDriver::JsonFile && is_followed(driver, option)
+}
+
 /// One member that cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -160,21 +165,20 @@ fn volume(volume: &Volume) -> Option<String> {
 fn members(container: Container<'_>) -> Vec<String> {
     let definition = container.definition;
     let logging = definition.log_configuration.as_ref();
-    let given = [
-        (!list(&definition.credential_specs).is_empty(), "credentialSpecs"),
-        (has_remote_configuration(container), "firelensConfiguration config-file-type 's3'"),
-        (logging.is_some_and(|logging| !list(&logging.secret_options).is_empty()), "secretOptions"),
-    ];
-    let mut found: Vec<String> =
-        given.into_iter().filter(|(given, _)| *given).map(|(_, member)| member.to_owned()).collect();
+    let mut found = Vec::new();
+    if !list(&definition.credential_specs).is_empty() {
+        found.push("credentialSpecs".to_owned());
+    }
     if let Some(driver @ LogDriver::Unknown(_)) = container.log_driver() {
         found.push(format!("logDriver '{driver}'"));
     }
-    if let (Some(driver), Some(options)) =
-        (container.log_driver(), logging.and_then(|logging| logging.options.as_ref()))
-    {
-        let without_effect = options.keys().filter(|option| !is_followed(driver, option));
+    if let (Some(driver), Some(logging)) = (container.log_driver(), logging) {
+        let options = logging.options.iter().flat_map(|options| options.keys());
+        let without_effect = options.filter(|option| !is_followed(driver, option));
         found.extend(without_effect.map(|option| format!("log option '{option}'")));
+        let secrets = list(&logging.secret_options).iter().map(|secret| text(&secret.name));
+        let without_effect = secrets.filter(|option| !is_followed_secretly(driver, option));
+        found.extend(without_effect.map(|option| format!("secretOptions '{option}'")));
     }
     found.extend(list(&definition.resource_requirements).iter().filter_map(gpus::refused));
     let options = list(&definition.docker_security_options).iter();
@@ -184,11 +188,4 @@ fn members(container: Container<'_>) -> Vec<String> {
             .map(|option| format!("dockerSecurityOptions '{option}'")),
     );
     found
-}
-
-/// A router's configuration that is fetched from S3.
-fn has_remote_configuration(container: Container<'_>) -> bool {
-    let firelens = container.definition.firelens_configuration.as_ref();
-    let options = firelens.and_then(|firelens| firelens.options.as_ref());
-    options.and_then(|options| options.get("config-file-type")).is_some_and(|kind| kind == "s3")
 }

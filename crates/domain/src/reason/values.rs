@@ -50,6 +50,15 @@ pub enum ValuesFailure {
         /// What happened.
         error: String,
     },
+    /// The configuration of a log router.
+    RouterConfiguration {
+        /// Its bucket.
+        bucket: String,
+        /// Its key.
+        key: String,
+        /// What happened.
+        error: String,
+    },
 }
 
 /// What a service answered.
@@ -101,6 +110,11 @@ impl ValuesFailure {
                     words
                 }
             }
+            // There is none on FARGATE.
+            Self::RouterConfiguration { bucket, key, error } => format!(
+                "unable to download firelens s3 config file: unable to download s3 config {key} from bucket {bucket}: \
+                 {error}"
+            ),
         }
     }
 }
@@ -153,6 +167,16 @@ mod tests {
         assert_eq!(
             none.message(false),
             "fetching secret data from SSM Parameter Store in us-east-1: invalid parameters: a,b"
+        );
+        let router = ValuesFailure::RouterConfiguration {
+            bucket: "conf".into(),
+            key: "a/extra.conf".into(),
+            error: "NoSuchKey: The specified key does not exist.".into(),
+        };
+        assert_eq!(
+            router.message(false),
+            "unable to download firelens s3 config file: unable to download s3 config a/extra.conf from bucket conf: \
+             NoSuchKey: The specified key does not exist."
         );
     }
 }

@@ -34,13 +34,17 @@ fn is_variable(name: &str) -> bool {
 
 /// `arn:aws:s3:::BUCKET/KEY.env`
 fn check_file(value: &str) -> Result<(), Invalid> {
-    let parts: Vec<&str> = value.splitn(6, ':').collect();
-    let ["arn", _, "s3", "", "", object] = parts[..] else { return Err(Invalid::Arn) };
-    let key = object.split_once('/').filter(|(bucket, _)| !bucket.is_empty()).map(|(_, key)| key);
-    match key {
+    match key_of_object(value) {
         Some(key) if key.ends_with(".env") => Ok(()),
         _ => Err(Invalid::Arn),
     }
+}
+
+/// The key of `arn:aws:s3:::BUCKET/KEY`.
+pub(super) fn key_of_object(arn: &str) -> Option<&str> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", _, "s3", "", "", object] = parts[..] else { return None };
+    object.split_once('/').filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty()).map(|(_, key)| key)
 }
 
 /// Also of `logConfiguration.secretOptions`, which go by the same rules.

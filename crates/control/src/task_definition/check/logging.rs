@@ -2,7 +2,7 @@
 
 use gantry_api::ecs::{FirelensConfiguration, LogConfiguration, LogDriver};
 
-use super::environment::check_secrets;
+use super::environment::{check_secrets, key_of_object};
 use crate::task_definition::document::{Container, Document, list, text};
 use crate::task_definition::invalid::Invalid;
 
@@ -43,6 +43,9 @@ pub(super) fn check(container: Container<'_>) -> Result<(), Invalid> {
     let Some(logging) = &container.definition.log_configuration else { return Ok(()) };
     let Some(driver) = &logging.log_driver else { return container.ensure(false, "logDriver") };
     check_secrets(container, list(&logging.secret_options), "secretOptions")?;
+    if let Some(name) = secret_names(logging).find(|name| option(logging, name).is_some()) {
+        return Err(Invalid::SecretIsLogOption { name: name.to_owned() });
+    }
     let required: &[&str] = match driver {
         LogDriver::Awslogs => &["awslogs-region", "awslogs-group"],
         LogDriver::Splunk => &["splunk-url", "splunk-token"],
@@ -57,14 +60,18 @@ pub(super) fn check(container: Container<'_>) -> Result<(), Invalid> {
     check_values(logging, driver)
 }
 
+fn secret_names(logging: &LogConfiguration) -> impl Iterator<Item = &str> {
+    list(&logging.secret_options).iter().map(|secret| text(&secret.name))
+}
+
 fn option<'a>(logging: &'a LogConfiguration, name: &str) -> Option<&'a str> {
     logging.options.as_ref().and_then(|options| options.get(name)).map(String::as_str)
 }
 
 pub(super) fn check_required(logging: &LogConfiguration, driver: &LogDriver, required: &[&str]) -> Result<(), Invalid> {
     let given = |name: &str| {
-        let secret = list(&logging.secret_options).iter().any(|secret| text(&secret.name) == name);
-        secret || option(logging, name).is_some_and(|value| !value.is_empty())
+        secret_names(logging).any(|secret| secret == name)
+            || option(logging, name).is_some_and(|value| !value.is_empty())
     };
     let missing: Vec<&str> = required.iter().copied().filter(|name| !given(name)).collect();
     if missing.is_empty() {
@@ -75,7 +82,7 @@ pub(super) fn check_required(logging: &LogConfiguration, driver: &LogDriver, req
 
 fn check_known(logging: &LogConfiguration, driver: &LogDriver, known: &[&str]) -> Result<(), Invalid> {
     let names = logging.options.iter().flatten().map(|(name, _)| name.as_str());
-    let unknown: Vec<&str> = names.filter(|name| !known.contains(name)).collect();
+    let unknown: Vec<&str> = names.chain(secret_names(logging)).filter(|name| !known.contains(name)).collect();
     if unknown.is_empty() {
         return Ok(());
     }
@@ -100,7 +107,8 @@ fn check_values(logging: &LogConfiguration, driver: &LogDriver) -> Result<(), In
         return Err(Invalid::LogOptionValue { driver: driver.to_string(), option: option.clone() });
     }
     let both = ["awslogs-datetime-format", "awslogs-multiline-pattern"];
-    if both.iter().all(|name| option(logging, name).is_some()) {
+    let given = |name: &str| option(logging, name).is_some() || secret_names(logging).any(|secret| secret == name);
+    if both.iter().all(|name| given(name)) {
         return Err(Invalid::TwoMultilineOptions);
     }
     Ok(())
@@ -124,7 +132,7 @@ fn check_firelens_options(container: Container<'_>, firelens: &FirelensConfigura
     match (option("config-file-type"), option("config-file-value")) {
         (None, None) => Ok(()),
         (Some("file"), Some(path)) => container.ensure(!path.is_empty(), "firelensConfiguration"),
-        (Some("s3"), Some(arn)) if arn.starts_with("arn:") && arn.contains(":s3:::") => Ok(()),
+        (Some("s3"), Some(arn)) if key_of_object(arn).is_some() => Ok(()),
         (Some("s3"), Some(_)) => Err(Invalid::Arn),
         _ => container.ensure(false, "firelensConfiguration"),
     }

@@ -164,6 +164,28 @@ fn log_options_without_effect_are_refused_by_name() {
 }
 
 #[test]
+fn secret_log_options_without_effect_are_refused_by_name() {
+    for (driver, option, refused) in [
+        ("splunk", "splunk-token", vec![]),
+        ("syslog", "tag", vec![]),
+        ("awslogs", "awslogs-group", vec![]),
+        ("splunk", "token", vec!["secretOptions 'token' of container 'app'"]),
+        ("splunk", "mode", vec!["secretOptions 'mode' of container 'app'"]),
+        ("json-file", "max-size", vec!["secretOptions 'max-size' of container 'app'"]),
+    ] {
+        let options = json!({"splunk": {"splunk-url": "u", "splunk-token": "t"}, "awslogs": {"awslogs-region": "r",
+            "awslogs-group": "g"}});
+        let mut options = options.get(driver).cloned().unwrap_or_else(|| json!({}));
+        options.as_object_mut().unwrap().remove(option);
+        let log = json!({"logDriver": driver, "options": options,
+            "secretOptions": [{"name": option, "valueFrom": "p"}]});
+        let given = document(json!({"executionRoleArn": "r"}), json!({"logConfiguration": log}));
+        let found = refusals(&prepare(&given).unwrap(), &LaunchType::Ec2);
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), refused, "{driver} {option}");
+    }
+}
+
+#[test]
 fn what_cannot_be_honoured_is_refused_by_name() {
     let prepared = prepare(&document(
         json!({"taskRoleArn": "r", "executionRoleArn": "r",
@@ -236,8 +258,20 @@ fn what_is_not_refused_needs_no_more_than_every_host_has() {
         let options = if driver == "splunk" { splunk.clone() } else { json!({}) };
         containers.push(with("logConfiguration", json!({"logDriver": driver, "options": options})));
     }
-    for container in containers {
-        let prepared = prepare(&document(task.clone(), container)).unwrap();
+    let secrets = json!([{"name": "tag", "valueFrom": "arn:aws:secretsmanager:us-east-1:000000000000:secret:a-123456"},
+        {"name": "labels", "valueFrom": "b"}]);
+    containers.push(with("logConfiguration", json!({"logDriver": "syslog", "secretOptions": secrets})));
+    let mut documents: Vec<_> = containers.into_iter().map(|container| document(task.clone(), container)).collect();
+    for kind in ["file", "s3"] {
+        let options = json!({"config-file-type": kind, "config-file-value": "arn:aws:s3:::b/k"});
+        let firelens = json!({"type": "fluentd", "options": options});
+        let router = json!({"name": "router", "image": "r", "memory": 64, "firelensConfiguration": firelens});
+        let sender =
+            json!({"name": "app", "image": "a", "memory": 64, "logConfiguration": {"logDriver": "awsfirelens"}});
+        documents.push(document(json!({"executionRoleArn": "r", "containerDefinitions": [router, sender]}), json!({})));
+    }
+    for given in documents {
+        let prepared = prepare(&given).unwrap();
         assert_eq!(refusals(&prepared, &LaunchType::Ec2), []);
         for name in names(&prepared.requires_attributes) {
             assert!(capabilities::OF_EVERY_HOST.contains(&name), "{name}");

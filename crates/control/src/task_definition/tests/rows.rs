@@ -474,6 +474,11 @@ fn logging() {
                 "options": {"config-file-type": "s3", "config-file-value": "s3://b/k"}}}),
             "Invalid arn syntax.".into(),
         ),
+        (
+            json!({"firelensConfiguration": {"type": "fluentbit",
+                "options": {"config-file-type": "s3", "config-file-value": "arn:aws:s3:::b"}}}),
+            "Invalid arn syntax.".into(),
+        ),
     ] {
         container(patch, &expected);
     }
@@ -483,9 +488,57 @@ fn logging() {
     let mut both = router.clone();
     super::merge(&mut both, log("awsfirelens", json!({})));
     pair(both, router, "At most one container can have a firelensConfiguration object.");
-    let with_secret = json!({"logConfiguration": {"logDriver": "splunk", "options": {"splunk-url": "u"},
-        "secretOptions": [{"name": "splunk-token", "valueFrom": "p"}]}});
-    check(&document(json!({"executionRoleArn": "role"}), with_secret), "");
+    let router = |arn: &str| {
+        json!({"firelensConfiguration": {"type": "fluentbit",
+            "options": {"config-file-type": "s3", "config-file-value": arn}}})
+    };
+    pair(log("awsfirelens", json!({})), router("arn:aws:s3:::b/a/k.conf"), "");
+}
+
+#[test]
+fn secret_log_options() {
+    let log = |driver: &str, options: Value, secrets: &[&str]| {
+        let secrets: Vec<Value> = secrets.iter().map(|name| json!({"name": name, "valueFrom": "p"})).collect();
+        json!({"logConfiguration": {"logDriver": driver, "options": options, "secretOptions": secrets}})
+    };
+    let awslogs = json!({"awslogs-region": "r"});
+    for (given, expected) in [
+        (log("splunk", json!({"splunk-url": "u"}), &["splunk-token"]), String::new()),
+        (log("awslogs", awslogs.clone(), &["awslogs-group"]), String::new()),
+        (
+            log("splunk", json!({"splunk-url": "u"}), &["token"]),
+            "Log driver splunk requires options: splunk-token".into(),
+        ),
+        (log("splunk", json!({"splunk-url": "u"}), &[""]), setting("secretOptions")),
+        (
+            log("splunk", json!({"splunk-url": "u"}), &["splunk-token", "splunk-token"]),
+            "Duplicate secret names found: splunk-token. Each secret name must be unique.".into(),
+        ),
+        (
+            log("splunk", json!({"splunk-url": "u", "splunk-token": "t"}), &["splunk-token"]),
+            "The secret option name must be unique and not shared with any log option set on the container, such as \
+             'splunk-token'."
+                .into(),
+        ),
+        (
+            log("awslogs", awslogs.clone(), &["awslogs-group", "token"]),
+            "Log driver awslogs disallows options: token".into(),
+        ),
+        (
+            log(
+                "awslogs",
+                json!({"awslogs-region": "r", "awslogs-datetime-format": "%Y"}),
+                &["awslogs-group", "awslogs-multiline-pattern"],
+            ),
+            "Log driver awslogs does not allow both awslogs-datetime-format and awslogs-multiline-pattern.".into(),
+        ),
+    ] {
+        check(&document(json!({"executionRoleArn": "role"}), given), &expected);
+    }
+    check(
+        &document(json!({}), log("splunk", json!({"splunk-url": "u"}), &["splunk-token"])),
+        "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.",
+    );
 }
 
 #[test]
