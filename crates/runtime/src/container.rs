@@ -263,7 +263,7 @@ pub struct ExitRecord {
 /// What [`Containers::list`] finds of a container that was started here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerStatus {
-    /// An earlier agent asked for it and ended before the answer; its hooks may take their time. Starting it again waits
+    /// An earlier agent asked for it and ended before the answer, and its hooks take their time. Starting it again waits
     /// for what becomes of it.
     Starting,
     /// Its shim and first process live.

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// How long a start that an earlier agent asked for may still take before it counts as lost, beside its hooks.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(30);
 /// A bound for all: hooks may name any time.
 const START_PATIENCE_MAX: Duration = Duration::from_secs(600);
 

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use super::{
     ContainerError, ContainerSpec, ContainerStatus, Containers, ExecOutcome, ExecRequest, ExitRecord, RunningSession,
     SessionRequest, Started, TaskLimits, Usage,
-    bundle::{is_alive, start_patience, wait_for_shim, write_bundle},
+    bundle::{START_PATIENCE, is_alive, start_patience, wait_for_shim, write_bundle},
     cgroup::{Cgroup, Hierarchies, settings},
     held_env,
     message::{self, ExecPlan, Failure, Purpose, Reply, Request, Runtime, ShimConfig, State, file},
@@ -379,7 +379,14 @@ impl Containers for ShimContainers {
         let mut statuses = BTreeMap::new();
         for bundle in bundles {
             let Some(id) = bundle.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
-            let status = match self.blocking(move |inner| Ok(inner.look(&bundle))).await? {
+            let look = |bundle: PathBuf| self.blocking(move |inner| Ok(inner.look(&bundle)));
+            let mut found = look(bundle.clone()).await?;
+            // Without hooks it is soon one or the other; what became of it is looked at, not how the wait went.
+            if matches!(found, Found::Starting) && start_patience(&bundle) == START_PATIENCE {
+                let _ = self.await_another(bundle.clone()).await;
+                found = look(bundle).await?;
+            }
+            let status = match found {
                 Found::Running(state) => ContainerStatus::Running(state.into()),
                 Found::Exited(record) => ContainerStatus::Exited(record),
                 Found::Lost => ContainerStatus::Lost,
