@@ -16,6 +16,10 @@ use clap::Parser;
 
 use arguments::{Arguments, Command};
 
+/// Rows, messages and bodies of many sizes come and go on all threads: glibc's allocator keeps twice the memory for it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // The shim must stay single-threaded, so it goes its own way before anything else starts.
     if std::env::args_os().nth(1).is_some_and(|first| first == "shim") {

@@ -15,9 +15,7 @@ use crate::apply::{self, Applied, RowHead, Rows};
 use crate::feed::{Feed, FeedWatch};
 use crate::lease::Deadlines;
 use crate::limits::{RECENT_BATCHES_MAX, RECENT_BYTES_MAX};
-use crate::{
-    Batch, Engine, Event, KeyRange, KeyValue, LeaseId, Range, Revision, Store, StoreError, Txn, TxnError, Watch,
-};
+use crate::{Batch, Engine, KeyRange, KeyValue, LeaseId, Range, Revision, Store, StoreError, Txn, TxnError, Watch};
 
 /// Bounds that tests may want small.
 #[derive(Debug, Clone)]
