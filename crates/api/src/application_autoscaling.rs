@@ -29,6 +29,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
 pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
         name: "DeleteScalingPolicy",
+        members: &["PolicyName", "ResourceId", "ScalableDimension", "ServiceNamespace"],
         result_wrapper: "",
         errors: &[
             "ValidationException",
@@ -39,6 +40,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteScheduledAction",
+        members: &["ResourceId", "ScalableDimension", "ScheduledActionName", "ServiceNamespace"],
         result_wrapper: "",
         errors: &[
             "ValidationException",
@@ -49,6 +51,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeregisterScalableTarget",
+        members: &["ResourceId", "ScalableDimension", "ServiceNamespace"],
         result_wrapper: "",
         errors: &[
             "ValidationException",
@@ -59,6 +62,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeScalableTargets",
+        members: &["MaxResults", "NextToken", "ResourceIds", "ScalableDimension", "ServiceNamespace"],
         result_wrapper: "",
         errors: &[
             "ValidationException",
@@ -69,6 +73,14 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeScalingActivities",
+        members: &[
+            "IncludeNotScaledActivities",
+            "MaxResults",
+            "NextToken",
+            "ResourceId",
+            "ScalableDimension",
+            "ServiceNamespace",
+        ],
         result_wrapper: "",
         errors: &[
             "ValidationException",
@@ -79,6 +91,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeScalingPolicies",
+        members: &["MaxResults", "NextToken", "PolicyNames", "ResourceId", "ScalableDimension", "ServiceNamespace"],
         result_wrapper: "",
         errors: &[
             "ValidationException",
@@ -90,6 +103,14 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeScheduledActions",
+        members: &[
+            "MaxResults",
+            "NextToken",
+            "ResourceId",
+            "ScalableDimension",
+            "ScheduledActionNames",
+            "ServiceNamespace",
+        ],
         result_wrapper: "",
         errors: &[
             "ValidationException",
@@ -100,12 +121,28 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "GetPredictiveScalingForecast",
+        members: &["EndTime", "PolicyName", "ResourceId", "ScalableDimension", "ServiceNamespace", "StartTime"],
         result_wrapper: "",
         errors: &["ValidationException", "InternalServiceException"],
     },
-    OperationInfo { name: "ListTagsForResource", result_wrapper: "", errors: &["ResourceNotFoundException"] },
+    OperationInfo {
+        name: "ListTagsForResource",
+        members: &["ResourceARN"],
+        result_wrapper: "",
+        errors: &["ResourceNotFoundException"],
+    },
     OperationInfo {
         name: "PutScalingPolicy",
+        members: &[
+            "PolicyName",
+            "PolicyType",
+            "PredictiveScalingPolicyConfiguration",
+            "ResourceId",
+            "ScalableDimension",
+            "ServiceNamespace",
+            "StepScalingPolicyConfiguration",
+            "TargetTrackingScalingPolicyConfiguration",
+        ],
         result_wrapper: "",
         errors: &[
             "ValidationException",
@@ -118,6 +155,17 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutScheduledAction",
+        members: &[
+            "EndTime",
+            "ResourceId",
+            "ScalableDimension",
+            "ScalableTargetAction",
+            "Schedule",
+            "ScheduledActionName",
+            "ServiceNamespace",
+            "StartTime",
+            "Timezone",
+        ],
         result_wrapper: "",
         errors: &[
             "ValidationException",
@@ -129,6 +177,16 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "RegisterScalableTarget",
+        members: &[
+            "MaxCapacity",
+            "MinCapacity",
+            "ResourceId",
+            "RoleARN",
+            "ScalableDimension",
+            "ServiceNamespace",
+            "SuspendedState",
+            "Tags",
+        ],
         result_wrapper: "",
         errors: &[
             "ValidationException",
@@ -139,11 +197,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "TagResource",
+        members: &["ResourceARN", "Tags"],
         result_wrapper: "",
         errors: &["ResourceNotFoundException", "TooManyTagsException", "ValidationException"],
     },
     OperationInfo {
         name: "UntagResource",
+        members: &["ResourceARN", "TagKeys"],
         result_wrapper: "",
         errors: &["ResourceNotFoundException", "ValidationException"],
     },

@@ -29,16 +29,19 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
 pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
         name: "BatchCheckLayerAvailability",
+        members: &["layerDigests", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &["RepositoryNotFoundException", "InvalidParameterException", "ServerException"],
     },
     OperationInfo {
         name: "BatchDeleteImage",
+        members: &["imageIds", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "RepositoryNotFoundException"],
     },
     OperationInfo {
         name: "BatchGetImage",
+        members: &["acceptedMediaTypes", "imageIds", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -50,11 +53,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "BatchGetRepositoryScanningConfiguration",
+        members: &["repositoryNames"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "RepositoryNotFoundException", "ValidationException"],
     },
     OperationInfo {
         name: "CompleteLayerUpload",
+        members: &["layerDigests", "registryId", "repositoryName", "uploadId"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -70,6 +75,15 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreatePullThroughCacheRule",
+        members: &[
+            "credentialArn",
+            "customRoleArn",
+            "ecrRepositoryPrefix",
+            "registryId",
+            "upstreamRegistry",
+            "upstreamRegistryUrl",
+            "upstreamRepositoryPrefix",
+        ],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -85,6 +99,15 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateRepository",
+        members: &[
+            "encryptionConfiguration",
+            "imageScanningConfiguration",
+            "imageTagMutability",
+            "imageTagMutabilityExclusionFilters",
+            "registryId",
+            "repositoryName",
+            "tags",
+        ],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -98,6 +121,18 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateRepositoryCreationTemplate",
+        members: &[
+            "appliedFor",
+            "customRoleArn",
+            "description",
+            "encryptionConfiguration",
+            "imageTagMutability",
+            "imageTagMutabilityExclusionFilters",
+            "lifecyclePolicy",
+            "prefix",
+            "repositoryPolicy",
+            "resourceTags",
+        ],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -109,6 +144,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteLifecyclePolicy",
+        members: &["registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -120,6 +156,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeletePullThroughCacheRule",
+        members: &["ecrRepositoryPrefix", "registryId"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -130,6 +167,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteRegistryPolicy",
+        members: &[],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -140,6 +178,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteRepository",
+        members: &["force", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -151,11 +190,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteRepositoryCreationTemplate",
+        members: &["prefix"],
         result_wrapper: "",
         errors: &["ServerException", "ValidationException", "InvalidParameterException", "TemplateNotFoundException"],
     },
     OperationInfo {
         name: "DeleteRepositoryPolicy",
+        members: &["registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -166,11 +207,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteSigningConfiguration",
+        members: &[],
         result_wrapper: "",
         errors: &["ServerException", "ValidationException", "SigningConfigurationNotFoundException"],
     },
     OperationInfo {
         name: "DeregisterPullTimeUpdateExclusion",
+        members: &["principalArn"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -182,6 +225,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeImageReplicationStatus",
+        members: &["imageId", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -193,6 +237,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeImageScanFindings",
+        members: &["imageId", "maxResults", "nextToken", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -205,6 +250,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeImageSigningStatus",
+        members: &["imageId", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -216,6 +262,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeImages",
+        members: &["filter", "imageIds", "maxResults", "nextToken", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -226,6 +273,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribePullThroughCacheRules",
+        members: &["ecrRepositoryPrefixes", "maxResults", "nextToken", "registryId"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -236,11 +284,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeRegistry",
+        members: &[],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "ValidationException"],
     },
     OperationInfo {
         name: "DescribeReplicationBackfillResults",
+        members: &["maxResults", "nextToken", "registryId", "replicationBackfillId", "resultStatusFilter"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -251,26 +301,31 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeRepositories",
+        members: &["maxResults", "nextToken", "registryId", "repositoryNames"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "RepositoryNotFoundException"],
     },
     OperationInfo {
         name: "DescribeRepositoryCreationTemplates",
+        members: &["maxResults", "nextToken", "prefixes"],
         result_wrapper: "",
         errors: &["ServerException", "ValidationException", "InvalidParameterException"],
     },
     OperationInfo {
         name: "GetAccountSetting",
+        members: &["name"],
         result_wrapper: "",
         errors: &["ServerException", "ValidationException", "InvalidParameterException"],
     },
     OperationInfo {
         name: "GetAuthorizationToken",
+        members: &["registryIds"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException"],
     },
     OperationInfo {
         name: "GetDownloadUrlForLayer",
+        members: &["layerDigest", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -283,6 +338,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "GetLifecyclePolicy",
+        members: &["registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -294,6 +350,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "GetLifecyclePolicyPreview",
+        members: &["filter", "imageIds", "maxResults", "nextToken", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -305,6 +362,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "GetRegistryPolicy",
+        members: &[],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -315,11 +373,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "GetRegistryScanningConfiguration",
+        members: &[],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "ValidationException"],
     },
     OperationInfo {
         name: "GetRepositoryPolicy",
+        members: &["registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -330,6 +390,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "GetSigningConfiguration",
+        members: &[],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -340,11 +401,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "InitiateLayerUpload",
+        members: &["registryId", "repositoryName"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "RepositoryNotFoundException", "KmsException"],
     },
     OperationInfo {
         name: "ListImageReferrers",
+        members: &["filter", "maxResults", "nextToken", "registryId", "repositoryName", "subjectId"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -356,31 +419,44 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListImages",
+        members: &["filter", "maxResults", "nextToken", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "RepositoryNotFoundException"],
     },
     OperationInfo {
         name: "ListPullTimeUpdateExclusions",
+        members: &["maxResults", "nextToken"],
         result_wrapper: "",
         errors: &["InvalidParameterException", "ValidationException", "LimitExceededException", "ServerException"],
     },
     OperationInfo {
         name: "ListReplicationBackfills",
+        members: &["maxResults", "nextToken", "registryId"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "ValidationException"],
     },
     OperationInfo {
         name: "ListTagsForResource",
+        members: &["resourceArn"],
         result_wrapper: "",
         errors: &["InvalidParameterException", "RepositoryNotFoundException", "ServerException"],
     },
     OperationInfo {
         name: "PutAccountSetting",
+        members: &["name", "value"],
         result_wrapper: "",
         errors: &["ServerException", "ValidationException", "InvalidParameterException", "LimitExceededException"],
     },
     OperationInfo {
         name: "PutImage",
+        members: &[
+            "imageDigest",
+            "imageManifest",
+            "imageManifestMediaType",
+            "imageTag",
+            "registryId",
+            "repositoryName",
+        ],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -397,26 +473,31 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutImageScanningConfiguration",
+        members: &["imageScanningConfiguration", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "RepositoryNotFoundException", "ValidationException"],
     },
     OperationInfo {
         name: "PutImageTagMutability",
+        members: &["imageTagMutability", "imageTagMutabilityExclusionFilters", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "RepositoryNotFoundException"],
     },
     OperationInfo {
         name: "PutLifecyclePolicy",
+        members: &["lifecyclePolicyText", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "RepositoryNotFoundException", "ValidationException"],
     },
     OperationInfo {
         name: "PutRegistryPolicy",
+        members: &["policyText"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "ValidationException"],
     },
     OperationInfo {
         name: "PutRegistryScanningConfiguration",
+        members: &["rules", "scanType"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -427,16 +508,19 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutReplicationConfiguration",
+        members: &["replicationConfiguration"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "ValidationException"],
     },
     OperationInfo {
         name: "PutSigningConfiguration",
+        members: &["signingConfiguration"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "ValidationException"],
     },
     OperationInfo {
         name: "RegisterPullTimeUpdateExclusion",
+        members: &["principalArn"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -448,11 +532,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "SetRepositoryPolicy",
+        members: &["force", "policyText", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &["ServerException", "InvalidParameterException", "RepositoryNotFoundException"],
     },
     OperationInfo {
         name: "StartImageScan",
+        members: &["imageId", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -467,6 +553,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "StartLifecyclePolicyPreview",
+        members: &["lifecyclePolicyText", "registryId", "repositoryName"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -479,6 +566,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "StartReplicationBackfill",
+        members: &["destination", "registryId"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -490,6 +578,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "StopReplicationBackfill",
+        members: &["registryId", "replicationBackfillId"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -501,6 +590,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "TagResource",
+        members: &["resourceArn", "tags"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -512,6 +602,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UntagResource",
+        members: &["resourceArn", "tagKeys"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -523,6 +614,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateImageStorageClass",
+        members: &["imageId", "registryId", "repositoryName", "targetStorageClass"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -535,6 +627,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdatePullThroughCacheRule",
+        members: &["credentialArn", "customRoleArn", "ecrRepositoryPrefix", "registryId"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -548,11 +641,24 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateRepositoryCreationTemplate",
+        members: &[
+            "appliedFor",
+            "customRoleArn",
+            "description",
+            "encryptionConfiguration",
+            "imageTagMutability",
+            "imageTagMutabilityExclusionFilters",
+            "lifecyclePolicy",
+            "prefix",
+            "repositoryPolicy",
+            "resourceTags",
+        ],
         result_wrapper: "",
         errors: &["ServerException", "ValidationException", "InvalidParameterException", "TemplateNotFoundException"],
     },
     OperationInfo {
         name: "UploadLayerPart",
+        members: &["layerPartBlob", "partFirstByte", "partLastByte", "registryId", "repositoryName", "uploadId"],
         result_wrapper: "",
         errors: &[
             "ServerException",
@@ -566,6 +672,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ValidatePullThroughCacheRule",
+        members: &["ecrRepositoryPrefix", "registryId"],
         result_wrapper: "",
         errors: &[
             "ServerException",

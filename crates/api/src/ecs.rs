@@ -29,6 +29,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
 pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
         name: "AssociateGatewayWithCluster",
+        members: &["cluster", "gateway"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -42,6 +43,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ContinueServiceDeployment",
+        members: &["action", "hookId", "serviceDeploymentArn"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -54,6 +56,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateCapacityProvider",
+        members: &["autoScalingGroupProvider", "cluster", "managedInstancesProvider", "name", "tags"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -68,6 +71,15 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateCluster",
+        members: &[
+            "capacityProviders",
+            "clusterName",
+            "configuration",
+            "defaultCapacityProviderStrategy",
+            "serviceConnectDefaults",
+            "settings",
+            "tags",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -79,6 +91,19 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateDaemon",
+        members: &[
+            "capacityProviderArns",
+            "clientToken",
+            "clusterArn",
+            "critical",
+            "daemonName",
+            "daemonTaskDefinitionArn",
+            "deploymentConfiguration",
+            "enableECSManagedTags",
+            "enableExecuteCommand",
+            "propagateTags",
+            "tags",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -92,6 +117,22 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateExpressGatewayService",
+        members: &[
+            "cluster",
+            "cpu",
+            "cpuArchitecture",
+            "executionRoleArn",
+            "healthCheckPath",
+            "infrastructureRoleArn",
+            "memory",
+            "networkConfiguration",
+            "primaryContainer",
+            "scalingTarget",
+            "serviceName",
+            "tags",
+            "taskDefinitionArn",
+            "taskRoleArn",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -106,6 +147,15 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateGateway",
+        members: &[
+            "clientToken",
+            "configuration",
+            "deletionProtection",
+            "infrastructureRoleArn",
+            "name",
+            "propagateTags",
+            "tags",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -117,6 +167,36 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateService",
+        members: &[
+            "availabilityZoneRebalancing",
+            "capacityProviderStrategy",
+            "clientToken",
+            "cluster",
+            "deploymentConfiguration",
+            "deploymentController",
+            "desiredCount",
+            "enableECSManagedTags",
+            "enableExecuteCommand",
+            "gatewayConnectors",
+            "healthCheckGracePeriodSeconds",
+            "launchType",
+            "loadBalancers",
+            "monitoring",
+            "networkConfiguration",
+            "placementConstraints",
+            "placementStrategy",
+            "platformVersion",
+            "propagateTags",
+            "role",
+            "schedulingStrategy",
+            "serviceConnectConfiguration",
+            "serviceName",
+            "serviceRegistries",
+            "tags",
+            "taskDefinition",
+            "volumeConfigurations",
+            "vpcLatticeConfigurations",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -132,6 +212,21 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateTaskSet",
+        members: &[
+            "capacityProviderStrategy",
+            "clientToken",
+            "cluster",
+            "externalId",
+            "launchType",
+            "loadBalancers",
+            "networkConfiguration",
+            "platformVersion",
+            "scale",
+            "service",
+            "serviceRegistries",
+            "tags",
+            "taskDefinition",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -150,11 +245,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteAccountSetting",
+        members: &["name", "principalArn"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "DeleteAttributes",
+        members: &["attributes", "cluster"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -167,6 +264,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteCapacityProvider",
+        members: &["capacityProvider", "cluster"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -180,6 +278,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteCluster",
+        members: &["cluster"],
         result_wrapper: "",
         errors: &[
             "ClusterContainsContainerInstancesException",
@@ -196,6 +295,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteDaemon",
+        members: &["daemonArn"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -210,11 +310,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteDaemonTaskDefinition",
+        members: &["daemonTaskDefinition"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "DeleteExpressGatewayService",
+        members: &["serviceArn"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -229,6 +331,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteGateway",
+        members: &["gateway"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -241,6 +344,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteService",
+        members: &["cluster", "force", "service"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -253,11 +357,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteTaskDefinitions",
+        members: &["taskDefinitions"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "DeleteTaskSet",
+        members: &["cluster", "force", "service", "taskSet"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -274,6 +380,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeregisterContainerInstance",
+        members: &["cluster", "containerInstance", "force"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -285,11 +392,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeregisterTaskDefinition",
+        members: &["taskDefinition"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "DescribeCapacityProviders",
+        members: &["capacityProviders", "cluster", "include", "maxResults", "nextToken"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -302,11 +411,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeClusters",
+        members: &["clusters", "include"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "DescribeContainerInstances",
+        members: &["cluster", "containerInstances", "include"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -318,6 +429,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeDaemon",
+        members: &["daemonArn"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -331,6 +443,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeDaemonDeployments",
+        members: &["daemonDeploymentArns"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -343,6 +456,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeDaemonRevisions",
+        members: &["daemonRevisionArns"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -355,11 +469,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeDaemonTaskDefinition",
+        members: &["daemonTaskDefinition"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "DescribeExpressGatewayService",
+        members: &["include", "serviceArn"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -373,6 +489,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeGateway",
+        members: &["gateway"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -385,6 +502,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeGatewayResources",
+        members: &["gateway", "maxResults", "nextToken"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -397,6 +515,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeGatewayRoute",
+        members: &["gatewayRouteArn"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -409,6 +528,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeServiceDeployments",
+        members: &["serviceDeploymentArns"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -422,6 +542,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeServiceRevisions",
+        members: &["serviceRevisionArns"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -435,6 +556,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeServices",
+        members: &["cluster", "include", "services"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -446,11 +568,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeTaskDefinition",
+        members: &["include", "taskDefinition"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "DescribeTaskSets",
+        members: &["cluster", "include", "service", "taskSets"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -465,6 +589,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeTasks",
+        members: &["cluster", "include", "tasks"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -476,6 +601,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DisassociateGatewayFromCluster",
+        members: &["cluster", "gateway"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -490,11 +616,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DiscoverPollEndpoint",
+        members: &["cluster", "containerInstance"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "ExecuteCommand",
+        members: &["cluster", "command", "container", "interactive", "task"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -507,6 +635,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "GetTaskProtection",
+        members: &["cluster", "tasks"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -520,11 +649,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListAccountSettings",
+        members: &["effectiveSettings", "maxResults", "name", "nextToken", "principalArn", "value"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "ListAttributes",
+        members: &["attributeName", "attributeValue", "cluster", "maxResults", "nextToken", "targetType"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -536,11 +667,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListClusters",
+        members: &["maxResults", "nextToken"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "ListContainerInstances",
+        members: &["cluster", "filter", "maxResults", "nextToken", "status"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -552,6 +685,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListDaemonDeployments",
+        members: &["createdAt", "daemonArn", "maxResults", "nextToken", "status"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -564,11 +698,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListDaemonTaskDefinitions",
+        members: &["family", "familyPrefix", "maxResults", "nextToken", "revision", "sort", "status"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "ListDaemons",
+        members: &["capacityProviderArns", "clusterArn", "maxResults", "nextToken"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -581,6 +717,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListGatewayClusterAssociations",
+        members: &["cluster", "gateway", "maxResults", "nextToken", "status"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -592,6 +729,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListGatewayRoutes",
+        members: &["cluster", "gateway", "maxResults", "nextToken", "service", "serviceContainerPortName", "status"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -604,6 +742,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListGateways",
+        members: &["maxResults", "names", "nextToken", "status"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -615,6 +754,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListServiceDeployments",
+        members: &["cluster", "createdAt", "maxResults", "nextToken", "service", "status"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -628,6 +768,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListServices",
+        members: &["cluster", "launchType", "maxResults", "nextToken", "resourceManagementType", "schedulingStrategy"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -639,6 +780,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListServicesByNamespace",
+        members: &["maxResults", "namespace", "nextToken"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -650,6 +792,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListTagsForResource",
+        members: &["resourceArn"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -661,16 +804,30 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListTaskDefinitionFamilies",
+        members: &["familyPrefix", "maxResults", "nextToken", "status"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "ListTaskDefinitions",
+        members: &["familyPrefix", "maxResults", "nextToken", "sort", "status"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "ListTasks",
+        members: &[
+            "cluster",
+            "containerInstance",
+            "daemonName",
+            "desiredStatus",
+            "family",
+            "launchType",
+            "maxResults",
+            "nextToken",
+            "serviceName",
+            "startedBy",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -683,16 +840,19 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutAccountSetting",
+        members: &["name", "principalArn", "value"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "PutAccountSettingDefault",
+        members: &["name", "value"],
         result_wrapper: "",
         errors: &["AccessDeniedException", "ServerException", "InvalidParameterException", "ClientException"],
     },
     OperationInfo {
         name: "PutAttributes",
+        members: &["attributes", "cluster"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -706,6 +866,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutClusterCapacityProviders",
+        members: &["capacityProviders", "cluster", "defaultCapacityProviderStrategy"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -719,6 +880,17 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "RegisterContainerInstance",
+        members: &[
+            "attributes",
+            "cluster",
+            "containerInstanceArn",
+            "instanceIdentityDocument",
+            "instanceIdentityDocumentSignature",
+            "platformDevices",
+            "tags",
+            "totalResources",
+            "versionInfo",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -730,6 +902,18 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "RegisterDaemonTaskDefinition",
+        members: &[
+            "containerDefinitions",
+            "cpu",
+            "executionRoleArn",
+            "family",
+            "ipcMode",
+            "memory",
+            "pidMode",
+            "tags",
+            "taskRoleArn",
+            "volumes",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -741,6 +925,27 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "RegisterTaskDefinition",
+        members: &[
+            "containerDefinitions",
+            "cpu",
+            "enableFaultInjection",
+            "ephemeralStorage",
+            "executionRoleArn",
+            "family",
+            "inferenceAccelerators",
+            "ipcMode",
+            "memory",
+            "networkMode",
+            "pidMode",
+            "placementConstraints",
+            "proxyConfiguration",
+            "requiresCompatibilities",
+            "runtimePlatform",
+            "tags",
+            "taskRoleArn",
+            "trustedExecutionConfiguration",
+            "volumes",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -752,6 +957,27 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "RunTask",
+        members: &[
+            "capacityProviderStrategy",
+            "clientToken",
+            "cluster",
+            "count",
+            "enableECSManagedTags",
+            "enableExecuteCommand",
+            "group",
+            "launchType",
+            "networkConfiguration",
+            "overrides",
+            "placementConstraints",
+            "placementStrategy",
+            "platformVersion",
+            "propagateTags",
+            "referenceId",
+            "startedBy",
+            "tags",
+            "taskDefinition",
+            "volumeConfigurations",
+        ],
         result_wrapper: "",
         errors: &[
             "ConflictException",
@@ -768,6 +994,21 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "StartTask",
+        members: &[
+            "cluster",
+            "containerInstances",
+            "enableECSManagedTags",
+            "enableExecuteCommand",
+            "group",
+            "networkConfiguration",
+            "overrides",
+            "propagateTags",
+            "referenceId",
+            "startedBy",
+            "tags",
+            "taskDefinition",
+            "volumeConfigurations",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -781,6 +1022,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "StopServiceDeployment",
+        members: &["serviceDeploymentArn", "stopType"],
         result_wrapper: "",
         errors: &[
             "ConflictException",
@@ -794,6 +1036,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "StopTask",
+        members: &["cluster", "reason", "task"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -805,6 +1048,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "SubmitAttachmentStateChanges",
+        members: &["attachments", "cluster"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -816,6 +1060,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "SubmitContainerStateChange",
+        members: &["cluster", "containerName", "exitCode", "networkBindings", "reason", "runtimeId", "status", "task"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -827,6 +1072,18 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "SubmitTaskStateChange",
+        members: &[
+            "attachments",
+            "cluster",
+            "containers",
+            "executionStoppedAt",
+            "managedAgents",
+            "pullStartedAt",
+            "pullStoppedAt",
+            "reason",
+            "status",
+            "task",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -838,6 +1095,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "TagResource",
+        members: &["resourceArn", "tags"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -851,6 +1109,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UntagResource",
+        members: &["resourceArn", "tagKeys"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -863,6 +1122,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateCapacityProvider",
+        members: &["autoScalingGroupProvider", "cluster", "managedInstancesProvider", "name"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -875,6 +1135,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateCluster",
+        members: &["cluster", "configuration", "serviceConnectDefaults", "settings"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -887,6 +1148,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateClusterSettings",
+        members: &["cluster", "settings"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -899,6 +1161,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateContainerAgent",
+        members: &["cluster", "containerInstance"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -913,6 +1176,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateContainerInstancesState",
+        members: &["cluster", "containerInstances", "status"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -924,6 +1188,16 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateDaemon",
+        members: &[
+            "capacityProviderArns",
+            "critical",
+            "daemonArn",
+            "daemonTaskDefinitionArn",
+            "deploymentConfiguration",
+            "enableECSManagedTags",
+            "enableExecuteCommand",
+            "propagateTags",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -939,6 +1213,19 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateExpressGatewayService",
+        members: &[
+            "cpu",
+            "cpuArchitecture",
+            "executionRoleArn",
+            "healthCheckPath",
+            "memory",
+            "networkConfiguration",
+            "primaryContainer",
+            "scalingTarget",
+            "serviceArn",
+            "taskDefinitionArn",
+            "taskRoleArn",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -953,6 +1240,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateGateway",
+        members: &["configuration", "deletionProtection", "gateway", "infrastructureRoleArn", "propagateTags"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -965,6 +1253,32 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateService",
+        members: &[
+            "availabilityZoneRebalancing",
+            "capacityProviderStrategy",
+            "cluster",
+            "deploymentConfiguration",
+            "deploymentController",
+            "desiredCount",
+            "enableECSManagedTags",
+            "enableExecuteCommand",
+            "forceNewDeployment",
+            "gatewayConnectors",
+            "healthCheckGracePeriodSeconds",
+            "loadBalancers",
+            "monitoring",
+            "networkConfiguration",
+            "placementConstraints",
+            "placementStrategy",
+            "platformVersion",
+            "propagateTags",
+            "service",
+            "serviceConnectConfiguration",
+            "serviceRegistries",
+            "taskDefinition",
+            "volumeConfigurations",
+            "vpcLatticeConfigurations",
+        ],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -982,6 +1296,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateServicePrimaryTaskSet",
+        members: &["cluster", "primaryTaskSet", "service"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -997,6 +1312,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateTaskProtection",
+        members: &["cluster", "expiresInMinutes", "protectionEnabled", "tasks"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -1010,6 +1326,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateTaskSet",
+        members: &["cluster", "scale", "service", "taskSet"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",

@@ -29,6 +29,15 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
 pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
         name: "CreateEventBus",
+        members: &[
+            "DeadLetterConfig",
+            "Description",
+            "EventSourceName",
+            "KmsKeyIdentifier",
+            "LogConfig",
+            "Name",
+            "Tags",
+        ],
         result_wrapper: "",
         errors: &[
             "ResourceAlreadyExistsException",
@@ -42,11 +51,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteEventBus",
+        members: &["Name"],
         result_wrapper: "",
         errors: &["InternalException", "ConcurrentModificationException"],
     },
     OperationInfo {
         name: "DeleteRule",
+        members: &["EventBusName", "Force", "Name"],
         result_wrapper: "",
         errors: &[
             "ConcurrentModificationException",
@@ -57,16 +68,19 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeEventBus",
+        members: &["Name"],
         result_wrapper: "",
         errors: &["ResourceNotFoundException", "InternalException"],
     },
     OperationInfo {
         name: "DescribeRule",
+        members: &["EventBusName", "Name"],
         result_wrapper: "",
         errors: &["ResourceNotFoundException", "InternalException"],
     },
     OperationInfo {
         name: "DisableRule",
+        members: &["EventBusName", "Name"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -77,6 +91,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "EnableRule",
+        members: &["EventBusName", "Name"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -85,30 +100,54 @@ pub const OPERATIONS: &[OperationInfo] = &[
             "InternalException",
         ],
     },
-    OperationInfo { name: "ListEventBuses", result_wrapper: "", errors: &["InternalException"] },
+    OperationInfo {
+        name: "ListEventBuses",
+        members: &["Limit", "NamePrefix", "NextToken"],
+        result_wrapper: "",
+        errors: &["InternalException"],
+    },
     OperationInfo {
         name: "ListRuleNamesByTarget",
+        members: &["EventBusName", "Limit", "NextToken", "TargetArn"],
         result_wrapper: "",
         errors: &["InternalException", "ResourceNotFoundException"],
     },
     OperationInfo {
         name: "ListRules",
+        members: &["EventBusName", "Limit", "NamePrefix", "NextToken"],
         result_wrapper: "",
         errors: &["InternalException", "ResourceNotFoundException"],
     },
     OperationInfo {
         name: "ListTagsForResource",
+        members: &["ResourceARN"],
         result_wrapper: "",
         errors: &["ResourceNotFoundException", "InternalException"],
     },
     OperationInfo {
         name: "ListTargetsByRule",
+        members: &["EventBusName", "Limit", "NextToken", "Rule"],
         result_wrapper: "",
         errors: &["ResourceNotFoundException", "InternalException"],
     },
-    OperationInfo { name: "PutEvents", result_wrapper: "", errors: &["InternalException"] },
+    OperationInfo {
+        name: "PutEvents",
+        members: &["EndpointId", "Entries"],
+        result_wrapper: "",
+        errors: &["InternalException"],
+    },
     OperationInfo {
         name: "PutRule",
+        members: &[
+            "Description",
+            "EventBusName",
+            "EventPattern",
+            "Name",
+            "RoleArn",
+            "ScheduleExpression",
+            "State",
+            "Tags",
+        ],
         result_wrapper: "",
         errors: &[
             "InvalidEventPatternException",
@@ -121,6 +160,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutTargets",
+        members: &["EventBusName", "Rule", "Targets"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -132,6 +172,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "RemoveTargets",
+        members: &["EventBusName", "Force", "Ids", "Rule"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -142,6 +183,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "TagResource",
+        members: &["ResourceARN", "Tags"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -152,11 +194,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "TestEventPattern",
+        members: &["Event", "EventPattern"],
         result_wrapper: "",
         errors: &["InvalidEventPatternException", "InternalException"],
     },
     OperationInfo {
         name: "UntagResource",
+        members: &["ResourceARN", "TagKeys"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",

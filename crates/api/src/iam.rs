@@ -29,6 +29,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
 pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
         name: "AddRoleToInstanceProfile",
+        members: &["InstanceProfileName", "RoleName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -40,11 +41,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "AddUserToGroup",
+        members: &["GroupName", "UserName"],
         result_wrapper: "",
         errors: &["NoSuchEntityException", "LimitExceededException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "AttachGroupPolicy",
+        members: &["GroupName", "PolicyArn"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -56,6 +59,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "AttachRolePolicy",
+        members: &["PolicyArn", "RoleName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -68,6 +72,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "AttachUserPolicy",
+        members: &["PolicyArn", "UserName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -79,11 +84,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateAccessKey",
+        members: &["UserName"],
         result_wrapper: "CreateAccessKeyResult",
         errors: &["NoSuchEntityException", "LimitExceededException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "CreateGroup",
+        members: &["GroupName", "Path"],
         result_wrapper: "CreateGroupResult",
         errors: &[
             "LimitExceededException",
@@ -94,6 +101,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateInstanceProfile",
+        members: &["InstanceProfileName", "Path", "Tags"],
         result_wrapper: "CreateInstanceProfileResult",
         errors: &[
             "EntityAlreadyExistsException",
@@ -105,6 +113,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreatePolicy",
+        members: &["Description", "Path", "PolicyDocument", "PolicyName", "Tags"],
         result_wrapper: "CreatePolicyResult",
         errors: &[
             "InvalidInputException",
@@ -117,6 +126,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreatePolicyVersion",
+        members: &["PolicyArn", "PolicyDocument", "SetAsDefault"],
         result_wrapper: "CreatePolicyVersionResult",
         errors: &[
             "NoSuchEntityException",
@@ -128,6 +138,15 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateRole",
+        members: &[
+            "AssumeRolePolicyDocument",
+            "Description",
+            "MaxSessionDuration",
+            "Path",
+            "PermissionsBoundary",
+            "RoleName",
+            "Tags",
+        ],
         result_wrapper: "CreateRoleResult",
         errors: &[
             "LimitExceededException",
@@ -140,6 +159,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateServiceLinkedRole",
+        members: &["AWSServiceName", "CustomSuffix", "Description"],
         result_wrapper: "CreateServiceLinkedRoleResult",
         errors: &[
             "InvalidInputException",
@@ -150,6 +170,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateUser",
+        members: &["Path", "PermissionsBoundary", "Tags", "UserName"],
         result_wrapper: "CreateUserResult",
         errors: &[
             "LimitExceededException",
@@ -162,11 +183,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteAccessKey",
+        members: &["AccessKeyId", "UserName"],
         result_wrapper: "",
         errors: &["NoSuchEntityException", "LimitExceededException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "DeleteGroup",
+        members: &["GroupName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -177,11 +200,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteGroupPolicy",
+        members: &["GroupName", "PolicyName"],
         result_wrapper: "",
         errors: &["NoSuchEntityException", "LimitExceededException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "DeleteInstanceProfile",
+        members: &["InstanceProfileName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -192,6 +217,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeletePolicy",
+        members: &["PolicyArn"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -203,6 +229,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeletePolicyVersion",
+        members: &["PolicyArn", "VersionId"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -214,6 +241,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteRole",
+        members: &["RoleName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -226,11 +254,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteRolePermissionsBoundary",
+        members: &["RoleName"],
         result_wrapper: "",
         errors: &["NoSuchEntityException", "UnmodifiableEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "DeleteRolePolicy",
+        members: &["PolicyName", "RoleName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -241,11 +271,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteServiceLinkedRole",
+        members: &["RoleName"],
         result_wrapper: "DeleteServiceLinkedRoleResult",
         errors: &["NoSuchEntityException", "LimitExceededException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "DeleteUser",
+        members: &["UserName"],
         result_wrapper: "",
         errors: &[
             "LimitExceededException",
@@ -257,11 +289,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteUserPolicy",
+        members: &["PolicyName", "UserName"],
         result_wrapper: "",
         errors: &["NoSuchEntityException", "LimitExceededException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "DetachGroupPolicy",
+        members: &["GroupName", "PolicyArn"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -272,6 +306,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DetachRolePolicy",
+        members: &["PolicyArn", "RoleName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -283,6 +318,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DetachUserPolicy",
+        members: &["PolicyArn", "UserName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -291,153 +327,207 @@ pub const OPERATIONS: &[OperationInfo] = &[
             "ServiceFailureException",
         ],
     },
-    OperationInfo { name: "GetAccessKeyLastUsed", result_wrapper: "GetAccessKeyLastUsedResult", errors: &[] },
+    OperationInfo {
+        name: "GetAccessKeyLastUsed",
+        members: &["AccessKeyId"],
+        result_wrapper: "GetAccessKeyLastUsedResult",
+        errors: &[],
+    },
     OperationInfo {
         name: "GetAccountSummary",
+        members: &[],
         result_wrapper: "GetAccountSummaryResult",
         errors: &["ServiceFailureException"],
     },
     OperationInfo {
         name: "GetGroup",
+        members: &["GroupName", "Marker", "MaxItems"],
         result_wrapper: "GetGroupResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "GetGroupPolicy",
+        members: &["GroupName", "PolicyName"],
         result_wrapper: "GetGroupPolicyResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "GetInstanceProfile",
+        members: &["InstanceProfileName"],
         result_wrapper: "GetInstanceProfileResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "GetPolicy",
+        members: &["PolicyArn"],
         result_wrapper: "GetPolicyResult",
         errors: &["NoSuchEntityException", "InvalidInputException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "GetPolicyVersion",
+        members: &["PolicyArn", "VersionId"],
         result_wrapper: "GetPolicyVersionResult",
         errors: &["NoSuchEntityException", "InvalidInputException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "GetRole",
+        members: &["RoleName"],
         result_wrapper: "GetRoleResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "GetRolePolicy",
+        members: &["PolicyName", "RoleName"],
         result_wrapper: "GetRolePolicyResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "GetServiceLinkedRoleDeletionStatus",
+        members: &["DeletionTaskId"],
         result_wrapper: "GetServiceLinkedRoleDeletionStatusResult",
         errors: &["NoSuchEntityException", "InvalidInputException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "GetUser",
+        members: &["UserName"],
         result_wrapper: "GetUserResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "GetUserPolicy",
+        members: &["PolicyName", "UserName"],
         result_wrapper: "GetUserPolicyResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "ListAccessKeys",
+        members: &["Marker", "MaxItems", "UserName"],
         result_wrapper: "ListAccessKeysResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "ListAccountAliases",
+        members: &["Marker", "MaxItems"],
         result_wrapper: "ListAccountAliasesResult",
         errors: &["ServiceFailureException"],
     },
     OperationInfo {
         name: "ListAttachedGroupPolicies",
+        members: &["GroupName", "Marker", "MaxItems", "PathPrefix"],
         result_wrapper: "ListAttachedGroupPoliciesResult",
         errors: &["NoSuchEntityException", "InvalidInputException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "ListAttachedRolePolicies",
+        members: &["Marker", "MaxItems", "PathPrefix", "RoleName"],
         result_wrapper: "ListAttachedRolePoliciesResult",
         errors: &["NoSuchEntityException", "InvalidInputException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "ListAttachedUserPolicies",
+        members: &["Marker", "MaxItems", "PathPrefix", "UserName"],
         result_wrapper: "ListAttachedUserPoliciesResult",
         errors: &["NoSuchEntityException", "InvalidInputException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "ListEntitiesForPolicy",
+        members: &["EntityFilter", "Marker", "MaxItems", "PathPrefix", "PolicyArn", "PolicyUsageFilter"],
         result_wrapper: "ListEntitiesForPolicyResult",
         errors: &["NoSuchEntityException", "InvalidInputException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "ListGroupPolicies",
+        members: &["GroupName", "Marker", "MaxItems"],
         result_wrapper: "ListGroupPoliciesResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
-    OperationInfo { name: "ListGroups", result_wrapper: "ListGroupsResult", errors: &["ServiceFailureException"] },
+    OperationInfo {
+        name: "ListGroups",
+        members: &["Marker", "MaxItems", "PathPrefix"],
+        result_wrapper: "ListGroupsResult",
+        errors: &["ServiceFailureException"],
+    },
     OperationInfo {
         name: "ListGroupsForUser",
+        members: &["Marker", "MaxItems", "UserName"],
         result_wrapper: "ListGroupsForUserResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "ListInstanceProfileTags",
+        members: &["InstanceProfileName", "Marker", "MaxItems"],
         result_wrapper: "ListInstanceProfileTagsResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "ListInstanceProfiles",
+        members: &["Marker", "MaxItems", "PathPrefix"],
         result_wrapper: "ListInstanceProfilesResult",
         errors: &["ServiceFailureException"],
     },
     OperationInfo {
         name: "ListInstanceProfilesForRole",
+        members: &["Marker", "MaxItems", "RoleName"],
         result_wrapper: "ListInstanceProfilesForRoleResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
-    OperationInfo { name: "ListPolicies", result_wrapper: "ListPoliciesResult", errors: &["ServiceFailureException"] },
+    OperationInfo {
+        name: "ListPolicies",
+        members: &["Marker", "MaxItems", "OnlyAttached", "PathPrefix", "PolicyUsageFilter", "Scope"],
+        result_wrapper: "ListPoliciesResult",
+        errors: &["ServiceFailureException"],
+    },
     OperationInfo {
         name: "ListPolicyTags",
+        members: &["Marker", "MaxItems", "PolicyArn"],
         result_wrapper: "ListPolicyTagsResult",
         errors: &["NoSuchEntityException", "ServiceFailureException", "InvalidInputException"],
     },
     OperationInfo {
         name: "ListPolicyVersions",
+        members: &["Marker", "MaxItems", "PolicyArn"],
         result_wrapper: "ListPolicyVersionsResult",
         errors: &["NoSuchEntityException", "InvalidInputException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "ListRolePolicies",
+        members: &["Marker", "MaxItems", "RoleName"],
         result_wrapper: "ListRolePoliciesResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "ListRoleTags",
+        members: &["Marker", "MaxItems", "RoleName"],
         result_wrapper: "ListRoleTagsResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
-    OperationInfo { name: "ListRoles", result_wrapper: "ListRolesResult", errors: &["ServiceFailureException"] },
+    OperationInfo {
+        name: "ListRoles",
+        members: &["Marker", "MaxItems", "PathPrefix"],
+        result_wrapper: "ListRolesResult",
+        errors: &["ServiceFailureException"],
+    },
     OperationInfo {
         name: "ListUserPolicies",
+        members: &["Marker", "MaxItems", "UserName"],
         result_wrapper: "ListUserPoliciesResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "ListUserTags",
+        members: &["Marker", "MaxItems", "UserName"],
         result_wrapper: "ListUserTagsResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
-    OperationInfo { name: "ListUsers", result_wrapper: "ListUsersResult", errors: &["ServiceFailureException"] },
+    OperationInfo {
+        name: "ListUsers",
+        members: &["Marker", "MaxItems", "PathPrefix"],
+        result_wrapper: "ListUsersResult",
+        errors: &["ServiceFailureException"],
+    },
     OperationInfo {
         name: "PutGroupPolicy",
+        members: &["GroupName", "PolicyDocument", "PolicyName"],
         result_wrapper: "",
         errors: &[
             "LimitExceededException",
@@ -448,6 +538,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutRolePermissionsBoundary",
+        members: &["PermissionsBoundary", "RoleName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -459,6 +550,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutRolePolicy",
+        members: &["PolicyDocument", "PolicyName", "RoleName"],
         result_wrapper: "",
         errors: &[
             "LimitExceededException",
@@ -470,6 +562,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutUserPolicy",
+        members: &["PolicyDocument", "PolicyName", "UserName"],
         result_wrapper: "",
         errors: &[
             "LimitExceededException",
@@ -480,6 +573,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "RemoveRoleFromInstanceProfile",
+        members: &["InstanceProfileName", "RoleName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -490,11 +584,13 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "RemoveUserFromGroup",
+        members: &["GroupName", "UserName"],
         result_wrapper: "",
         errors: &["NoSuchEntityException", "LimitExceededException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "SetDefaultPolicyVersion",
+        members: &["PolicyArn", "VersionId"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -505,16 +601,46 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "SimulateCustomPolicy",
+        members: &[
+            "ActionNames",
+            "CallerArn",
+            "ContextEntries",
+            "Marker",
+            "MaxItems",
+            "OrderedOrganizationPolicyInputList",
+            "PermissionsBoundaryPolicyInputList",
+            "PolicyInputList",
+            "ResourceArns",
+            "ResourceHandlingOption",
+            "ResourceOwner",
+            "ResourcePolicy",
+        ],
         result_wrapper: "SimulateCustomPolicyResult",
         errors: &["InvalidInputException", "PolicyEvaluationException"],
     },
     OperationInfo {
         name: "SimulatePrincipalPolicy",
+        members: &[
+            "ActionNames",
+            "CallerArn",
+            "ContextEntries",
+            "Marker",
+            "MaxItems",
+            "PermissionsBoundaryPolicyInputList",
+            "PolicyExclusionList",
+            "PolicyInputList",
+            "PolicySourceArn",
+            "ResourceArns",
+            "ResourceHandlingOption",
+            "ResourceOwner",
+            "ResourcePolicy",
+        ],
         result_wrapper: "SimulatePrincipalPolicyResult",
         errors: &["NoSuchEntityException", "InvalidInputException", "PolicyEvaluationException"],
     },
     OperationInfo {
         name: "TagInstanceProfile",
+        members: &["InstanceProfileName", "Tags"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -526,6 +652,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "TagPolicy",
+        members: &["PolicyArn", "Tags"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -537,6 +664,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "TagRole",
+        members: &["RoleName", "Tags"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -548,6 +676,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "TagUser",
+        members: &["Tags", "UserName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -559,6 +688,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UntagInstanceProfile",
+        members: &["InstanceProfileName", "TagKeys"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -569,6 +699,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UntagPolicy",
+        members: &["PolicyArn", "TagKeys"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -579,16 +710,19 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UntagRole",
+        members: &["RoleName", "TagKeys"],
         result_wrapper: "",
         errors: &["NoSuchEntityException", "ConcurrentModificationException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "UntagUser",
+        members: &["TagKeys", "UserName"],
         result_wrapper: "",
         errors: &["NoSuchEntityException", "ConcurrentModificationException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "UpdateAccessKey",
+        members: &["AccessKeyId", "Status", "UserName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -599,6 +733,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateAssumeRolePolicy",
+        members: &["PolicyDocument", "RoleName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -610,16 +745,19 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateRole",
+        members: &["Description", "MaxSessionDuration", "RoleName"],
         result_wrapper: "UpdateRoleResult",
         errors: &["UnmodifiableEntityException", "NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "UpdateRoleDescription",
+        members: &["Description", "RoleName"],
         result_wrapper: "UpdateRoleDescriptionResult",
         errors: &["NoSuchEntityException", "UnmodifiableEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "UpdateUser",
+        members: &["NewPath", "NewUserName", "UserName"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",

@@ -29,6 +29,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
 pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
         name: "CreateLogGroup",
+        members: &["deletionProtectionEnabled", "kmsKeyId", "logGroupClass", "logGroupName", "tags"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -40,6 +41,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateLogStream",
+        members: &["logGroupName", "logStreamName"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -50,6 +52,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteLogGroup",
+        members: &["logGroupName"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -61,6 +64,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteLogStream",
+        members: &["logGroupName", "logStreamName"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -72,6 +76,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteRetentionPolicy",
+        members: &["logGroupName"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -82,51 +87,111 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeLogGroups",
+        members: &[
+            "accountIdentifiers",
+            "includeLinkedAccounts",
+            "limit",
+            "logGroupClass",
+            "logGroupIdentifiers",
+            "logGroupNamePattern",
+            "logGroupNamePrefix",
+            "nextToken",
+        ],
         result_wrapper: "",
         errors: &["InvalidParameterException", "ServiceUnavailableException"],
     },
     OperationInfo {
         name: "DescribeLogStreams",
+        members: &[
+            "descending",
+            "limit",
+            "logGroupIdentifier",
+            "logGroupName",
+            "logStreamNamePrefix",
+            "nextToken",
+            "orderBy",
+        ],
         result_wrapper: "",
         errors: &["InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"],
     },
     OperationInfo {
         name: "DescribeQueries",
+        members: &["logGroupName", "maxResults", "nextToken", "queryLanguage", "status"],
         result_wrapper: "",
         errors: &["InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"],
     },
     OperationInfo {
         name: "FilterLogEvents",
+        members: &[
+            "endTime",
+            "filterPattern",
+            "interleaved",
+            "limit",
+            "logGroupIdentifier",
+            "logGroupName",
+            "logStreamNamePrefix",
+            "logStreamNames",
+            "nextToken",
+            "startFromHead",
+            "startTime",
+            "unmask",
+        ],
         result_wrapper: "",
         errors: &["InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"],
     },
     OperationInfo {
         name: "GetLogEvents",
+        members: &[
+            "endTime",
+            "limit",
+            "logGroupIdentifier",
+            "logGroupName",
+            "logStreamName",
+            "nextToken",
+            "startFromHead",
+            "startTime",
+            "unmask",
+        ],
         result_wrapper: "",
         errors: &["InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"],
     },
     OperationInfo {
         name: "GetQueryResults",
+        members: &["maxItems", "nextToken", "queryId"],
         result_wrapper: "",
         errors: &["InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"],
     },
     OperationInfo {
         name: "ListLogGroups",
+        members: &[
+            "accountIdentifiers",
+            "dataSources",
+            "fieldIndexNames",
+            "includeLinkedAccounts",
+            "limit",
+            "logGroupClass",
+            "logGroupNamePattern",
+            "logGroupTags",
+            "nextToken",
+        ],
         result_wrapper: "",
         errors: &["InvalidParameterException", "ServiceUnavailableException"],
     },
     OperationInfo {
         name: "ListTagsForResource",
+        members: &["resourceArn"],
         result_wrapper: "",
         errors: &["InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"],
     },
     OperationInfo {
         name: "ListTagsLogGroup",
+        members: &["logGroupName"],
         result_wrapper: "",
         errors: &["ResourceNotFoundException", "ServiceUnavailableException"],
     },
     OperationInfo {
         name: "PutLogEvents",
+        members: &["entity", "logEvents", "logGroupName", "logStreamName", "sequenceToken"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -139,6 +204,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutRetentionPolicy",
+        members: &["logGroupName", "retentionInDays"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -149,6 +215,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "StartLiveTail",
+        members: &["logEventFilterPattern", "logGroupIdentifiers", "logStreamNamePrefixes", "logStreamNames"],
         result_wrapper: "",
         errors: &[
             "AccessDeniedException",
@@ -160,6 +227,16 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "StartQuery",
+        members: &[
+            "endTime",
+            "limit",
+            "logGroupIdentifiers",
+            "logGroupName",
+            "logGroupNames",
+            "queryLanguage",
+            "queryString",
+            "startTime",
+        ],
         result_wrapper: "",
         errors: &[
             "MalformedQueryException",
@@ -171,16 +248,19 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "StopQuery",
+        members: &["queryId"],
         result_wrapper: "",
         errors: &["InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"],
     },
     OperationInfo {
         name: "TagLogGroup",
+        members: &["logGroupName", "tags"],
         result_wrapper: "",
         errors: &["ResourceNotFoundException", "InvalidParameterException"],
     },
     OperationInfo {
         name: "TagResource",
+        members: &["resourceArn", "tags"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -189,9 +269,15 @@ pub const OPERATIONS: &[OperationInfo] = &[
             "TooManyTagsException",
         ],
     },
-    OperationInfo { name: "UntagLogGroup", result_wrapper: "", errors: &["ResourceNotFoundException"] },
+    OperationInfo {
+        name: "UntagLogGroup",
+        members: &["logGroupName", "tags"],
+        result_wrapper: "",
+        errors: &["ResourceNotFoundException"],
+    },
     OperationInfo {
         name: "UntagResource",
+        members: &["resourceArn", "tagKeys"],
         result_wrapper: "",
         errors: &["InvalidParameterException", "ResourceNotFoundException", "ServiceUnavailableException"],
     },

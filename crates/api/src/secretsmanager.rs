@@ -29,6 +29,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
 pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
         name: "BatchGetSecretValue",
+        members: &["Filters", "MaxResults", "NextToken", "SecretIdList"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -41,6 +42,19 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateSecret",
+        members: &[
+            "AddReplicaRegions",
+            "ClientRequestToken",
+            "CrossAccountPrimaryARN",
+            "Description",
+            "ForceOverwriteReplicaSecret",
+            "KmsKeyId",
+            "Name",
+            "SecretBinary",
+            "SecretString",
+            "Tags",
+            "Type",
+        ],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -57,6 +71,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteResourcePolicy",
+        members: &["PolicyName", "SecretId"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -67,6 +82,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DeleteSecret",
+        members: &["ForceDeleteWithoutRecovery", "RecoveryWindowInDays", "SecretId"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -77,16 +93,28 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeSecret",
+        members: &["SecretId"],
         result_wrapper: "",
         errors: &["ResourceNotFoundException", "InternalServiceError", "InvalidParameterException"],
     },
     OperationInfo {
         name: "GetRandomPassword",
+        members: &[
+            "ExcludeCharacters",
+            "ExcludeLowercase",
+            "ExcludeNumbers",
+            "ExcludePunctuation",
+            "ExcludeUppercase",
+            "IncludeSpace",
+            "PasswordLength",
+            "RequireEachIncludedType",
+        ],
         result_wrapper: "",
         errors: &["InvalidParameterException", "InvalidRequestException", "InternalServiceError"],
     },
     OperationInfo {
         name: "GetResourcePolicy",
+        members: &["PolicyName", "SecretId"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -97,6 +125,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "GetSecretValue",
+        members: &["SecretId", "VersionId", "VersionStage"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -108,6 +137,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListSecretVersionIds",
+        members: &["IncludeDeprecated", "MaxResults", "NextToken", "SecretId"],
         result_wrapper: "",
         errors: &[
             "InvalidNextTokenException",
@@ -118,6 +148,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListSecrets",
+        members: &["Filters", "IncludePlannedDeletion", "MaxResults", "NextToken", "SortBy", "SortOrder"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -128,6 +159,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutResourcePolicy",
+        members: &["BlockPublicPolicy", "PolicyName", "ResourcePolicy", "SecretId"],
         result_wrapper: "",
         errors: &[
             "MalformedPolicyDocumentException",
@@ -140,6 +172,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "PutSecretValue",
+        members: &["ClientRequestToken", "RotationToken", "SecretBinary", "SecretId", "SecretString", "VersionStages"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -154,6 +187,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "RestoreSecret",
+        members: &["SecretId"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -164,6 +198,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "TagResource",
+        members: &["SecretId", "Tags"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -174,6 +209,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UntagResource",
+        members: &["SecretId", "TagKeys"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -184,6 +220,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateSecret",
+        members: &["ClientRequestToken", "Description", "KmsKeyId", "SecretBinary", "SecretId", "SecretString", "Type"],
         result_wrapper: "",
         errors: &[
             "InvalidParameterException",
@@ -200,6 +237,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "UpdateSecretVersionStage",
+        members: &["MoveToVersionId", "RemoveFromVersionId", "SecretId", "VersionStage"],
         result_wrapper: "",
         errors: &[
             "ResourceNotFoundException",
@@ -211,6 +249,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ValidateResourcePolicy",
+        members: &["ResourcePolicy", "SecretId"],
         result_wrapper: "",
         errors: &[
             "MalformedPolicyDocumentException",

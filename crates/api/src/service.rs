@@ -30,6 +30,8 @@ pub struct ServiceInfo {
 pub struct OperationInfo {
     /// For example `CreateCluster`.
     pub name: &'static str,
+    /// The members of its input.
+    pub members: &'static [&'static str],
     /// Element around the result in Query answers.
     pub result_wrapper: &'static str,
     /// Modelled errors.

@@ -29,6 +29,7 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
 pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
         name: "AddTagsToResource",
+        members: &["ResourceId", "ResourceType", "Tags"],
         result_wrapper: "",
         errors: &[
             "InvalidResourceType",
@@ -40,32 +41,51 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "CreateActivation",
+        members: &[
+            "DefaultInstanceName",
+            "Description",
+            "ExpirationDate",
+            "IamRole",
+            "RegistrationLimit",
+            "RegistrationMetadata",
+            "Tags",
+        ],
         result_wrapper: "",
         errors: &["InvalidParameters", "InternalServerError"],
     },
     OperationInfo {
         name: "DeleteActivation",
+        members: &["ActivationId"],
         result_wrapper: "",
         errors: &["InvalidActivationId", "InvalidActivation", "InternalServerError", "TooManyUpdates"],
     },
     OperationInfo {
         name: "DeleteParameter",
+        members: &["Name"],
         result_wrapper: "",
         errors: &["InternalServerError", "ParameterNotFound"],
     },
-    OperationInfo { name: "DeleteParameters", result_wrapper: "", errors: &["InternalServerError"] },
+    OperationInfo {
+        name: "DeleteParameters",
+        members: &["Names"],
+        result_wrapper: "",
+        errors: &["InternalServerError"],
+    },
     OperationInfo {
         name: "DeregisterManagedInstance",
+        members: &["InstanceId"],
         result_wrapper: "",
         errors: &["InvalidInstanceId", "InternalServerError"],
     },
     OperationInfo {
         name: "DescribeActivations",
+        members: &["Filters", "MaxResults", "NextToken"],
         result_wrapper: "",
         errors: &["InvalidFilter", "InvalidNextToken", "InternalServerError"],
     },
     OperationInfo {
         name: "DescribeInstanceInformation",
+        members: &["Filters", "InstanceInformationFilterList", "MaxResults", "NextToken"],
         result_wrapper: "",
         errors: &[
             "InternalServerError",
@@ -77,6 +97,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeParameters",
+        members: &["Filters", "MaxResults", "NextToken", "ParameterFilters", "Shared"],
         result_wrapper: "",
         errors: &[
             "InternalServerError",
@@ -88,23 +109,37 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "DescribeSessions",
+        members: &["Filters", "MaxResults", "NextToken", "State"],
         result_wrapper: "",
         errors: &["InternalServerError", "InvalidFilterKey", "InvalidNextToken"],
     },
-    OperationInfo { name: "GetConnectionStatus", result_wrapper: "", errors: &["InternalServerError"] },
+    OperationInfo {
+        name: "GetConnectionStatus",
+        members: &["Target"],
+        result_wrapper: "",
+        errors: &["InternalServerError"],
+    },
     OperationInfo {
         name: "GetParameter",
+        members: &["Name", "WithDecryption"],
         result_wrapper: "",
         errors: &["InternalServerError", "InvalidKeyId", "ParameterNotFound", "ParameterVersionNotFound"],
     },
     OperationInfo {
         name: "GetParameterHistory",
+        members: &["MaxResults", "Name", "NextToken", "WithDecryption"],
         result_wrapper: "",
         errors: &["InternalServerError", "ParameterNotFound", "InvalidNextToken", "InvalidKeyId"],
     },
-    OperationInfo { name: "GetParameters", result_wrapper: "", errors: &["InvalidKeyId", "InternalServerError"] },
+    OperationInfo {
+        name: "GetParameters",
+        members: &["Names", "WithDecryption"],
+        result_wrapper: "",
+        errors: &["InvalidKeyId", "InternalServerError"],
+    },
     OperationInfo {
         name: "GetParametersByPath",
+        members: &["MaxResults", "NextToken", "ParameterFilters", "Path", "Recursive", "WithDecryption"],
         result_wrapper: "",
         errors: &[
             "InternalServerError",
@@ -117,6 +152,7 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "LabelParameterVersion",
+        members: &["Labels", "Name", "ParameterVersion"],
         result_wrapper: "",
         errors: &[
             "InternalServerError",
@@ -128,11 +164,25 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "ListTagsForResource",
+        members: &["ResourceId", "ResourceType"],
         result_wrapper: "",
         errors: &["InvalidResourceType", "InvalidResourceId", "InternalServerError"],
     },
     OperationInfo {
         name: "PutParameter",
+        members: &[
+            "AllowedPattern",
+            "DataType",
+            "Description",
+            "KeyId",
+            "Name",
+            "Overwrite",
+            "Policies",
+            "Tags",
+            "Tier",
+            "Type",
+            "Value",
+        ],
         result_wrapper: "",
         errors: &[
             "InternalServerError",
@@ -154,27 +204,37 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "RemoveTagsFromResource",
+        members: &["ResourceId", "ResourceType", "TagKeys"],
         result_wrapper: "",
         errors: &["InvalidResourceType", "InvalidResourceId", "InternalServerError", "TooManyUpdates"],
     },
     OperationInfo {
         name: "ResumeSession",
+        members: &["SessionId"],
         result_wrapper: "",
         errors: &["DoesNotExistException", "InternalServerError"],
     },
     OperationInfo {
         name: "StartSession",
+        members: &["DocumentName", "Parameters", "Reason", "Target"],
         result_wrapper: "",
         errors: &["InvalidDocument", "TargetNotConnected", "InternalServerError"],
     },
-    OperationInfo { name: "TerminateSession", result_wrapper: "", errors: &["InternalServerError"] },
+    OperationInfo {
+        name: "TerminateSession",
+        members: &["SessionId"],
+        result_wrapper: "",
+        errors: &["InternalServerError"],
+    },
     OperationInfo {
         name: "UnlabelParameterVersion",
+        members: &["Labels", "Name", "ParameterVersion"],
         result_wrapper: "",
         errors: &["InternalServerError", "TooManyUpdates", "ParameterNotFound", "ParameterVersionNotFound"],
     },
     OperationInfo {
         name: "UpdateManagedInstanceRole",
+        members: &["IamRole", "InstanceId"],
         result_wrapper: "",
         errors: &["InvalidInstanceId", "InternalServerError"],
     },

@@ -29,6 +29,21 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
 pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
         name: "AssumeRole",
+        members: &[
+            "DurationSeconds",
+            "ExternalId",
+            "MinimumSessionTokenSize",
+            "Policy",
+            "PolicyArns",
+            "ProvidedContexts",
+            "RoleArn",
+            "RoleSessionName",
+            "SerialNumber",
+            "SourceIdentity",
+            "Tags",
+            "TokenCode",
+            "TransitiveTagKeys",
+        ],
         result_wrapper: "AssumeRoleResult",
         errors: &[
             "MalformedPolicyDocumentException",
@@ -39,6 +54,16 @@ pub const OPERATIONS: &[OperationInfo] = &[
     },
     OperationInfo {
         name: "AssumeRoleWithWebIdentity",
+        members: &[
+            "DurationSeconds",
+            "MinimumSessionTokenSize",
+            "Policy",
+            "PolicyArns",
+            "ProviderId",
+            "RoleArn",
+            "RoleSessionName",
+            "WebIdentityToken",
+        ],
         result_wrapper: "AssumeRoleWithWebIdentityResult",
         errors: &[
             "MalformedPolicyDocumentException",
@@ -50,10 +75,16 @@ pub const OPERATIONS: &[OperationInfo] = &[
             "RegionDisabledException",
         ],
     },
-    OperationInfo { name: "GetAccessKeyInfo", result_wrapper: "GetAccessKeyInfoResult", errors: &[] },
-    OperationInfo { name: "GetCallerIdentity", result_wrapper: "GetCallerIdentityResult", errors: &[] },
+    OperationInfo {
+        name: "GetAccessKeyInfo",
+        members: &["AccessKeyId"],
+        result_wrapper: "GetAccessKeyInfoResult",
+        errors: &[],
+    },
+    OperationInfo { name: "GetCallerIdentity", members: &[], result_wrapper: "GetCallerIdentityResult", errors: &[] },
     OperationInfo {
         name: "GetSessionToken",
+        members: &["DurationSeconds", "MinimumSessionTokenSize", "SerialNumber", "TokenCode"],
         result_wrapper: "GetSessionTokenResult",
         errors: &["RegionDisabledException"],
     },

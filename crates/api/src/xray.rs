@@ -35,36 +35,51 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
 pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
         name: "BatchGetTraces",
+        members: &["NextToken", "TraceIds"],
         result_wrapper: "",
         errors: &["InvalidRequestException", "ThrottledException"],
     },
     OperationInfo {
         name: "GetSamplingRules",
+        members: &["NextToken"],
         result_wrapper: "",
         errors: &["InvalidRequestException", "ThrottledException"],
     },
     OperationInfo {
         name: "GetSamplingTargets",
+        members: &["SamplingBoostStatisticsDocuments", "SamplingStatisticsDocuments"],
         result_wrapper: "",
         errors: &["InvalidRequestException", "ThrottledException"],
     },
     OperationInfo {
         name: "GetServiceGraph",
+        members: &["EndTime", "GroupARN", "GroupName", "NextToken", "StartTime"],
         result_wrapper: "",
         errors: &["InvalidRequestException", "ThrottledException"],
     },
     OperationInfo {
         name: "GetTraceSummaries",
+        members: &[
+            "EndTime",
+            "FilterExpression",
+            "NextToken",
+            "Sampling",
+            "SamplingStrategy",
+            "StartTime",
+            "TimeRangeType",
+        ],
         result_wrapper: "",
         errors: &["InvalidRequestException", "ThrottledException"],
     },
     OperationInfo {
         name: "PutTelemetryRecords",
+        members: &["EC2InstanceId", "Hostname", "ResourceARN", "TelemetryRecords"],
         result_wrapper: "",
         errors: &["InvalidRequestException", "ThrottledException"],
     },
     OperationInfo {
         name: "PutTraceSegments",
+        members: &["TraceSegmentDocuments"],
         result_wrapper: "",
         errors: &["InvalidRequestException", "ThrottledException"],
     },

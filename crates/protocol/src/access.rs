@@ -109,7 +109,8 @@ impl Access<'_> {
         if caller.kind == PrincipalKind::Root || DECIDE_THEMSELVES.contains(&service.name) {
             return Ok(());
         }
-        let fields = Fields::read(input);
+        let known = service.operations.iter().find(|known| known.name == operation);
+        let fields = Fields::read(input, known.map_or(&[], |known| known.members));
         let call = Call { caller, operation, fields: &fields, facts: self.facts };
         self.decide(&call, service, &checks_of(&call, service))
     }
@@ -125,7 +126,7 @@ impl Access<'_> {
         if caller.kind == PrincipalKind::Root {
             return Ok(());
         }
-        let fields = Fields::read(Input::Json(b"{}"));
+        let fields = Fields::read(Input::Json(b"{}"), &[]);
         let call = Call { caller, operation: action, fields: &fields, facts: self.facts };
         self.decide(&call, service, &[Check::new(action, resource)])
     }

@@ -130,9 +130,11 @@ fn root(name: &str, validation_code: &str, model: &Model, has_shared: bool) -> R
     for (operation_name, operation) in &model.operations {
         let wrapper = operation.output.as_ref().and_then(|output| output.result_wrapper.as_deref()).unwrap_or("");
         let errors: Vec<&str> = operation.errors.iter().map(|reference| reference.shape.as_str()).collect();
+        let input = operation.input.as_ref().map(|reference| model.shape(&reference.shape)).transpose()?;
+        let members: Vec<&String> = input.iter().flat_map(|shape| shape.members.keys()).collect();
         writeln!(
             out,
-            "OperationInfo {{ name: {operation_name:?}, result_wrapper: {wrapper:?}, errors: &{errors:?} }},"
+            "OperationInfo {{ name: {operation_name:?}, members: &{members:?}, result_wrapper: {wrapper:?}, errors: &{errors:?} }},"
         )?;
     }
     out += "];\n\n";

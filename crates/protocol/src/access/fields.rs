@@ -1,7 +1,9 @@
 //! The few members of a request's input that say which resources it is for, before the input is decoded.
 //!
-//! What is read here must be what the operation will read: JSON with a member given twice, or of another type, is
-//! refused by the decoder afterwards, so that nothing is carried out for it.
+//! What is read here must be what the operation will read. Members that the model does not give it are not seen: a
+//! caller could name a resource, a tag or a boundary that the operation knows nothing of, and be allowed for its sake.
+//! JSON with a member given twice, or of another type, is refused by the decoder afterwards, so that nothing is carried
+//! out for it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,17 +20,23 @@ const SKIPPED: &[&str] = &["logEvents", "layerPartBlob", "imageManifest"];
 /// The members of an input.
 pub(super) enum Fields<'a> {
     Json(BTreeMap<String, Value>),
-    Form(&'a Form),
+    Form {
+        form: &'a Form,
+        /// Those that the operation has.
+        members: &'static [&'static str],
+    },
 }
 
 impl<'a> Fields<'a> {
-    /// Reads an input; one that is malformed has no members.
-    pub(super) fn read(input: Input<'a>) -> Self {
+    /// Reads those `members` that an operation has of its input; one that is malformed has none.
+    pub(super) fn read(input: Input<'a>, members: &'static [&'static str]) -> Self {
         match input {
             Input::Json(body) => {
-                Self::Json(serde_json::from_slice::<Members>(body).map(|members| members.0).unwrap_or_default())
+                let mut given = serde_json::from_slice::<Members>(body).map(|given| given.0).unwrap_or_default();
+                given.retain(|name, _| members.contains(&&**name));
+                Self::Json(given)
             }
-            Input::Query(form) => Self::Form(form),
+            Input::Query(form) => Self::Form { form, members },
         }
     }
 
@@ -36,7 +44,7 @@ impl<'a> Fields<'a> {
     pub(super) fn value(&self, name: &str) -> Option<&Value> {
         match self {
             Self::Json(members) => members.get(name).filter(|value| !value.is_null()),
-            Self::Form(_) => None,
+            Self::Form { .. } => None,
         }
     }
 
@@ -44,7 +52,7 @@ impl<'a> Fields<'a> {
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         match self {
             Self::Json(members) => members.get(name)?.as_str(),
-            Self::Form(form) => form.get(name),
+            Self::Form { form, members } => form.get(name).filter(|_| members.contains(&name)),
         }
     }
 
@@ -52,7 +60,10 @@ impl<'a> Fields<'a> {
     pub(super) fn texts(&self, name: &str) -> Vec<&str> {
         match self {
             Self::Json(_) => self.list(name).filter_map(Value::as_str).collect(),
-            Self::Form(form) => form.list(name).into_iter().filter_map(Form::text).collect(),
+            Self::Form { form, members } => {
+                let elements = if members.contains(&name) { form.list(name) } else { Vec::new() };
+                elements.into_iter().filter_map(Form::text).collect()
+            }
         }
     }
 
@@ -72,9 +83,10 @@ impl<'a> Fields<'a> {
             (key.unwrap_or_default().to_owned(), value.unwrap_or_default().to_owned())
         };
         match self {
-            Self::Form(form) => {
+            Self::Form { form, members } => {
                 let pair = |tag: &Form| owned(tag.get("Key"), tag.get("Value"));
-                form.list("Tags").into_iter().map(pair).collect()
+                let tags = if members.contains(&"Tags") { form.list("Tags") } else { Vec::new() };
+                tags.into_iter().map(pair).collect()
             }
             // EventBridge writes its members in capitals.
             Self::Json(_) => match self.value("tags").or_else(|| self.value("Tags")) {

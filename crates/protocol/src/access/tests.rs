@@ -52,7 +52,8 @@ fn info(service: &str) -> &'static ServiceInfo {
 fn needs(service: &str, operation: &str, input: &str) -> Vec<String> {
     let form = Form::parse(input.as_bytes()).unwrap();
     let input = if info(service).query { Input::Query(&form) } else { Input::Json(input.as_bytes()) };
-    let (caller, fields) = (user(), Fields::read(input));
+    let known = info(service).operations.iter().find(|known| known.name == operation).unwrap();
+    let (caller, fields) = (user(), Fields::read(input, known.members));
     let call = Call { caller: &caller, operation, fields: &fields, facts: &World };
     let short = |arn: &String| {
         arn.replace("arn:aws:", "").replace("us-east-1:111122223333:", "").replace("iam::111122223333:", "")
@@ -277,7 +278,7 @@ fn every_operation_needs_a_permission() {
 
 #[test]
 fn the_table_of_ecs_names_every_operation() {
-    let (caller, fields) = (user(), Fields::read(Input::Json(b"{}")));
+    let (caller, fields) = (user(), Fields::read(Input::Json(b"{}"), &[]));
     for operation in gantry_api::ecs::OPERATIONS {
         let call = Call { caller: &caller, operation: operation.name, fields: &fields, facts: &NoFacts };
         assert!(ecs::checks(&call).is_some(), "access/ecs.rs does not say what {} needs", operation.name);
@@ -344,4 +345,31 @@ fn one_of_several_resources_that_is_denied_denies_the_call() {
     assert_eq!(call(policy, "logs", "DescribeLogStreams", r#"{"logGroupName":"open"}"#), Ok(()));
     assert!(call(policy, "logs", "DescribeLogStreams", r#"{"logGroupName":"secret"}"#).is_err());
     assert!(call(policy, "iam", "ListRoles", "").is_ok());
+}
+
+#[test]
+fn a_member_that_the_operation_does_not_have_changes_nothing() {
+    let own = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":[
+        "arn:aws:iam::111122223333:policy/mine","arn:aws:iam::111122223333:instance-profile/mine"]}}"#;
+    for further in ["PolicyArn=arn:aws:iam::111122223333:policy/mine", "InstanceProfileName=mine"] {
+        assert!(call(own, "iam", "DeleteRole", &format!("RoleName=admin&{further}")).is_err(), "{further}");
+        assert!(call(own, "iam", "ListUsers", further).is_err(), "{further}");
+    }
+    let when = |key: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"*","Resource":"*",
+            "Condition":{{"StringEquals":{{"{key}":"b"}}}}}}}}"#
+        )
+    };
+    for (key, operation, input, allowed) in [
+        ("iam:PermissionsBoundary", "CreateUser", "UserName=x&PermissionsBoundary=b", true),
+        ("iam:PermissionsBoundary", "PutUserPolicy", "UserName=x&PermissionsBoundary=b", false),
+        ("aws:RequestTag/a", "CreateUser", "UserName=x&Tags.member.1.Key=a&Tags.member.1.Value=b", true),
+        ("aws:RequestTag/a", "DeleteUser", "UserName=x&Tags.member.1.Key=a&Tags.member.1.Value=b", false),
+    ] {
+        assert_eq!(call(&when(key), "iam", operation, input).is_ok(), allowed, "{operation} {input}");
+    }
+    let tagged = when("aws:RequestTag/a");
+    assert!(call(&tagged, "ecs", "CreateCluster", r#"{"tags":[{"key":"a","value":"b"}]}"#).is_ok());
+    assert!(call(&tagged, "ecs", "DeleteCluster", r#"{"cluster":"c","tags":[{"key":"a","value":"b"}]}"#).is_err());
 }
