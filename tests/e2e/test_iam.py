@@ -1,6 +1,10 @@
 """IAM and STS as clients see them: who may do what, by whose policies, decided at once."""
 
+import base64
 import json
+import os
+import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -10,7 +14,8 @@ import botocore.config
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import REGION, make
+from conftest import AWS_V1, REGION, make
+from token_issuer import TokenIssuer
 
 ACCOUNT = "000000000000"
 
@@ -289,6 +294,26 @@ def test_versions_of_a_policy(iam):
         iam.create_policy(PolicyName="bad", PolicyDocument='{"Statement": 1}')
 
 
+def test_everything_of_an_account_is_listed_at_once(iam, user):
+    user("pat", allow("ecs:ListClusters"))
+    iam.create_role(RoleName="seen", AssumeRolePolicyDocument=trust({"Service": "ecs-tasks.amazonaws.com"}))
+    made = iam.create_policy(PolicyName="seen", PolicyDocument=policy(allow("ecs:*")))["Policy"]
+    iam.attach_role_policy(RoleName="seen", PolicyArn=made["Arn"])
+    pages = list(iam.get_paginator("get_account_authorization_details").paginate(PaginationConfig={"PageSize": 3}))
+    assert len(pages) > 1
+    users, roles, policies = (
+        {each[name]: each for page in pages for each in page[part]}
+        for part, name in (("UserDetailList", "UserName"), ("RoleDetailList", "RoleName"), ("Policies", "PolicyName"))
+    )
+    assert users["pat"]["UserPolicyList"][0]["PolicyDocument"]["Statement"][0]["Action"] == "ecs:ListClusters"
+    assert roles["seen"]["AttachedManagedPolicies"] == [{"PolicyName": "seen", "PolicyArn": made["Arn"]}]
+    assert roles["seen"]["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["Service"] == "ecs-tasks.amazonaws.com"
+    assert (policies["seen"]["AttachmentCount"], policies["seen"]["PolicyVersionList"][0]["VersionId"]) == (1, "v1")
+    assert "AdministratorAccess" in policies
+    only = iam.get_account_authorization_details(Filter=["Role"])
+    assert only["RoleDetailList"] and not only["UserDetailList"] and not only["Policies"]
+
+
 def test_simulation_tells_what_would_be_decided(iam, user):
     user("sim", allow("ecs:List*"), deny("ecs:ListTasks"))
     answer = iam.simulate_principal_policy(
@@ -343,12 +368,159 @@ def test_a_registry_token_gives_what_its_holder_may_do_now(server, iam, user):
     assert status("GET", "pulled/tags/list") == 403
 
 
-def test_web_identities_are_refused_by_the_name_of_their_issuer(server):
-    client = server.client("sts", config=botocore.config.Config(signature_version=botocore.UNSIGNED))
-    token = "e30.eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUifQ.AAAA"
-    with pytest.raises(ClientError, match="No OpenIDConnect provider found in your account for https://id.example"):
-        client.assume_role_with_web_identity(
-            RoleArn=f"arn:aws:iam::{ACCOUNT}:role/any", RoleSessionName="s1", WebIdentityToken=token)
+def test_identity_providers_are_kept_and_changed_by_whom_policies_let(server, iam, user):
+    made = iam.create_open_id_connect_provider(
+        Url="https://tenant.example/realms/Build/",
+        ClientIDList=["a", "b", "a"],
+        ThumbprintList=["0" * 40],
+        Tags=[{"Key": "team", "Value": "x"}],
+    )
+    arn = made["OpenIDConnectProviderArn"]
+    assert arn == f"arn:aws:iam::{ACCOUNT}:oidc-provider/tenant.example/realms/Build/"
+    assert arn in [each["Arn"] for each in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
+    with pytest.raises(iam.exceptions.EntityAlreadyExistsException, match="Provider with url https://tenant.example"):
+        iam.create_open_id_connect_provider(Url="https://tenant.example/realms/Build/")
+    for url in ("http://tenant.example", "tenant.example", "https://tenant.example?x=y"):
+        with pytest.raises(ClientError, match="Invalid Open ID Connect Provider URL"):
+            iam.create_open_id_connect_provider(Url=url)
+    iam.add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=arn, ClientID="c")
+    iam.remove_client_id_from_open_id_connect_provider(OpenIDConnectProviderArn=arn, ClientID="a")
+    iam.update_open_id_connect_provider_thumbprint(OpenIDConnectProviderArn=arn, ThumbprintList=["f" * 40])
+    iam.tag_open_id_connect_provider(OpenIDConnectProviderArn=arn, Tags=[{"Key": "cost", "Value": "7"}])
+    tags = iam.list_open_id_connect_provider_tags(OpenIDConnectProviderArn=arn)["Tags"]
+    assert tags == [{"Key": "cost", "Value": "7"}, {"Key": "team", "Value": "x"}]
+    iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=arn, TagKeys=["cost"])
+    found = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    assert (found["Url"], found["ClientIDList"]) == ("tenant.example/realms/Build/", ["b", "c"])
+    assert (found["ThumbprintList"], found["Tags"]) == (["f" * 40], [{"Key": "team", "Value": "x"}])
+    assert iam.get_account_summary()["SummaryMap"]["Providers"] >= 1
+
+    of_team = {"Condition": {"StringEquals": {"aws:ResourceTag/team": "x"}}}
+    nan = user("nan", allow("iam:GetOpenIDConnectProvider", "*", **of_team))
+    nan.client("iam").get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    refused = nan.refused("iam", "delete_open_id_connect_provider", OpenIDConnectProviderArn=arn)
+    assert refused[0] == "AccessDenied" and f"iam:DeleteOpenIDConnectProvider on resource: {arn}" in refused[1]
+    assert nan.refused("iam", "create_open_id_connect_provider", Url="https://x.example")[0] == "AccessDenied"
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    with pytest.raises(iam.exceptions.NoSuchEntityException, match="OpenIDConnect Provider not found for arn"):
+        iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+
+
+@pytest.fixture
+def issuer(iam):
+    """An issuer whose tokens for sts.amazonaws.com the account believes, and a role for one of its subjects."""
+    issuer = TokenIssuer()
+    provider = iam.create_open_id_connect_provider(Url=issuer.url, ClientIDList=["sts.amazonaws.com"])
+    issuer.provider = provider["OpenIDConnectProviderArn"]
+    conditions = {
+        "StringEquals": {f"{issuer.name}:aud": "sts.amazonaws.com", f"{issuer.name}:environment": "prod"},
+        "StringLike": {f"{issuer.name}:sub": "repo:octo/*"},
+    }
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": issuer.provider},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": conditions,
+    }
+    role = iam.create_role(RoleName="ci", AssumeRolePolicyDocument=policy(statement))["Role"]
+    iam.put_role_policy(RoleName="ci", PolicyName="p", PolicyDocument=policy(allow(["ecs:List*", "logs:Describe*"])))
+    issuer.role = role["Arn"]
+    yield issuer
+    iam.delete_role_policy(RoleName="ci", PolicyName="p")
+    iam.delete_role(RoleName="ci")
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=issuer.provider)
+    issuer.stop()
+
+
+def good_claims(**changes):
+    return {"sub": "repo:octo/app", "aud": "sts.amazonaws.com", "environment": "prod", **changes}
+
+
+def test_a_program_elsewhere_acts_in_a_role_by_its_token_alone(server, iam, issuer, tmp_path, monkeypatch):
+    file = tmp_path / "token"
+    file.write_text(issuer.token(**good_claims()))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "AWS_ROLE_ARN": issuer.role,
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(file),
+        "AWS_ROLE_SESSION_NAME": "run-7",
+        "AWS_ENDPOINT_URL": server.url,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    session = boto3.session.Session()
+    assert session.client("sts").get_caller_identity()["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/ci/run-7"
+    session.client("ecs").list_clusters()
+    with pytest.raises(ClientError, match="assumed-role/ci/run-7 is not authorized to perform: ecs:CreateCluster"):
+        session.client("ecs").create_cluster(clusterName="x")
+    cli = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PATH", "HOME"))}
+    listed = subprocess.run([AWS_V1, "ecs", "list-clusters"], env=cli, capture_output=True, text=True, timeout=60)
+    assert listed.returncode == 0 and "clusterArns" in listed.stdout, listed.stderr
+    # A session is over with its role, as others are.
+    iam.delete_role_policy(RoleName="ci", PolicyName="p")
+    with pytest.raises(ClientError, match="not authorized to perform: ecs:ListClusters"):
+        session.client("ecs").list_clusters()
+    iam.put_role_policy(RoleName="ci", PolicyName="p", PolicyDocument=policy(allow("ecs:List*")))
+
+
+def test_a_token_counts_only_as_its_provider_and_its_role_say(server, iam, issuer):
+    once = botocore.config.Config(signature_version=botocore.UNSIGNED, retries={"total_max_attempts": 1})
+    sts = server.client("sts", config=once)
+
+    def assume(token, **changes):
+        arguments = {"RoleArn": issuer.role, "RoleSessionName": "s1", **changes}
+        return sts.assume_role_with_web_identity(WebIdentityToken=token, **arguments)
+
+    def refused(token, **changes):
+        with pytest.raises(ClientError) as refusal:
+            assume(token, **changes)
+        return refusal.value.response["Error"]["Code"], refusal.value.response["Error"]["Message"]
+
+    good = issuer.token(**good_claims())
+    answer = assume(good, DurationSeconds=900, Policy=policy(allow("ecs:ListClusters")))
+    assert (answer["Provider"], answer["Audience"]) == (issuer.provider, "sts.amazonaws.com")
+    assert answer["SubjectFromWebIdentityToken"] == "repo:octo/app"
+    assert answer["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/ci/s1"
+    assert answer["PackedPolicySize"] > 0
+    limited = Who(server, answer["Credentials"])
+    limited.client("ecs").list_clusters()
+    assert limited.refused("logs", "describe_log_groups")[0] == "AccessDeniedException"
+    assume(issuer.token("ES256", **good_claims()))
+    assume(issuer.token(**good_claims(aud="elsewhere", azp="sts.amazonaws.com")))
+
+    denied = ("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
+    head, claims, signature = good.split(".")
+    padded = claims + "=" * (-len(claims) % 4)
+    other_claims = base64.urlsafe_b64decode(padded).replace(b"octo/app", b"octo/web")
+    tampered = f"{head}.{base64.urlsafe_b64encode(other_claims).rstrip(b'=').decode()}.{signature}"
+    stranger = TokenIssuer()
+    past = int(time.time()) - 7200
+    for token, code, message in [
+        (issuer.token(**good_claims(aud="elsewhere")), "InvalidIdentityToken", "Incorrect token audience"),
+        (issuer.token(**good_claims(azp="elsewhere")), "InvalidIdentityToken", "Incorrect token audience"),
+        (issuer.token(**good_claims(sub="repo:other/app")), *denied),
+        (issuer.token(**good_claims(environment="test")), *denied),
+        (issuer.token(**good_claims(iat=past - 60, exp=past)), "ExpiredTokenException", "Token expired: current date/time"),
+        (issuer.token(**good_claims(nbf=past + 14400)), "InvalidIdentityToken", "nbf"),
+        (tampered, "InvalidIdentityToken", "could not be validated"),
+        (stranger.token(**good_claims(iss=issuer.url)), "InvalidIdentityToken", "could not be validated"),
+        (stranger.token(**good_claims()), "InvalidIdentityToken", "No OpenIDConnect provider found in your account for"),
+        (issuer.token(**good_claims(iss=issuer.url + "/")), "InvalidIdentityToken", "No OpenIDConnect provider found"),
+        (issuer.token("HS256", **good_claims()), "InvalidIdentityToken", "not supported"),
+        (issuer.token("none", **good_claims()), "InvalidIdentityToken", "not supported"),
+        ("not.a.token", "InvalidIdentityToken", "not a valid JWT"),
+    ]:
+        assert refused(token)[0] == code and message in refused(token)[1], (message, refused(token))
+    stranger.stop()
+    assert refused(good, RoleArn=issuer.role + "2") == denied
+    assert "MaxSessionDuration" in refused(good, DurationSeconds=7200)[1]
+    # An issuer that is known and does not answer.
+    made = iam.create_open_id_connect_provider(Url=stranger.url, ClientIDList=["sts.amazonaws.com"])
+    assert refused(stranger.token(**good_claims()))[0] == "IDPCommunicationError"
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=made["OpenIDConnectProviderArn"])
 
 
 def test_identities_survive_a_restart_and_secrets_are_not_readable_on_disk(server, iam, user):

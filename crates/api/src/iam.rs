@@ -28,6 +28,18 @@ pub const SERVICE: ServiceInfo = ServiceInfo {
 /// Every operation of the model.
 pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
+        name: "AddClientIDToOpenIDConnectProvider",
+        members: &["ClientID", "OpenIDConnectProviderArn"],
+        result_wrapper: "",
+        errors: &[
+            "ConcurrentModificationException",
+            "InvalidInputException",
+            "NoSuchEntityException",
+            "LimitExceededException",
+            "ServiceFailureException",
+        ],
+    },
+    OperationInfo {
         name: "AddRoleToInstanceProfile",
         members: &["InstanceProfileName", "RoleName"],
         result_wrapper: "",
@@ -109,6 +121,19 @@ pub const OPERATIONS: &[OperationInfo] = &[
             "LimitExceededException",
             "ConcurrentModificationException",
             "ServiceFailureException",
+        ],
+    },
+    OperationInfo {
+        name: "CreateOpenIDConnectProvider",
+        members: &["ClientIDList", "ContextProvider", "IdentityCenterInstanceArn", "Tags", "ThumbprintList", "Url"],
+        result_wrapper: "CreateOpenIDConnectProviderResult",
+        errors: &[
+            "InvalidInputException",
+            "EntityAlreadyExistsException",
+            "LimitExceededException",
+            "ConcurrentModificationException",
+            "ServiceFailureException",
+            "OpenIdIdpCommunicationErrorException",
         ],
     },
     OperationInfo {
@@ -212,6 +237,17 @@ pub const OPERATIONS: &[OperationInfo] = &[
             "NoSuchEntityException",
             "DeleteConflictException",
             "LimitExceededException",
+            "ServiceFailureException",
+        ],
+    },
+    OperationInfo {
+        name: "DeleteOpenIDConnectProvider",
+        members: &["OpenIDConnectProviderArn"],
+        result_wrapper: "",
+        errors: &[
+            "InvalidInputException",
+            "NoSuchEntityException",
+            "ConcurrentModificationException",
             "ServiceFailureException",
         ],
     },
@@ -334,6 +370,12 @@ pub const OPERATIONS: &[OperationInfo] = &[
         errors: &[],
     },
     OperationInfo {
+        name: "GetAccountAuthorizationDetails",
+        members: &["Filter", "Marker", "MaxItems"],
+        result_wrapper: "GetAccountAuthorizationDetailsResult",
+        errors: &["ServiceFailureException"],
+    },
+    OperationInfo {
         name: "GetAccountSummary",
         members: &[],
         result_wrapper: "GetAccountSummaryResult",
@@ -356,6 +398,12 @@ pub const OPERATIONS: &[OperationInfo] = &[
         members: &["InstanceProfileName"],
         result_wrapper: "GetInstanceProfileResult",
         errors: &["NoSuchEntityException", "ServiceFailureException"],
+    },
+    OperationInfo {
+        name: "GetOpenIDConnectProvider",
+        members: &["OpenIDConnectProviderArn"],
+        result_wrapper: "GetOpenIDConnectProviderResult",
+        errors: &["InvalidInputException", "NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
         name: "GetPolicy",
@@ -472,6 +520,18 @@ pub const OPERATIONS: &[OperationInfo] = &[
         errors: &["NoSuchEntityException", "ServiceFailureException"],
     },
     OperationInfo {
+        name: "ListOpenIDConnectProviderTags",
+        members: &["Marker", "MaxItems", "OpenIDConnectProviderArn"],
+        result_wrapper: "ListOpenIDConnectProviderTagsResult",
+        errors: &["NoSuchEntityException", "ServiceFailureException", "InvalidInputException"],
+    },
+    OperationInfo {
+        name: "ListOpenIDConnectProviders",
+        members: &[],
+        result_wrapper: "ListOpenIDConnectProvidersResult",
+        errors: &["ServiceFailureException"],
+    },
+    OperationInfo {
         name: "ListPolicies",
         members: &["Marker", "MaxItems", "OnlyAttached", "PathPrefix", "PolicyUsageFilter", "Scope"],
         result_wrapper: "ListPoliciesResult",
@@ -572,6 +632,17 @@ pub const OPERATIONS: &[OperationInfo] = &[
         ],
     },
     OperationInfo {
+        name: "RemoveClientIDFromOpenIDConnectProvider",
+        members: &["ClientID", "OpenIDConnectProviderArn"],
+        result_wrapper: "",
+        errors: &[
+            "ConcurrentModificationException",
+            "InvalidInputException",
+            "NoSuchEntityException",
+            "ServiceFailureException",
+        ],
+    },
+    OperationInfo {
         name: "RemoveRoleFromInstanceProfile",
         members: &["InstanceProfileName", "RoleName"],
         result_wrapper: "",
@@ -651,6 +722,18 @@ pub const OPERATIONS: &[OperationInfo] = &[
         ],
     },
     OperationInfo {
+        name: "TagOpenIDConnectProvider",
+        members: &["OpenIDConnectProviderArn", "Tags"],
+        result_wrapper: "",
+        errors: &[
+            "NoSuchEntityException",
+            "LimitExceededException",
+            "InvalidInputException",
+            "ConcurrentModificationException",
+            "ServiceFailureException",
+        ],
+    },
+    OperationInfo {
         name: "TagPolicy",
         members: &["PolicyArn", "Tags"],
         result_wrapper: "",
@@ -689,6 +772,17 @@ pub const OPERATIONS: &[OperationInfo] = &[
     OperationInfo {
         name: "UntagInstanceProfile",
         members: &["InstanceProfileName", "TagKeys"],
+        result_wrapper: "",
+        errors: &[
+            "NoSuchEntityException",
+            "InvalidInputException",
+            "ConcurrentModificationException",
+            "ServiceFailureException",
+        ],
+    },
+    OperationInfo {
+        name: "UntagOpenIDConnectProvider",
+        members: &["OpenIDConnectProviderArn", "TagKeys"],
         result_wrapper: "",
         errors: &[
             "NoSuchEntityException",
@@ -744,6 +838,17 @@ pub const OPERATIONS: &[OperationInfo] = &[
         ],
     },
     OperationInfo {
+        name: "UpdateOpenIDConnectProviderThumbprint",
+        members: &["OpenIDConnectProviderArn", "ThumbprintList"],
+        result_wrapper: "",
+        errors: &[
+            "ConcurrentModificationException",
+            "InvalidInputException",
+            "NoSuchEntityException",
+            "ServiceFailureException",
+        ],
+    },
+    OperationInfo {
         name: "UpdateRole",
         members: &["Description", "MaxSessionDuration", "RoleName"],
         result_wrapper: "UpdateRoleResult",
@@ -772,6 +877,18 @@ pub const OPERATIONS: &[OperationInfo] = &[
 
 /// The operations of `iam`. An operation that is not overridden answers that it is not implemented.
 pub trait Iam: Send + Sync + 'static {
+    /// `AddClientIDToOpenIDConnectProvider`.
+    fn add_client_id_to_open_id_connect_provider(
+        &self,
+        caller: &Caller,
+        input: AddClientIDToOpenIDConnectProviderRequest,
+    ) -> impl Future<Output = Result<crate::Empty, Fault>> + Send {
+        async move {
+            let _ = (caller, input);
+            Err(Fault::not_implemented("AddClientIDToOpenIDConnectProvider"))
+        }
+    }
+
     /// `AddRoleToInstanceProfile`.
     fn add_role_to_instance_profile(
         &self,
@@ -865,6 +982,18 @@ pub trait Iam: Send + Sync + 'static {
         async move {
             let _ = (caller, input);
             Err(Fault::not_implemented("CreateInstanceProfile"))
+        }
+    }
+
+    /// `CreateOpenIDConnectProvider`.
+    fn create_open_id_connect_provider(
+        &self,
+        caller: &Caller,
+        input: CreateOpenIDConnectProviderRequest,
+    ) -> impl Future<Output = Result<CreateOpenIDConnectProviderResponse, Fault>> + Send {
+        async move {
+            let _ = (caller, input);
+            Err(Fault::not_implemented("CreateOpenIDConnectProvider"))
         }
     }
 
@@ -973,6 +1102,18 @@ pub trait Iam: Send + Sync + 'static {
         async move {
             let _ = (caller, input);
             Err(Fault::not_implemented("DeleteInstanceProfile"))
+        }
+    }
+
+    /// `DeleteOpenIDConnectProvider`.
+    fn delete_open_id_connect_provider(
+        &self,
+        caller: &Caller,
+        input: DeleteOpenIDConnectProviderRequest,
+    ) -> impl Future<Output = Result<crate::Empty, Fault>> + Send {
+        async move {
+            let _ = (caller, input);
+            Err(Fault::not_implemented("DeleteOpenIDConnectProvider"))
         }
     }
 
@@ -1120,6 +1261,18 @@ pub trait Iam: Send + Sync + 'static {
         }
     }
 
+    /// `GetAccountAuthorizationDetails`.
+    fn get_account_authorization_details(
+        &self,
+        caller: &Caller,
+        input: GetAccountAuthorizationDetailsRequest,
+    ) -> impl Future<Output = Result<GetAccountAuthorizationDetailsResponse, Fault>> + Send {
+        async move {
+            let _ = (caller, input);
+            Err(Fault::not_implemented("GetAccountAuthorizationDetails"))
+        }
+    }
+
     /// `GetAccountSummary`.
     fn get_account_summary(
         &self,
@@ -1165,6 +1318,18 @@ pub trait Iam: Send + Sync + 'static {
         async move {
             let _ = (caller, input);
             Err(Fault::not_implemented("GetInstanceProfile"))
+        }
+    }
+
+    /// `GetOpenIDConnectProvider`.
+    fn get_open_id_connect_provider(
+        &self,
+        caller: &Caller,
+        input: GetOpenIDConnectProviderRequest,
+    ) -> impl Future<Output = Result<GetOpenIDConnectProviderResponse, Fault>> + Send {
+        async move {
+            let _ = (caller, input);
+            Err(Fault::not_implemented("GetOpenIDConnectProvider"))
         }
     }
 
@@ -1396,6 +1561,30 @@ pub trait Iam: Send + Sync + 'static {
         }
     }
 
+    /// `ListOpenIDConnectProviderTags`.
+    fn list_open_id_connect_provider_tags(
+        &self,
+        caller: &Caller,
+        input: ListOpenIDConnectProviderTagsRequest,
+    ) -> impl Future<Output = Result<ListOpenIDConnectProviderTagsResponse, Fault>> + Send {
+        async move {
+            let _ = (caller, input);
+            Err(Fault::not_implemented("ListOpenIDConnectProviderTags"))
+        }
+    }
+
+    /// `ListOpenIDConnectProviders`.
+    fn list_open_id_connect_providers(
+        &self,
+        caller: &Caller,
+        input: ListOpenIDConnectProvidersRequest,
+    ) -> impl Future<Output = Result<ListOpenIDConnectProvidersResponse, Fault>> + Send {
+        async move {
+            let _ = (caller, input);
+            Err(Fault::not_implemented("ListOpenIDConnectProviders"))
+        }
+    }
+
     /// `ListPolicies`.
     fn list_policies(
         &self,
@@ -1552,6 +1741,18 @@ pub trait Iam: Send + Sync + 'static {
         }
     }
 
+    /// `RemoveClientIDFromOpenIDConnectProvider`.
+    fn remove_client_id_from_open_id_connect_provider(
+        &self,
+        caller: &Caller,
+        input: RemoveClientIDFromOpenIDConnectProviderRequest,
+    ) -> impl Future<Output = Result<crate::Empty, Fault>> + Send {
+        async move {
+            let _ = (caller, input);
+            Err(Fault::not_implemented("RemoveClientIDFromOpenIDConnectProvider"))
+        }
+    }
+
     /// `RemoveRoleFromInstanceProfile`.
     fn remove_role_from_instance_profile(
         &self,
@@ -1624,6 +1825,18 @@ pub trait Iam: Send + Sync + 'static {
         }
     }
 
+    /// `TagOpenIDConnectProvider`.
+    fn tag_open_id_connect_provider(
+        &self,
+        caller: &Caller,
+        input: TagOpenIDConnectProviderRequest,
+    ) -> impl Future<Output = Result<crate::Empty, Fault>> + Send {
+        async move {
+            let _ = (caller, input);
+            Err(Fault::not_implemented("TagOpenIDConnectProvider"))
+        }
+    }
+
     /// `TagPolicy`.
     fn tag_policy(
         &self,
@@ -1669,6 +1882,18 @@ pub trait Iam: Send + Sync + 'static {
         async move {
             let _ = (caller, input);
             Err(Fault::not_implemented("UntagInstanceProfile"))
+        }
+    }
+
+    /// `UntagOpenIDConnectProvider`.
+    fn untag_open_id_connect_provider(
+        &self,
+        caller: &Caller,
+        input: UntagOpenIDConnectProviderRequest,
+    ) -> impl Future<Output = Result<crate::Empty, Fault>> + Send {
+        async move {
+            let _ = (caller, input);
+            Err(Fault::not_implemented("UntagOpenIDConnectProvider"))
         }
     }
 
@@ -1732,6 +1957,18 @@ pub trait Iam: Send + Sync + 'static {
         }
     }
 
+    /// `UpdateOpenIDConnectProviderThumbprint`.
+    fn update_open_id_connect_provider_thumbprint(
+        &self,
+        caller: &Caller,
+        input: UpdateOpenIDConnectProviderThumbprintRequest,
+    ) -> impl Future<Output = Result<crate::Empty, Fault>> + Send {
+        async move {
+            let _ = (caller, input);
+            Err(Fault::not_implemented("UpdateOpenIDConnectProviderThumbprint"))
+        }
+    }
+
     /// `UpdateRole`.
     fn update_role(
         &self,
@@ -1778,6 +2015,18 @@ pub async fn dispatch<S: Iam, C: Codec>(
 ) -> Option<Result<Vec<u8>, Fault>> {
     let info = OPERATIONS.iter().find(|info| info.name == operation)?;
     Some(match operation {
+        "AddClientIDToOpenIDConnectProvider" => match crate::codec::decode(codec, &SERVICE) {
+            Ok(input) => {
+                crate::codec::answer(
+                    codec,
+                    &SERVICE,
+                    info,
+                    Box::pin(service.add_client_id_to_open_id_connect_provider(caller, input)),
+                )
+                .await
+            }
+            Err(fault) => Err(fault),
+        },
         "AddRoleToInstanceProfile" => match crate::codec::decode(codec, &SERVICE) {
             Ok(input) => {
                 crate::codec::answer(
@@ -1830,6 +2079,18 @@ pub async fn dispatch<S: Iam, C: Codec>(
             Ok(input) => {
                 crate::codec::answer(codec, &SERVICE, info, Box::pin(service.create_instance_profile(caller, input)))
                     .await
+            }
+            Err(fault) => Err(fault),
+        },
+        "CreateOpenIDConnectProvider" => match crate::codec::decode(codec, &SERVICE) {
+            Ok(input) => {
+                crate::codec::answer(
+                    codec,
+                    &SERVICE,
+                    info,
+                    Box::pin(service.create_open_id_connect_provider(caller, input)),
+                )
+                .await
             }
             Err(fault) => Err(fault),
         },
@@ -1887,6 +2148,18 @@ pub async fn dispatch<S: Iam, C: Codec>(
             Ok(input) => {
                 crate::codec::answer(codec, &SERVICE, info, Box::pin(service.delete_instance_profile(caller, input)))
                     .await
+            }
+            Err(fault) => Err(fault),
+        },
+        "DeleteOpenIDConnectProvider" => match crate::codec::decode(codec, &SERVICE) {
+            Ok(input) => {
+                crate::codec::answer(
+                    codec,
+                    &SERVICE,
+                    info,
+                    Box::pin(service.delete_open_id_connect_provider(caller, input)),
+                )
+                .await
             }
             Err(fault) => Err(fault),
         },
@@ -1971,6 +2244,18 @@ pub async fn dispatch<S: Iam, C: Codec>(
             }
             Err(fault) => Err(fault),
         },
+        "GetAccountAuthorizationDetails" => match crate::codec::decode(codec, &SERVICE) {
+            Ok(input) => {
+                crate::codec::answer(
+                    codec,
+                    &SERVICE,
+                    info,
+                    Box::pin(service.get_account_authorization_details(caller, input)),
+                )
+                .await
+            }
+            Err(fault) => Err(fault),
+        },
         "GetAccountSummary" => match crate::codec::decode_unchecked(codec, &SERVICE) {
             Ok(input) => {
                 crate::codec::answer(codec, &SERVICE, info, Box::pin(service.get_account_summary(caller, input))).await
@@ -1990,6 +2275,18 @@ pub async fn dispatch<S: Iam, C: Codec>(
         "GetInstanceProfile" => match crate::codec::decode(codec, &SERVICE) {
             Ok(input) => {
                 crate::codec::answer(codec, &SERVICE, info, Box::pin(service.get_instance_profile(caller, input))).await
+            }
+            Err(fault) => Err(fault),
+        },
+        "GetOpenIDConnectProvider" => match crate::codec::decode(codec, &SERVICE) {
+            Ok(input) => {
+                crate::codec::answer(
+                    codec,
+                    &SERVICE,
+                    info,
+                    Box::pin(service.get_open_id_connect_provider(caller, input)),
+                )
+                .await
             }
             Err(fault) => Err(fault),
         },
@@ -2134,6 +2431,30 @@ pub async fn dispatch<S: Iam, C: Codec>(
             }
             Err(fault) => Err(fault),
         },
+        "ListOpenIDConnectProviderTags" => match crate::codec::decode(codec, &SERVICE) {
+            Ok(input) => {
+                crate::codec::answer(
+                    codec,
+                    &SERVICE,
+                    info,
+                    Box::pin(service.list_open_id_connect_provider_tags(caller, input)),
+                )
+                .await
+            }
+            Err(fault) => Err(fault),
+        },
+        "ListOpenIDConnectProviders" => match crate::codec::decode(codec, &SERVICE) {
+            Ok(input) => {
+                crate::codec::answer(
+                    codec,
+                    &SERVICE,
+                    info,
+                    Box::pin(service.list_open_id_connect_providers(caller, input)),
+                )
+                .await
+            }
+            Err(fault) => Err(fault),
+        },
         "ListPolicies" => match crate::codec::decode(codec, &SERVICE) {
             Ok(input) => {
                 crate::codec::answer(codec, &SERVICE, info, Box::pin(service.list_policies(caller, input))).await
@@ -2214,6 +2535,18 @@ pub async fn dispatch<S: Iam, C: Codec>(
             }
             Err(fault) => Err(fault),
         },
+        "RemoveClientIDFromOpenIDConnectProvider" => match crate::codec::decode(codec, &SERVICE) {
+            Ok(input) => {
+                crate::codec::answer(
+                    codec,
+                    &SERVICE,
+                    info,
+                    Box::pin(service.remove_client_id_from_open_id_connect_provider(caller, input)),
+                )
+                .await
+            }
+            Err(fault) => Err(fault),
+        },
         "RemoveRoleFromInstanceProfile" => match crate::codec::decode(codec, &SERVICE) {
             Ok(input) => {
                 crate::codec::answer(
@@ -2260,6 +2593,18 @@ pub async fn dispatch<S: Iam, C: Codec>(
             }
             Err(fault) => Err(fault),
         },
+        "TagOpenIDConnectProvider" => match crate::codec::decode(codec, &SERVICE) {
+            Ok(input) => {
+                crate::codec::answer(
+                    codec,
+                    &SERVICE,
+                    info,
+                    Box::pin(service.tag_open_id_connect_provider(caller, input)),
+                )
+                .await
+            }
+            Err(fault) => Err(fault),
+        },
         "TagPolicy" => match crate::codec::decode(codec, &SERVICE) {
             Ok(input) => crate::codec::answer(codec, &SERVICE, info, Box::pin(service.tag_policy(caller, input))).await,
             Err(fault) => Err(fault),
@@ -2276,6 +2621,18 @@ pub async fn dispatch<S: Iam, C: Codec>(
             Ok(input) => {
                 crate::codec::answer(codec, &SERVICE, info, Box::pin(service.untag_instance_profile(caller, input)))
                     .await
+            }
+            Err(fault) => Err(fault),
+        },
+        "UntagOpenIDConnectProvider" => match crate::codec::decode(codec, &SERVICE) {
+            Ok(input) => {
+                crate::codec::answer(
+                    codec,
+                    &SERVICE,
+                    info,
+                    Box::pin(service.untag_open_id_connect_provider(caller, input)),
+                )
+                .await
             }
             Err(fault) => Err(fault),
         },
@@ -2303,6 +2660,18 @@ pub async fn dispatch<S: Iam, C: Codec>(
             Ok(input) => {
                 crate::codec::answer(codec, &SERVICE, info, Box::pin(service.update_assume_role_policy(caller, input)))
                     .await
+            }
+            Err(fault) => Err(fault),
+        },
+        "UpdateOpenIDConnectProviderThumbprint" => match crate::codec::decode(codec, &SERVICE) {
+            Ok(input) => {
+                crate::codec::answer(
+                    codec,
+                    &SERVICE,
+                    info,
+                    Box::pin(service.update_open_id_connect_provider_thumbprint(caller, input)),
+                )
+                .await
             }
             Err(fault) => Err(fault),
         },

@@ -5,12 +5,14 @@
 mod blobs;
 mod ecs_variables;
 mod file_systems;
+mod identity_providers;
 mod quotas;
 mod task_files;
 mod upstreams;
 mod xray;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -19,6 +21,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use gantry_agent::FileSystemConfigs;
+use gantry_companions::IssuerConfigs;
 use gantry_companions::application_autoscaling::Periods;
 use gantry_domain::arn::is_account;
 use gantry_domain::limits::INSTANCE_LOST_AFTER_SECONDS;
@@ -34,6 +37,7 @@ use crate::{
 pub(crate) use blobs::Blobs;
 pub(crate) use ecs_variables::EcsVariables;
 pub(crate) use file_systems::{FileSystemsFile, file_systems};
+use identity_providers::IdentityProviderFile;
 pub(crate) use task_files::TaskFilesConfig;
 use task_files::TaskFilesFile;
 use upstreams::RegistryFile;
@@ -99,6 +103,8 @@ pub(crate) struct File {
     pub(crate) file_systems: FileSystemsFile,
     pub(crate) task_files: Option<TaskFilesFile>,
     pub(crate) xray: XRayFile,
+    /// What is to be known of issuers of OpenID Connect tokens, by their addresses.
+    pub(crate) identity_providers: BTreeMap<String, IdentityProviderFile>,
 }
 
 /// Networks in which HTTP endpoints may be to which rules send events.
@@ -215,6 +221,8 @@ pub(crate) struct ServerConfig {
     pub(crate) task_files: Option<TaskFilesConfig>,
     /// Where segments of traces go on to.
     pub(crate) collector: Option<reqwest::Url>,
+    /// Issuers of OpenID Connect tokens that the operator says something about.
+    pub(crate) issuers: IssuerConfigs,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) log_level: Option<String>,
     pub(crate) log_format: Option<LogFormat>,
@@ -268,6 +276,7 @@ impl ServerConfig {
         let registry_grace = blobs::grace(&file.registry, variable, &mut mistakes);
         let quotas = quotas::build(&file.registry, variable, &mut mistakes);
         let task_files = task_files::build(file.task_files, &account, variable, &mut mistakes);
+        let issuers = identity_providers::build(file.identity_providers, &mut mistakes);
         let upstreams = upstreams::build(file.registry, &mut mistakes);
         let collector = xray::collector(file.xray, variable, &mut mistakes);
         let insecure = options.insecure || variable("GANTRY_INSECURE").is_some() || file.insecure.unwrap_or(false);
@@ -353,6 +362,7 @@ impl ServerConfig {
             quotas,
             task_files,
             collector,
+            issuers,
             tls,
             log_level: options.log_level.clone().or_else(|| variable("GANTRY_LOG_LEVEL")).or(file.log_level),
             log_format: options.log_format.or(file.log_format),

@@ -5,6 +5,7 @@
 //! ([`change`]). IAM is global: no region. An operation is a function of its family's module.
 
 mod access_keys;
+mod account_details;
 mod assume_for_service;
 mod attached;
 mod authorize;
@@ -19,6 +20,7 @@ mod inline;
 mod instance_role;
 mod keyring;
 mod names;
+mod oidc_providers;
 mod paging;
 mod picture;
 mod policies;
@@ -38,19 +40,22 @@ mod wire;
 use std::sync::Arc;
 
 use gantry_api::iam::{
-    AddRoleToInstanceProfileRequest, AddUserToGroupRequest, AttachGroupPolicyRequest, AttachRolePolicyRequest,
-    AttachUserPolicyRequest, CreateAccessKeyRequest, CreateAccessKeyResponse, CreateGroupRequest, CreateGroupResponse,
-    CreateInstanceProfileRequest, CreateInstanceProfileResponse, CreatePolicyRequest, CreatePolicyResponse,
-    CreatePolicyVersionRequest, CreatePolicyVersionResponse, CreateRoleRequest, CreateRoleResponse,
-    CreateServiceLinkedRoleRequest, CreateServiceLinkedRoleResponse, CreateUserRequest, CreateUserResponse,
-    DeleteAccessKeyRequest, DeleteGroupPolicyRequest, DeleteGroupRequest, DeleteInstanceProfileRequest,
-    DeletePolicyRequest, DeletePolicyVersionRequest, DeleteRolePermissionsBoundaryRequest, DeleteRolePolicyRequest,
-    DeleteRoleRequest, DeleteServiceLinkedRoleRequest, DeleteServiceLinkedRoleResponse, DeleteUserPolicyRequest,
-    DeleteUserRequest, DetachGroupPolicyRequest, DetachRolePolicyRequest, DetachUserPolicyRequest,
-    GetAccessKeyLastUsedRequest, GetAccessKeyLastUsedResponse, GetAccountSummaryResponse, GetGroupPolicyRequest,
-    GetGroupPolicyResponse, GetGroupRequest, GetGroupResponse, GetInstanceProfileRequest, GetInstanceProfileResponse,
-    GetPolicyRequest, GetPolicyResponse, GetPolicyVersionRequest, GetPolicyVersionResponse, GetRolePolicyRequest,
-    GetRolePolicyResponse, GetRoleRequest, GetRoleResponse, GetServiceLinkedRoleDeletionStatusRequest,
+    AddClientIDToOpenIDConnectProviderRequest, AddRoleToInstanceProfileRequest, AddUserToGroupRequest,
+    AttachGroupPolicyRequest, AttachRolePolicyRequest, AttachUserPolicyRequest, CreateAccessKeyRequest,
+    CreateAccessKeyResponse, CreateGroupRequest, CreateGroupResponse, CreateInstanceProfileRequest,
+    CreateInstanceProfileResponse, CreateOpenIDConnectProviderRequest, CreateOpenIDConnectProviderResponse,
+    CreatePolicyRequest, CreatePolicyResponse, CreatePolicyVersionRequest, CreatePolicyVersionResponse,
+    CreateRoleRequest, CreateRoleResponse, CreateServiceLinkedRoleRequest, CreateServiceLinkedRoleResponse,
+    CreateUserRequest, CreateUserResponse, DeleteAccessKeyRequest, DeleteGroupPolicyRequest, DeleteGroupRequest,
+    DeleteInstanceProfileRequest, DeleteOpenIDConnectProviderRequest, DeletePolicyRequest, DeletePolicyVersionRequest,
+    DeleteRolePermissionsBoundaryRequest, DeleteRolePolicyRequest, DeleteRoleRequest, DeleteServiceLinkedRoleRequest,
+    DeleteServiceLinkedRoleResponse, DeleteUserPolicyRequest, DeleteUserRequest, DetachGroupPolicyRequest,
+    DetachRolePolicyRequest, DetachUserPolicyRequest, GetAccessKeyLastUsedRequest, GetAccessKeyLastUsedResponse,
+    GetAccountAuthorizationDetailsRequest, GetAccountAuthorizationDetailsResponse, GetAccountSummaryResponse,
+    GetGroupPolicyRequest, GetGroupPolicyResponse, GetGroupRequest, GetGroupResponse, GetInstanceProfileRequest,
+    GetInstanceProfileResponse, GetOpenIDConnectProviderRequest, GetOpenIDConnectProviderResponse, GetPolicyRequest,
+    GetPolicyResponse, GetPolicyVersionRequest, GetPolicyVersionResponse, GetRolePolicyRequest, GetRolePolicyResponse,
+    GetRoleRequest, GetRoleResponse, GetServiceLinkedRoleDeletionStatusRequest,
     GetServiceLinkedRoleDeletionStatusResponse, GetUserPolicyRequest, GetUserPolicyResponse, GetUserRequest,
     GetUserResponse, ListAccessKeysRequest, ListAccessKeysResponse, ListAccountAliasesRequest,
     ListAccountAliasesResponse, ListAttachedGroupPoliciesRequest, ListAttachedGroupPoliciesResponse,
@@ -59,17 +64,19 @@ use gantry_api::iam::{
     ListGroupPoliciesRequest, ListGroupPoliciesResponse, ListGroupsForUserRequest, ListGroupsForUserResponse,
     ListGroupsRequest, ListGroupsResponse, ListInstanceProfileTagsRequest, ListInstanceProfileTagsResponse,
     ListInstanceProfilesForRoleRequest, ListInstanceProfilesForRoleResponse, ListInstanceProfilesRequest,
-    ListInstanceProfilesResponse, ListPoliciesRequest, ListPoliciesResponse, ListPolicyTagsRequest,
-    ListPolicyTagsResponse, ListPolicyVersionsRequest, ListPolicyVersionsResponse, ListRolePoliciesRequest,
-    ListRolePoliciesResponse, ListRoleTagsRequest, ListRoleTagsResponse, ListRolesRequest, ListRolesResponse,
-    ListUserPoliciesRequest, ListUserPoliciesResponse, ListUserTagsRequest, ListUserTagsResponse, ListUsersRequest,
-    ListUsersResponse, PutGroupPolicyRequest, PutRolePermissionsBoundaryRequest, PutRolePolicyRequest,
-    PutUserPolicyRequest, RemoveRoleFromInstanceProfileRequest, RemoveUserFromGroupRequest,
-    SetDefaultPolicyVersionRequest, SimulateCustomPolicyRequest, SimulatePolicyResponse,
-    SimulatePrincipalPolicyRequest, TagInstanceProfileRequest, TagPolicyRequest, TagRoleRequest, TagUserRequest,
-    UntagInstanceProfileRequest, UntagPolicyRequest, UntagRoleRequest, UntagUserRequest, UpdateAccessKeyRequest,
-    UpdateAssumeRolePolicyRequest, UpdateRoleDescriptionRequest, UpdateRoleDescriptionResponse, UpdateRoleRequest,
-    UpdateRoleResponse, UpdateUserRequest,
+    ListInstanceProfilesResponse, ListOpenIDConnectProviderTagsRequest, ListOpenIDConnectProviderTagsResponse,
+    ListOpenIDConnectProvidersRequest, ListOpenIDConnectProvidersResponse, ListPoliciesRequest, ListPoliciesResponse,
+    ListPolicyTagsRequest, ListPolicyTagsResponse, ListPolicyVersionsRequest, ListPolicyVersionsResponse,
+    ListRolePoliciesRequest, ListRolePoliciesResponse, ListRoleTagsRequest, ListRoleTagsResponse, ListRolesRequest,
+    ListRolesResponse, ListUserPoliciesRequest, ListUserPoliciesResponse, ListUserTagsRequest, ListUserTagsResponse,
+    ListUsersRequest, ListUsersResponse, PutGroupPolicyRequest, PutRolePermissionsBoundaryRequest,
+    PutRolePolicyRequest, PutUserPolicyRequest, RemoveClientIDFromOpenIDConnectProviderRequest,
+    RemoveRoleFromInstanceProfileRequest, RemoveUserFromGroupRequest, SetDefaultPolicyVersionRequest,
+    SimulateCustomPolicyRequest, SimulatePolicyResponse, SimulatePrincipalPolicyRequest, TagInstanceProfileRequest,
+    TagOpenIDConnectProviderRequest, TagPolicyRequest, TagRoleRequest, TagUserRequest, UntagInstanceProfileRequest,
+    UntagOpenIDConnectProviderRequest, UntagPolicyRequest, UntagRoleRequest, UntagUserRequest, UpdateAccessKeyRequest,
+    UpdateAssumeRolePolicyRequest, UpdateOpenIDConnectProviderThumbprintRequest, UpdateRoleDescriptionRequest,
+    UpdateRoleDescriptionResponse, UpdateRoleRequest, UpdateRoleResponse, UpdateUserRequest,
 };
 use gantry_api::{Caller, Empty, Fault, iam};
 use gantry_domain::Timestamp;
@@ -138,6 +145,7 @@ macro_rules! operations {
 }
 
 operations!(
+    oidc_providers::add_client_id_to_open_id_connect_provider(AddClientIDToOpenIDConnectProviderRequest) -> Empty,
     profiles::add_role_to_instance_profile(AddRoleToInstanceProfileRequest) -> Empty,
     groups::add_user_to_group(AddUserToGroupRequest) -> Empty,
     attached::attach_group_policy(AttachGroupPolicyRequest) -> Empty,
@@ -146,6 +154,7 @@ operations!(
     access_keys::create_access_key(CreateAccessKeyRequest) -> CreateAccessKeyResponse,
     groups::create_group(CreateGroupRequest) -> CreateGroupResponse,
     profiles::create_instance_profile(CreateInstanceProfileRequest) -> CreateInstanceProfileResponse,
+    oidc_providers::create_open_id_connect_provider(CreateOpenIDConnectProviderRequest) -> CreateOpenIDConnectProviderResponse,
     policies::create_policy(CreatePolicyRequest) -> CreatePolicyResponse,
     versions::create_policy_version(CreatePolicyVersionRequest) -> CreatePolicyVersionResponse,
     roles::create_role(CreateRoleRequest) -> CreateRoleResponse,
@@ -155,6 +164,7 @@ operations!(
     groups::delete_group(DeleteGroupRequest) -> Empty,
     inline::delete_group_policy(DeleteGroupPolicyRequest) -> Empty,
     profiles::delete_instance_profile(DeleteInstanceProfileRequest) -> Empty,
+    oidc_providers::delete_open_id_connect_provider(DeleteOpenIDConnectProviderRequest) -> Empty,
     policies::delete_policy(DeletePolicyRequest) -> Empty,
     versions::delete_policy_version(DeletePolicyVersionRequest) -> Empty,
     roles::delete_role(DeleteRoleRequest) -> Empty,
@@ -167,10 +177,12 @@ operations!(
     attached::detach_role_policy(DetachRolePolicyRequest) -> Empty,
     attached::detach_user_policy(DetachUserPolicyRequest) -> Empty,
     access_keys::get_access_key_last_used(GetAccessKeyLastUsedRequest) -> GetAccessKeyLastUsedResponse,
+    account_details::get_account_authorization_details(GetAccountAuthorizationDetailsRequest) -> GetAccountAuthorizationDetailsResponse,
     summary::get_account_summary(Empty) -> GetAccountSummaryResponse,
     groups::get_group(GetGroupRequest) -> GetGroupResponse,
     inline::get_group_policy(GetGroupPolicyRequest) -> GetGroupPolicyResponse,
     profiles::get_instance_profile(GetInstanceProfileRequest) -> GetInstanceProfileResponse,
+    oidc_providers::get_open_id_connect_provider(GetOpenIDConnectProviderRequest) -> GetOpenIDConnectProviderResponse,
     policies::get_policy(GetPolicyRequest) -> GetPolicyResponse,
     versions::get_policy_version(GetPolicyVersionRequest) -> GetPolicyVersionResponse,
     roles::get_role(GetRoleRequest) -> GetRoleResponse,
@@ -190,6 +202,8 @@ operations!(
     tags::list_instance_profile_tags(ListInstanceProfileTagsRequest) -> ListInstanceProfileTagsResponse,
     profiles::list_instance_profiles(ListInstanceProfilesRequest) -> ListInstanceProfilesResponse,
     profiles::list_instance_profiles_for_role(ListInstanceProfilesForRoleRequest) -> ListInstanceProfilesForRoleResponse,
+    tags::list_open_id_connect_provider_tags(ListOpenIDConnectProviderTagsRequest) -> ListOpenIDConnectProviderTagsResponse,
+    oidc_providers::list_open_id_connect_providers(ListOpenIDConnectProvidersRequest) -> ListOpenIDConnectProvidersResponse,
     policies::list_policies(ListPoliciesRequest) -> ListPoliciesResponse,
     tags::list_policy_tags(ListPolicyTagsRequest) -> ListPolicyTagsResponse,
     versions::list_policy_versions(ListPolicyVersionsRequest) -> ListPolicyVersionsResponse,
@@ -203,19 +217,23 @@ operations!(
     boundaries::put_role_permissions_boundary(PutRolePermissionsBoundaryRequest) -> Empty,
     inline::put_role_policy(PutRolePolicyRequest) -> Empty,
     inline::put_user_policy(PutUserPolicyRequest) -> Empty,
+    oidc_providers::remove_client_id_from_open_id_connect_provider(RemoveClientIDFromOpenIDConnectProviderRequest) -> Empty,
     profiles::remove_role_from_instance_profile(RemoveRoleFromInstanceProfileRequest) -> Empty,
     groups::remove_user_from_group(RemoveUserFromGroupRequest) -> Empty,
     versions::set_default_policy_version(SetDefaultPolicyVersionRequest) -> Empty,
     tags::tag_instance_profile(TagInstanceProfileRequest) -> Empty,
+    tags::tag_open_id_connect_provider(TagOpenIDConnectProviderRequest) -> Empty,
     tags::tag_policy(TagPolicyRequest) -> Empty,
     tags::tag_role(TagRoleRequest) -> Empty,
     tags::tag_user(TagUserRequest) -> Empty,
     tags::untag_instance_profile(UntagInstanceProfileRequest) -> Empty,
+    tags::untag_open_id_connect_provider(UntagOpenIDConnectProviderRequest) -> Empty,
     tags::untag_policy(UntagPolicyRequest) -> Empty,
     tags::untag_role(UntagRoleRequest) -> Empty,
     tags::untag_user(UntagUserRequest) -> Empty,
     access_keys::update_access_key(UpdateAccessKeyRequest) -> Empty,
     roles::update_assume_role_policy(UpdateAssumeRolePolicyRequest) -> Empty,
+    oidc_providers::update_open_id_connect_provider_thumbprint(UpdateOpenIDConnectProviderThumbprintRequest) -> Empty,
     roles::update_role(UpdateRoleRequest) -> UpdateRoleResponse,
     roles::update_role_description(UpdateRoleDescriptionRequest) -> UpdateRoleDescriptionResponse,
     simulate::simulate_custom_policy(SimulateCustomPolicyRequest) -> SimulatePolicyResponse,

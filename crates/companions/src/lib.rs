@@ -16,7 +16,7 @@ pub mod ssm;
 mod sts;
 pub mod xray;
 
-pub use sts::Sts;
+pub use sts::{IssuerConfig, IssuerConfigs, Issuers, Jwks, Sts};
 
 /// Account and region of a caller.
 fn scope_of(caller: &gantry_api::Caller) -> gantry_domain::arn::Scope {

@@ -1,10 +1,12 @@
 //! Security Token Service: who am I, and sessions of roles and users.
 //!
 //! A role is assumed when its trust policy and, where that leaves it to the account, the caller's own policies allow
-//! it. What a session is lies in its token ([`crate::iam`]); nothing is kept here.
+//! it, or when an identity provider vouches for whoever comes and the trust policy is content with that. What a session
+//! is lies in its token ([`crate::iam`]); nothing is kept here but keys of identity providers, for a while.
 
 mod assume_role;
 mod fault;
+mod role_session;
 mod session_token;
 mod web_identity;
 
@@ -14,19 +16,29 @@ use gantry_api::sts::{
     GetCallerIdentityResponse, GetSessionTokenRequest, GetSessionTokenResponse,
 };
 use gantry_api::{Caller, Fault, PrincipalKind, Timestamp};
+use gantry_domain::networks::Network;
 
 use crate::iam::{Iam, NewCredentials};
+
+pub use web_identity::{IssuerConfig, IssuerConfigs, Issuers, Jwks};
 
 /// The service. Clones share it.
 #[derive(Clone)]
 pub struct Sts {
     iam: Iam,
+    issuers: Issuers,
 }
 
 impl Sts {
     /// The service over the identities of `iam`.
     pub fn new(iam: Iam) -> Self {
-        Self { iam }
+        Self { iam, issuers: Issuers::new(Network::Private, IssuerConfigs::new()) }
+    }
+
+    /// Asks these issuers for their keys.
+    #[must_use]
+    pub fn with_issuers(self, issuers: Issuers) -> Self {
+        Self { issuers, ..self }
     }
 }
 
@@ -37,10 +49,10 @@ impl sts::Sts for Sts {
 
     async fn assume_role_with_web_identity(
         &self,
-        _: &Caller,
+        caller: &Caller,
         input: AssumeRoleWithWebIdentityRequest,
     ) -> Result<AssumeRoleWithWebIdentityResponse, Fault> {
-        Err(web_identity::refuse(&input))
+        web_identity::assume_role_with_web_identity(&self.iam, &self.issuers, caller, input).await
     }
 
     async fn get_session_token(

@@ -35,6 +35,7 @@ pub mod task;
 pub mod task_definition;
 pub mod time;
 pub mod trace;
+pub mod web_identity;
 pub mod wildcard;
 
 pub use time::Timestamp;

@@ -148,6 +148,125 @@ impl From<&str> for ContextKeyTypeEnum {
 
 crate::wire_enum!(ContextKeyTypeEnum);
 
+/// `ContextProvider` of the service model.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct ContextProvider {
+    /// `KeyDefinitionList`.
+    #[serde(rename = "KeyDefinitionList", skip_serializing_if = "Option::is_none")]
+    pub key_definition_list: Option<Vec<ContextProviderKeyDefinition>>,
+    /// `SubjectSourceKey`, required.
+    #[serde(rename = "SubjectSourceKey", skip_serializing_if = "Option::is_none")]
+    pub subject_source_key: Option<String>,
+    /// `SubjectTypeSourceKey`.
+    #[serde(rename = "SubjectTypeSourceKey", skip_serializing_if = "Option::is_none")]
+    pub subject_type_source_key: Option<String>,
+    /// `SubjectTypeValue`.
+    #[serde(rename = "SubjectTypeValue", skip_serializing_if = "Option::is_none")]
+    pub subject_type_value: Option<String>,
+}
+
+impl crate::validate::Validate for ContextProvider {
+    fn validate(&self, path: &crate::validate::Path<'_>, problems: &mut crate::validate::Problems) {
+        if let Some(value) = &self.key_definition_list {
+            let path = &path.member("KeyDefinitionList");
+            problems.size(path, value.len(), Some(0), Some(10));
+            for (index, value) in value.iter().enumerate() {
+                let path = &path.index(index);
+                crate::validate::Validate::validate(value, path, problems);
+            }
+        }
+        problems.required(path, "SubjectSourceKey", self.subject_source_key.is_none());
+        if let Some(value) = &self.subject_source_key {
+            let path = &path.member("SubjectSourceKey");
+            problems.length(path, value.as_str(), Some(1), Some(128));
+        }
+        if let Some(value) = &self.subject_type_source_key {
+            let path = &path.member("SubjectTypeSourceKey");
+            problems.length(path, value.as_str(), Some(1), Some(128));
+        }
+        if let Some(value) = &self.subject_type_value {
+            let path = &path.member("SubjectTypeValue");
+            problems.length(path, value.as_str(), Some(0), Some(128));
+        }
+    }
+}
+
+/// `ContextProviderKeyDefinition` of the service model.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct ContextProviderKeyDefinition {
+    /// `SourceKey`, required.
+    #[serde(rename = "SourceKey", skip_serializing_if = "Option::is_none")]
+    pub source_key: Option<String>,
+    /// `TargetKey`.
+    #[serde(rename = "TargetKey", skip_serializing_if = "Option::is_none")]
+    pub target_key: Option<String>,
+}
+
+impl crate::validate::Validate for ContextProviderKeyDefinition {
+    fn validate(&self, path: &crate::validate::Path<'_>, problems: &mut crate::validate::Problems) {
+        problems.required(path, "SourceKey", self.source_key.is_none());
+        if let Some(value) = &self.source_key {
+            let path = &path.member("SourceKey");
+            problems.length(path, value.as_str(), Some(1), Some(128));
+        }
+        if let Some(value) = &self.target_key {
+            let path = &path.member("TargetKey");
+            problems.length(path, value.as_str(), Some(1), Some(128));
+        }
+    }
+}
+
+/// `EntityType` of the service model.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntityType {
+    /// `User`.
+    User,
+    /// `Role`.
+    Role,
+    /// `Group`.
+    Group,
+    /// `LocalManagedPolicy`.
+    LocalManagedPolicy,
+    /// `AWSManagedPolicy`.
+    AWSManagedPolicy,
+    /// A value that the model does not have.
+    Unknown(String),
+}
+
+impl EntityType {
+    /// The model's values.
+    pub const VALUES: &[&str] = &["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"];
+
+    /// The value on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::User => "User",
+            Self::Role => "Role",
+            Self::Group => "Group",
+            Self::LocalManagedPolicy => "LocalManagedPolicy",
+            Self::AWSManagedPolicy => "AWSManagedPolicy",
+            Self::Unknown(value) => value,
+        }
+    }
+}
+
+impl From<&str> for EntityType {
+    fn from(value: &str) -> Self {
+        match value {
+            "User" => Self::User,
+            "Role" => Self::Role,
+            "Group" => Self::Group,
+            "LocalManagedPolicy" => Self::LocalManagedPolicy,
+            "AWSManagedPolicy" => Self::AWSManagedPolicy,
+            other => Self::Unknown(other.to_string()),
+        }
+    }
+}
+
+crate::wire_enum!(EntityType);
+
 /// `EvaluationResult` of the service model.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 use anyhow::{Context, Result};
 use gantry_api::Caller;
 use gantry_companions::{
-    Sts,
+    Issuers, Sts,
     application_autoscaling::AutoScaling,
     events::{EVENTS_KEPT, EventBridge, deliver::Ways},
     iam::Iam,
@@ -128,6 +128,7 @@ struct Parts {
     logs: Logs,
     events: EventBridge,
     iam: Iam,
+    sts: Sts,
     secrets: SecretsManager,
     parameters: Parameters,
     xray: XRay,
@@ -152,6 +153,8 @@ impl Parts {
         let sealer = Sealer::open(&config.data_dir.join("encryption-key"))?;
         let iam = Iam::open(store.clone(), sealer.clone(), clock.clone()).await.context("could not open IAM")?;
         iam.ensure_instance_role(&config.account).await.context("could not make the instance role")?;
+        let issuers = Issuers::new(config.event_targets, config.issuers.clone());
+        let sts = Sts::new(iam.clone()).with_issuers(issuers);
         let roles = RolesOfTasks { iam: iam.clone(), lifetime: config.task_credentials };
         let control = control.with_hooks(Arc::new(HttpHooks::new(config.event_targets))).with_roles(Arc::new(roles));
         let images = OwnImages::new(Metadata::new(store.clone()), own_hosts(config, bound, endpoint));
@@ -215,6 +218,7 @@ impl Parts {
             logs,
             events,
             iam,
+            sts,
             secrets,
             parameters,
             xray,
@@ -239,7 +243,7 @@ impl Parts {
             services::logs(Arc::new(self.logs.clone())),
             services::iam(Arc::new(self.iam.clone())),
             services::ssm(Arc::new(self.ssm())),
-            services::sts(Arc::new(Sts::new(self.iam.clone()))),
+            services::sts(Arc::new(self.sts.clone())),
             services::secretsmanager(Arc::new(self.secrets.clone())),
             services::xray(Arc::new(self.xray.clone())),
         ]
@@ -515,7 +519,7 @@ mod tests {
         call_all!(ecr, parts.registry.as_ref());
         call_all!(logs, &parts.logs);
         call_all!(iam, &parts.iam);
-        call_all!(sts, &Sts::new(parts.iam.clone()));
+        call_all!(sts, &parts.sts);
         call_all!(application_autoscaling, &parts.scaling);
         call_all!(events, &parts.events);
         call_all!(ssm, &parts.ssm());

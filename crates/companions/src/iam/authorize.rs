@@ -235,7 +235,7 @@ impl Iam {
 
 /// What the front door asks.
 impl Iam {
-    /// The tags of a user, role or instance profile, or of a customer's policy.
+    /// The tags of a user, role, instance profile or provider, or of a customer's policy.
     pub fn resource_tags(&self, arn: &str) -> BTreeMap<String, String> {
         let Some((account, resource)) = arn.strip_prefix("arn:aws:iam::").and_then(|rest| rest.split_once(':')) else {
             return BTreeMap::new();
@@ -245,6 +245,9 @@ impl Iam {
             "user" => picture.user(name).map(|user| user.tags.clone()).unwrap_or_default(),
             "role" => picture.role(name).map(|role| role.tags.clone()).unwrap_or_default(),
             "instance-profile" => picture.profile(name).map(|profile| profile.tags.clone()).unwrap_or_default(),
+            "oidc-provider" => {
+                picture.oidc_provider(account, arn).map(|provider| provider.tags.clone()).unwrap_or_default()
+            }
             "policy" => picture.policy(account, arn).map(|policy| policy.tags.clone()).unwrap_or_default(),
             _ => BTreeMap::new(),
         })

@@ -22,6 +22,10 @@ pub(super) fn no_profile(name: &str) -> Fault {
     fault::no_such_entity_exception(format!("Instance Profile {name} cannot be found."))
 }
 
+pub(super) fn no_provider(arn: &str) -> Fault {
+    fault::no_such_entity_exception(format!("OpenIDConnect Provider not found for arn {arn}"))
+}
+
 pub(super) fn no_policy(arn: &str) -> Fault {
     fault::no_such_entity_exception(format!("Policy {arn} was not found."))
 }
@@ -70,6 +74,10 @@ pub(super) fn exists(kind: &str, name: &str) -> Fault {
 
 pub(super) fn profile_exists(name: &str) -> Fault {
     fault::entity_already_exists_exception(format!("Instance Profile {name} already exists."))
+}
+
+pub(super) fn provider_exists(url: &str) -> Fault {
+    fault::entity_already_exists_exception(format!("Provider with url {url} already exists."))
 }
 
 pub(super) fn policy_exists(name: &str) -> Fault {

@@ -7,7 +7,7 @@ use gantry_store::{Event, Model, Revision};
 
 use super::aws_managed::{self, AwsManaged};
 use super::fault;
-use super::rows::{Group, InstanceProfile, PREFIX, Policy, Role, Row, User};
+use super::rows::{Group, InstanceProfile, OidcProvider, PREFIX, Policy, Role, Row, User};
 use gantry_api::Fault;
 
 /// All accounts.
@@ -30,6 +30,7 @@ pub(crate) struct Account {
     pub(crate) roles: BTreeMap<String, Arc<Role>>,
     pub(crate) policies: BTreeMap<String, Arc<Policy>>,
     pub(crate) profiles: BTreeMap<String, Arc<InstanceProfile>>,
+    pub(crate) oidc_providers: BTreeMap<String, Arc<OidcProvider>>,
 }
 
 /// A managed policy of either owner.
@@ -90,6 +91,7 @@ impl Picture {
             "roles" => set(&mut entry.roles, name, event),
             "policies" => set(&mut entry.policies, name, event),
             "instance-profiles" => set(&mut entry.profiles, name, event),
+            "oidc-providers" => set(&mut entry.oidc_providers, name, event),
             _ => {}
         }
     }
@@ -140,6 +142,13 @@ impl Account {
 
     pub(super) fn profile(&self, name: &str) -> Result<&Arc<InstanceProfile>, Fault> {
         self.profiles.get(&name.to_lowercase()).ok_or_else(|| fault::no_profile(name))
+    }
+
+    /// The provider `arn`, which is told exactly.
+    pub(super) fn oidc_provider(&self, account: &str, arn: &str) -> Result<&Arc<OidcProvider>, Fault> {
+        let name = arn.split_once(":oidc-provider/").map_or("", |(_, name)| name);
+        let found = self.oidc_providers.get(&name.to_lowercase()).filter(|provider| provider.arn(account) == arn);
+        found.ok_or_else(|| fault::no_provider(arn))
     }
 
     /// The customer's own policy `arn`.

@@ -211,7 +211,7 @@ pub(super) fn own_policy<'a>(picture: &'a Account, account: &str, arn: &str) -> 
     picture.policy(account, arn).map(|policy| &**policy).ok_or_else(|| fault::no_policy(arn))
 }
 
-fn customer(account: &str, policy: &Policy, (attached, boundaries): (usize, usize)) -> iam::Policy {
+pub(super) fn customer(account: &str, policy: &Policy, (attached, boundaries): (usize, usize)) -> iam::Policy {
     iam::Policy {
         arn: Some(policy.arn(account)),
         attachment_count: i32::try_from(attached).ok(),
@@ -228,7 +228,7 @@ fn customer(account: &str, policy: &Policy, (attached, boundaries): (usize, usiz
     }
 }
 
-fn aws(policy: &AwsManaged, (attached, boundaries): (usize, usize)) -> iam::Policy {
+pub(super) fn aws(policy: &AwsManaged, (attached, boundaries): (usize, usize)) -> iam::Policy {
     iam::Policy {
         arn: Some(policy.arn.clone()),
         attachment_count: i32::try_from(attached).ok(),

@@ -68,11 +68,16 @@ pub(super) async fn get_role(iam: &Iam, caller: &Caller, input: GetRoleRequest) 
     let mut role = iam.look(account, |picture| {
         picture.role(&name).map(|role| (wire::whole_role(account, picture, role), role.id.clone()))
     })?;
-    role.0.role_last_used = Some(match iam.inner.keyring.last_used(&role.1) {
+    role.0.role_last_used = Some(last_used(iam, &role.1));
+    Ok(GetRoleResponse { role: Some(role.0) })
+}
+
+/// When the role with this id was last used, as far as is remembered.
+pub(super) fn last_used(iam: &Iam, id: &str) -> iam::RoleLastUsed {
+    match iam.inner.keyring.last_used(id) {
         Some(used) => iam::RoleLastUsed { last_used_date: wire::time(used.at * 1000), region: Some(used.region) },
         None => iam::RoleLastUsed::default(),
-    });
-    Ok(GetRoleResponse { role: Some(role.0) })
+    }
 }
 
 pub(super) async fn list_roles(

@@ -7,6 +7,7 @@
 //! /iam/ACCOUNT/roles/NAME
 //! /iam/ACCOUNT/policies/NAME               with its versions
 //! /iam/ACCOUNT/instance-profiles/NAME
+//! /iam/ACCOUNT/oidc-providers/NAME         HOST, or HOST/PATH
 //! ```
 //!
 //! Names in keys are in lower case, because they are unique without regard to case. IAM is global: no region. Every
@@ -162,6 +163,23 @@ pub(crate) struct InstanceProfile {
     pub(crate) tags: BTreeMap<String, String>,
 }
 
+/// An issuer of OpenID Connect tokens that the account believes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OidcProvider {
+    /// The issuer, as its tokens must say it.
+    pub(crate) url: String,
+    /// The address without its scheme.
+    pub(crate) name: String,
+    pub(crate) created_at: u64,
+    /// Whom its tokens may be for.
+    #[serde(default)]
+    pub(crate) client_ids: Vec<String>,
+    #[serde(default)]
+    pub(crate) thumbprints: Vec<String>,
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
 macro_rules! rows {
     ($($row:ident $kind:literal),*) => {
         $(impl Row for $row {
@@ -173,7 +191,7 @@ macro_rules! rows {
     };
 }
 
-rows!(User "users", Group "groups", Role "roles", Policy "policies", InstanceProfile "instance-profiles");
+rows!(User "users", Group "groups", Role "roles", Policy "policies", InstanceProfile "instance-profiles", OidcProvider "oidc-providers");
 
 /// The ARN of something with a path and a name.
 pub(crate) fn arn(account: &str, kind: &str, path: &str, name: &str) -> String {
@@ -192,6 +210,13 @@ macro_rules! arns {
 }
 
 arns!(User "user", Group "group", Role "role", Policy "policy", InstanceProfile "instance-profile");
+
+impl OidcProvider {
+    /// Its ARN in `account`.
+    pub(crate) fn arn(&self, account: &str) -> String {
+        arn(account, "oidc-provider", "/", &self.name)
+    }
+}
 
 impl Policy {
     /// The document in force.

@@ -32,13 +32,14 @@ pub(super) async fn get_account_summary(
             ("Groups", picture.groups.len()),
             ("InstanceProfiles", picture.profiles.len()),
             ("Policies", picture.policies.len()),
+            ("Providers", picture.oidc_providers.len()),
             ("PolicyVersionsInUse", picture.policies.values().map(|policy| policy.versions.len()).sum()),
             ("Roles", picture.roles.len()),
             ("Users", picture.users.len()),
         ]
     });
     let counts = counts.into_iter().map(|(name, count)| (name, i32::try_from(count).unwrap_or(i32::MAX)));
-    let rest = [("AccountAccessKeysPresent", 1), ("AccountMFAEnabled", 0), ("MFADevices", 0), ("Providers", 0)];
+    let rest = [("AccountAccessKeysPresent", 1), ("AccountMFAEnabled", 0), ("MFADevices", 0)];
     let all = counts.chain(rest).chain(QUOTAS.iter().copied());
     let map: BTreeMap<String, i32> = all.map(|(name, count)| (name.to_owned(), count)).collect();
     Ok(GetAccountSummaryResponse { summary_map: Some(map) })

@@ -1,24 +1,25 @@
-//! Tags of users, roles, policies and instance profiles.
+//! Tags of users, roles, policies, instance profiles and OpenID Connect providers.
 
 use std::collections::BTreeMap;
 
 use gantry_api::iam::{
-    ListInstanceProfileTagsRequest, ListInstanceProfileTagsResponse, ListPolicyTagsRequest, ListPolicyTagsResponse,
-    ListRoleTagsRequest, ListRoleTagsResponse, ListUserTagsRequest, ListUserTagsResponse, Tag,
-    TagInstanceProfileRequest, TagPolicyRequest, TagRoleRequest, TagUserRequest, UntagInstanceProfileRequest,
-    UntagPolicyRequest, UntagRoleRequest, UntagUserRequest,
+    ListInstanceProfileTagsRequest, ListInstanceProfileTagsResponse, ListOpenIDConnectProviderTagsRequest,
+    ListOpenIDConnectProviderTagsResponse, ListPolicyTagsRequest, ListPolicyTagsResponse, ListRoleTagsRequest,
+    ListRoleTagsResponse, ListUserTagsRequest, ListUserTagsResponse, Tag, TagInstanceProfileRequest,
+    TagOpenIDConnectProviderRequest, TagPolicyRequest, TagRoleRequest, TagUserRequest, UntagInstanceProfileRequest,
+    UntagOpenIDConnectProviderRequest, UntagPolicyRequest, UntagRoleRequest, UntagUserRequest,
 };
 use gantry_api::{Caller, Empty, Fault};
 
 use super::paging::{Asked, Page, asked};
 use super::picture::Account;
-use super::rows::{InstanceProfile, Policy, Role, Row, User};
+use super::rows::{InstanceProfile, OidcProvider, Policy, Role, Row, User};
 use super::{Iam, aws_managed, fault, wire};
 
 /// Tags a resource may have.
 const TAGS_MAX: usize = 50;
 
-/// What has tags. `name` is its name, for policies the ARN.
+/// What has tags. `name` is its name, for policies and providers the ARN.
 trait Tagged: Row + Clone {
     fn find<'a>(picture: &'a Account, account: &str, name: &str) -> Result<&'a Self, Fault>;
     fn tags(&self) -> &BTreeMap<String, String>;
@@ -44,6 +45,7 @@ macro_rules! tagged {
 tagged!(User, |picture, _account, name| picture.user(name));
 tagged!(Role, |picture, _account, name| picture.role(name));
 tagged!(InstanceProfile, |picture, _account, name| picture.profile(name));
+tagged!(OidcProvider, |picture, account, name| picture.oidc_provider(account, name));
 tagged!(Policy, |picture, account, name| match aws_managed::find(name) {
     Some(_) => Err(fault::aws_managed()),
     None => picture.policy(account, name).ok_or_else(|| fault::no_policy(name)),
@@ -164,4 +166,35 @@ pub(super) async fn list_instance_profile_tags(
     let name = input.instance_profile_name.clone().unwrap_or_default();
     let page = iam.list_tags::<InstanceProfile>(&caller.account, &name, asked!(input))?;
     Ok(ListInstanceProfileTagsResponse { tags: Some(page.items), is_truncated: page.is_truncated, marker: page.marker })
+}
+
+pub(super) async fn tag_open_id_connect_provider(
+    iam: &Iam,
+    caller: &Caller,
+    input: TagOpenIDConnectProviderRequest,
+) -> Result<Empty, Fault> {
+    iam.tag::<OidcProvider>(&caller.account, &input.open_id_connect_provider_arn.unwrap_or_default(), input.tags).await
+}
+
+pub(super) async fn untag_open_id_connect_provider(
+    iam: &Iam,
+    caller: &Caller,
+    input: UntagOpenIDConnectProviderRequest,
+) -> Result<Empty, Fault> {
+    let arn = input.open_id_connect_provider_arn.unwrap_or_default();
+    iam.untag::<OidcProvider>(&caller.account, &arn, input.tag_keys).await
+}
+
+pub(super) async fn list_open_id_connect_provider_tags(
+    iam: &Iam,
+    caller: &Caller,
+    input: ListOpenIDConnectProviderTagsRequest,
+) -> Result<ListOpenIDConnectProviderTagsResponse, Fault> {
+    let arn = input.open_id_connect_provider_arn.clone().unwrap_or_default();
+    let page = iam.list_tags::<OidcProvider>(&caller.account, &arn, asked!(input))?;
+    Ok(ListOpenIDConnectProviderTagsResponse {
+        tags: Some(page.items),
+        is_truncated: page.is_truncated,
+        marker: page.marker,
+    })
 }

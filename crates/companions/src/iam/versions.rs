@@ -146,7 +146,7 @@ fn order(number: u32) -> String {
     format!("{:010}", u32::MAX - number)
 }
 
-fn whole(policy: &Policy, number: u32, version: &PolicyVersion) -> iam::PolicyVersion {
+pub(super) fn whole(policy: &Policy, number: u32, version: &PolicyVersion) -> iam::PolicyVersion {
     iam::PolicyVersion {
         create_date: wire::time(version.created_at),
         document: Some(documents::encode(&version.document)),
@@ -155,7 +155,7 @@ fn whole(policy: &Policy, number: u32, version: &PolicyVersion) -> iam::PolicyVe
     }
 }
 
-fn of_aws(policy: &AwsManaged, with_document: bool) -> iam::PolicyVersion {
+pub(super) fn of_aws(policy: &AwsManaged, with_document: bool) -> iam::PolicyVersion {
     iam::PolicyVersion {
         create_date: wire::time(AwsManaged::CREATED_AT),
         document: with_document.then(|| documents::encode(&policy.document)),

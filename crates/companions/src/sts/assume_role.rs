@@ -3,21 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gantry_api::sts::{AssumeRoleRequest, AssumeRoleResponse, AssumedRoleUser, PolicyDescriptorType};
+use gantry_api::sts::{AssumeRoleRequest, AssumeRoleResponse, Tag};
 use gantry_api::{Caller, Fault, PrincipalKind, Session};
 use gantry_domain::policy::{Context, Decision, Document, Kind, Policies, Request, evaluate_trust};
 use gantry_domain::tags::Tags;
 use gantry_protocol::principals::{self, Principals};
 
-use super::{credentials, fault};
-use crate::iam::{AssumableRole, Iam, Owner};
+use super::fault;
+use super::role_session::{self, SECONDS_DEFAULT};
+use crate::iam::{AssumableRole, Iam};
 
-/// Seconds a session lasts unless the request says otherwise.
-const SECONDS_DEFAULT: u64 = 3600;
 /// The longest for a session that another role's session begins.
 const SECONDS_CHAINED_MAX: u64 = 3600;
-/// What policies and tags of a session may have together, bytes; our own measure, the real one is not published.
-const PACKED_BYTES_MAX: usize = 4096;
 
 pub(super) fn assume_role(iam: &Iam, caller: &Caller, input: AssumeRoleRequest) -> Result<AssumeRoleResponse, Fault> {
     if input.serial_number.is_some() || input.token_code.is_some() {
@@ -30,33 +27,23 @@ pub(super) fn assume_role(iam: &Iam, caller: &Caller, input: AssumeRoleRequest) 
         return Err(fault::may_not_assume(&caller.principal_arn, &arn));
     };
     check_trust(iam, caller, &input, &role, &name)?;
-    let seconds = seconds(caller, &input, role.session_seconds_max)?;
-    let policies = session_policies(input.policy.as_deref())?;
-    let policy_arns = session_policy_arns(iam, &role.account, input.policy_arns.as_deref())?;
-    let packed = packed_percent(&policies, &policy_arns, &tags.all)?;
-    let now = iam.now_seconds();
-    let expires_at = now + seconds;
-    let principal_id = format!("{}:{name}", role.id);
+    let seconds = seconds(caller, &input, &role)?;
+    let policies = role_session::policies(input.policy.as_deref())?;
+    let policy_arns = role_session::policy_arns(iam, &role.account, input.policy_arns.as_deref())?;
+    let packed = role_session::packed_percent(&policies, &policy_arns, &tags.all)?;
+    let source_identity = input.source_identity.or_else(|| caller.session.as_ref()?.source_identity.clone());
     let session = Session {
-        principal_id: principal_id.clone(),
-        issued_at: now,
-        expires_at,
         policies,
         policy_arns,
         tags: tags.all,
         transitive_tag_keys: tags.transitive,
-        source_identity: input.source_identity.or_else(|| caller.session.as_ref()?.source_identity.clone()),
-        federated_provider: None,
-        machine: None,
-        task: None,
+        source_identity: source_identity.clone(),
+        ..Session::default()
     };
-    let source_identity = session.source_identity.clone();
-    let session_arn = format!("arn:aws:sts::{}:assumed-role/{}/{name}", role.account, role.name);
-    let owner = Owner::Role { name: role.name.to_lowercase(), id: role.id };
-    let new = iam.begin_session(&role.account, &session_arn, owner, session)?;
+    let begun = role_session::begin(iam, role, &name, seconds, session)?;
     Ok(AssumeRoleResponse {
-        assumed_role_user: Some(AssumedRoleUser { assumed_role_id: Some(principal_id), arn: Some(session_arn) }),
-        credentials: Some(credentials(new, expires_at)),
+        assumed_role_user: Some(begun.user),
+        credentials: Some(begun.credentials),
         packed_policy_size: packed,
         source_identity,
         ..Default::default()
@@ -105,36 +92,22 @@ fn check_trust(
 }
 
 fn context(caller: &Caller, input: &AssumeRoleRequest, role: &AssumableRole, session_name: &str) -> Context {
-    let mut context = principals::context(caller).with("sts:RoleSessionName", session_name);
+    let mut context = principals::context(caller);
     if let Some(id) = &input.external_id {
         context.add("sts:ExternalId", id.clone());
     }
-    if let Some(identity) = &input.source_identity {
-        context.add("sts:SourceIdentity", identity.clone());
-    }
-    for tag in input.tags.iter().flatten() {
-        let (key, value) = (tag.key.clone().unwrap_or_default(), tag.value.clone().unwrap_or_default());
-        context.add(&format!("aws:RequestTag/{key}"), value);
-        context.add("aws:TagKeys", key);
-    }
-    for key in input.transitive_tag_keys.iter().flatten() {
-        context.add("sts:TransitiveTagKeys", key.clone());
-    }
-    for (key, value) in &role.tags {
-        context.add(&format!("aws:ResourceTag/{key}"), value.clone());
-        context.add(&format!("iam:ResourceTag/{key}"), value.clone());
-    }
+    let tag = |tag: &Tag| (tag.key.clone().unwrap_or_default(), tag.value.clone().unwrap_or_default());
+    let tags = input.tags.iter().flatten().map(tag);
+    let transitive = input.transitive_tag_keys.as_deref().unwrap_or_default();
+    role_session::describe(&mut context, role, session_name, input.source_identity.as_deref(), tags, transitive);
     context
 }
 
-fn seconds(caller: &Caller, input: &AssumeRoleRequest, role_max: u64) -> Result<u64, Fault> {
-    let asked = input.duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+fn seconds(caller: &Caller, input: &AssumeRoleRequest, role: &AssumableRole) -> Result<u64, Fault> {
     let chained = matches!(caller.kind, PrincipalKind::AssumedRole | PrincipalKind::Instance);
-    match asked {
-        Some(seconds) if seconds > role_max => Err(fault::too_long_for_role()),
+    match role_session::seconds(input.duration_seconds, role)? {
         Some(seconds) if chained && seconds > SECONDS_CHAINED_MAX => Err(fault::too_long_for_chain()),
-        Some(seconds) => Ok(seconds),
-        None => Ok(SECONDS_DEFAULT),
+        asked => Ok(asked.unwrap_or(SECONDS_DEFAULT)),
     }
 }
 
@@ -166,42 +139,4 @@ fn session_tags(caller: &Caller, input: &AssumeRoleRequest) -> Result<SessionTag
         transitive.push(key.clone());
     }
     Ok(SessionTags { all, transitive })
-}
-
-pub(super) fn session_policies(policy: Option<&str>) -> Result<Vec<String>, Fault> {
-    if let Some(text) = policy {
-        Document::parse(text, Kind::Identity).map_err(|error| fault::malformed_policy(&error))?;
-    }
-    Ok(policy.map(str::to_owned).into_iter().collect())
-}
-
-pub(super) fn session_policy_arns(
-    iam: &Iam,
-    account: &str,
-    policies: Option<&[PolicyDescriptorType]>,
-) -> Result<Vec<String>, Fault> {
-    let arns = policies.unwrap_or_default().iter().filter_map(|policy| policy.arn.clone());
-    let arns: Vec<String> = arns.collect();
-    if arns.len() > 10 {
-        return Err(fault::validation("A session may be limited by at most 10 managed policies."));
-    }
-    match arns.iter().find(|arn| !iam.has_managed_policy(account, arn)) {
-        Some(arn) => Err(fault::validation(format!("The specified policy {arn} does not exist or is not attachable."))),
-        None => Ok(arns),
-    }
-}
-
-/// How much of what a session may carry it carries, in percent; nothing when it carries none.
-pub(super) fn packed_percent(
-    policies: &[String],
-    arns: &[String],
-    tags: &BTreeMap<String, String>,
-) -> Result<Option<i32>, Fault> {
-    let texts = policies.iter().chain(arns).chain(tags.keys()).chain(tags.values());
-    let bytes: usize = texts.map(String::len).sum();
-    let percent = (bytes * 100).div_ceil(PACKED_BYTES_MAX);
-    if percent > 100 {
-        return Err(fault::packed_policy_too_large(percent));
-    }
-    Ok((bytes > 0).then(|| i32::try_from(percent).unwrap_or(100)))
 }

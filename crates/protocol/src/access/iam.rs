@@ -1,6 +1,7 @@
 //! What each call of IAM is authorized against.
 
 use gantry_api::PrincipalKind;
+use gantry_domain::web_identity::issuer::provider_name;
 
 use super::checks::{Call, Check, pass_role};
 
@@ -41,12 +42,19 @@ fn resource(call: &Call<'_>) -> String {
         "CreateRole" => return made("role", "RoleName"),
         "CreatePolicy" => return made("policy", "PolicyName"),
         "CreateInstanceProfile" => return made("instance-profile", "InstanceProfileName"),
+        "CreateOpenIDConnectProvider" => {
+            let provider = fields.text("Url").and_then(provider_name).unwrap_or_default();
+            return format!("arn:aws:iam::{}:oidc-provider/{provider}", call.caller.account);
+        }
         "CreateServiceLinkedRole" => {
             let service = name("AWSServiceName").unwrap_or_default();
             return format!("arn:aws:iam::{}:role/aws-service-role/{service}/*", call.caller.account);
         }
         "SimulatePrincipalPolicy" => return name("PolicySourceArn").unwrap_or("*").to_owned(),
         _ => {}
+    }
+    if let Some(arn) = name("OpenIDConnectProviderArn") {
+        return arn.to_owned();
     }
     let attaches = call.operation.contains("Attach") || call.operation.contains("Detach");
     match (name("PolicyArn"), name("RoleName"), name("GroupName"), name("UserName"), name("InstanceProfileName")) {

@@ -257,6 +257,21 @@ fn calls_are_authorized_against_what_they_name() {
             &["iam:AddRoleToInstanceProfile instance-profile/p", "iam:PassRole role/r"],
         ),
         ("iam", "ListRoles", "", &["iam:ListRoles *"]),
+        (
+            "iam",
+            "CreateOpenIDConnectProvider",
+            "Url=https%3A%2F%2Fid.example%2Fa",
+            &["iam:CreateOpenIDConnectProvider oidc-provider/id.example/a"],
+        ),
+        ("iam", "CreateOpenIDConnectProvider", "Url=ftp", &["iam:CreateOpenIDConnectProvider oidc-provider/"]),
+        (
+            "iam",
+            "TagOpenIDConnectProvider",
+            "OpenIDConnectProviderArn=arn:aws:iam::111122223333:oidc-provider/id.example",
+            &["iam:TagOpenIDConnectProvider oidc-provider/id.example"],
+        ),
+        ("iam", "ListOpenIDConnectProviders", "", &["iam:ListOpenIDConnectProviders *"]),
+        ("sts", "AssumeRoleWithWebIdentity", "RoleArn=x", &[]),
         ("sts", "GetAccessKeyInfo", "AccessKeyId=x", &["sts:GetAccessKeyInfo *"]),
         ("sts", "AssumeRole", "RoleArn=x", &[]),
     ];
@@ -350,8 +365,13 @@ fn one_of_several_resources_that_is_denied_denies_the_call() {
 #[test]
 fn a_member_that_the_operation_does_not_have_changes_nothing() {
     let own = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":[
-        "arn:aws:iam::111122223333:policy/mine","arn:aws:iam::111122223333:instance-profile/mine"]}}"#;
-    for further in ["PolicyArn=arn:aws:iam::111122223333:policy/mine", "InstanceProfileName=mine"] {
+        "arn:aws:iam::111122223333:policy/mine","arn:aws:iam::111122223333:instance-profile/mine",
+        "arn:aws:iam::111122223333:oidc-provider/mine"]}}"#;
+    for further in [
+        "PolicyArn=arn:aws:iam::111122223333:policy/mine",
+        "InstanceProfileName=mine",
+        "OpenIDConnectProviderArn=arn:aws:iam::111122223333:oidc-provider/mine",
+    ] {
         assert!(call(own, "iam", "DeleteRole", &format!("RoleName=admin&{further}")).is_err(), "{further}");
         assert!(call(own, "iam", "ListUsers", further).is_err(), "{further}");
     }

@@ -4,55 +4,6 @@
 #[allow(unused_imports, reason = "not every operation shares shapes")]
 use super::super::shapes::*;
 
-/// `EntityType` of the service model.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EntityType {
-    /// `User`.
-    User,
-    /// `Role`.
-    Role,
-    /// `Group`.
-    Group,
-    /// `LocalManagedPolicy`.
-    LocalManagedPolicy,
-    /// `AWSManagedPolicy`.
-    AWSManagedPolicy,
-    /// A value that the model does not have.
-    Unknown(String),
-}
-
-impl EntityType {
-    /// The model's values.
-    pub const VALUES: &[&str] = &["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"];
-
-    /// The value on the wire.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::User => "User",
-            Self::Role => "Role",
-            Self::Group => "Group",
-            Self::LocalManagedPolicy => "LocalManagedPolicy",
-            Self::AWSManagedPolicy => "AWSManagedPolicy",
-            Self::Unknown(value) => value,
-        }
-    }
-}
-
-impl From<&str> for EntityType {
-    fn from(value: &str) -> Self {
-        match value {
-            "User" => Self::User,
-            "Role" => Self::Role,
-            "Group" => Self::Group,
-            "LocalManagedPolicy" => Self::LocalManagedPolicy,
-            "AWSManagedPolicy" => Self::AWSManagedPolicy,
-            other => Self::Unknown(other.to_string()),
-        }
-    }
-}
-
-crate::wire_enum!(EntityType);
-
 /// `ListEntitiesForPolicyRequest` of the service model.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
