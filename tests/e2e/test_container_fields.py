@@ -119,19 +119,12 @@ def test_system_controls_are_the_containers_own(gantry, name):
     ({"credentialSpecs": ["credentialspecdomainless:arn:aws:ssm:x"]}, {}, "credentialSpecs"),
     ({"dockerSecurityOptions": ["apparmor:docker-default"]}, {}, "dockerSecurityOptions 'apparmor:docker-default'"),
     ({"dockerSecurityOptions": ["label:type:x"]}, {}, "dockerSecurityOptions 'label:type:x'"),
-    ({}, {"proxyConfiguration": {"type": "APPMESH", "containerName": "main", "properties": [
-        {"name": "ProxyIngressPort", "value": "15000"}, {"name": "ProxyEgressPort", "value": "15001"},
-        {"name": "AppPorts", "value": "80"}, {"name": "EgressIgnoredIPs", "value": "169.254.170.2"},
-        {"name": "IgnoredUID", "value": "1337"}]}, "networkMode": "awsvpc"}, "proxyConfiguration"),
     ({}, {"volumes": [{"name": "ebs", "configuredAtLaunch": True}]}, "configuredAtLaunch of volume 'ebs'"),
 ])
 def test_what_has_no_effect_here_is_refused_by_name(gantry, name, container, task, refused):
     definition = register(gantry, name, container, **task)
-    options = {}
-    if task.get("networkMode") == "awsvpc":
-        options = {"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-e2e"]}}}
     with pytest.raises(gantry.client("ecs").exceptions.ClientError) as error:
-        run_task(gantry, definition, **options)
+        run_task(gantry, definition)
     assert refused in str(error.value)
 
 

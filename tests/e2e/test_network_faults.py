@@ -1,4 +1,4 @@
-"""Faults that tasks ask for in their own network."""
+"""What stands in the packet filter of a task's own network: faults that it asks for, and the way to its proxy."""
 
 import json
 import subprocess
@@ -91,11 +91,40 @@ def test_a_task_swallows_a_port_of_another_until_it_stops_to(own_gantry, name):
         (f"{blackhole}/start", {"Port": 1}, "required parameter Protocol is missing"),
         (f"{blackhole}/start", {**hole, "Protocol": "icmp"}, "invalid value icmp for parameter Protocol"),
         (f"{blackhole}/start", {**hole, "SourcesToFilter": ["x"]}, "invalid value x for parameter SourcesToFilter"),
-        ("network-latency/start", {"DelayMilliseconds": 1}, "network-latency is not supported by this agent"),
+        ("network-packet-loss/start", {"LossPercent": 101}, "invalid value 101 for parameter LossPercent"),
+        ("network-packet-loss/start", {"LossPercent": 1}, "required parameter Sources is missing"),
+        ("network-latency/start", {"DelayMilliseconds": 1}, "required parameter JitterMilliseconds is missing"),
     ]:
         assert fault(gantry, task, what, **body) == (400, {"Error": refusal})
     assert fault(gantry, other, f"{blackhole}/start", **hole) == (
         400, {"Error": f"enableFaultInjection is not enabled for task: {other}"})
+
+    # What the task sends is lost, to whom it says.
+    loss = {"LossPercent": 100, "Sources": ["10.0.0.0/8"]}
+    running = (409, {"Error": "There is already one network packet loss fault running"})
+    latency = {"DelayMilliseconds": 1, "JitterMilliseconds": 0, "Sources": ["10.0.0.0/8"]}
+    assert fault(gantry, task, "network-packet-loss/start", **loss) == (200, {"Status": "running"})
+    assert not reaches(gantry, task, peer)
+    assert fault(gantry, task, "network-packet-loss/start", **loss) == running
+    assert fault(gantry, task, "network-latency/start", **latency) == running
+    assert fault(gantry, task, "network-latency/status") == (200, {"Status": "not-running"})
+    assert fault(gantry, task, "network-packet-loss/stop") == (200, {"Status": "stopped"})
+    assert reaches(gantry, task, peer)
+    spared = {**loss, "SourcesToFilter": [peer], "FlowsPercent": 100}
+    assert fault(gantry, task, "network-packet-loss/start", **spared) == (200, {"Status": "running"})
+    assert reaches(gantry, task, peer) and not reaches(gantry, other, address)
+    assert fault(gantry, task, "network-packet-loss/status") == (200, {"Status": "running"})
+    fault(gantry, task, "network-packet-loss/stop")
+    # Not every kernel can delay packets; none only says that it does.
+    answer = fault(gantry, task, "network-latency/start", **latency)
+    runs = fault(gantry, task, "network-latency/status")
+    if answer[0] == 200:
+        assert (answer, runs) == ((200, {"Status": "running"}), (200, {"Status": "running"}))
+    else:
+        refusal = ("network-latency is not supported on this container instance: "
+                   "its kernel has no queueing disciplines prio and netem")
+        assert (answer, runs) == ((500, {"Error": refusal}), (200, {"Status": "not-running"}))
+    assert reaches(gantry, task, peer)
 
 
 def test_faults_need_a_network_of_the_tasks_own(gantry, name):
@@ -104,3 +133,43 @@ def test_faults_need_a_network_of_the_tasks_own(gantry, name):
     definition = register(gantry, name, {}, enableFaultInjection=True, networkMode="host")
     with pytest.raises(ClientError, match="enableFaultInjection with networkMode host"):
         run_task(gantry, definition)
+
+
+def test_connections_are_led_to_the_tasks_proxy(gantry, name):
+    """By a proxy that says which way a connection came, and a task outside that has the same ports."""
+    _, peer = run_in_awsvpc(gantry, f"{name}-peer", "echo here >/www/index.html; httpd -f -p 8000 -h /www")
+    serve = "".join(
+        f"mkdir /dev/shm/{way}; echo {way} >/dev/shm/{way}/index.html; httpd -p {port} -h /dev/shm/{way}; "
+        for way, port in (("ingress", 15000), ("egress", 15001)))
+    properties = {"ProxyIngressPort": "15000", "ProxyEgressPort": "15001", "AppPorts": "8000,8001", "IgnoredUID": "1000",
+                  "IgnoredGID": "", "EgressIgnoredIPs": "169.254.170.2", "EgressIgnoredPorts": ""}
+    proxy = {"type": "APPMESH", "containerName": "proxy",
+             "properties": [{"name": key, "value": value} for key, value in properties.items()]}
+    definition = register(
+        gantry, name,
+        {"name": "proxy", "user": "1000", "command": ["sh", "-c", f"{serve} sleep 600"]},
+        # The first answer that it gets is the proxy's already: before the proxy listens there is none.
+        {"name": "app", "command": [
+            "sh", "-c", f"until wget -qO /www/first http://{peer}:8000/; do sleep 0.1; done; httpd -f -p 8000 -h /www"]},
+        networkMode="awsvpc", proxyConfiguration=proxy)
+    task = run_task(gantry, definition, networkConfiguration=NETWORK, enableExecuteCommand=True)
+    shown = gantry.wait_for_status(task, "RUNNING", 60)
+    address = {each["name"]: each["value"] for each in shown["attachments"][0]["details"]}["privateIPv4Address"]
+
+    def does(container, script):
+        command = [GANTRY, "exec", task, container, "--data-dir", str(gantry.folder), "--", "sh", "-c", script]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip()
+
+    wait_until(lambda: does("app", "wget -qO- http://127.0.0.1:8000/first"), 30, "the application")
+    asks = f"wget -qO- http://{peer}:8000/"
+    assert (does("app", "cat /www/first"), does("app", asks), does("proxy", asks)) == ("egress", "egress", "here")
+    outside = register(gantry, f"{name}-outside", {"command": ["sleep", "600"]}, networkMode="awsvpc")
+    outside = run_task(gantry, outside, networkConfiguration=NETWORK, enableExecuteCommand=True)
+    gantry.wait_for_status(outside, "RUNNING", 60)
+    assert inside(gantry, outside, f"wget -qO- http://{address}:8000/").stdout.strip() == "ingress"
+    # The task's endpoint is not the proxy's business.
+    assert json.loads(does("app", "wget -qO- $ECS_CONTAINER_METADATA_URI_V4"))["Name"] == "app"
+
+    wrong = {**proxy, "properties": [*proxy["properties"], {"name": "AppPorts", "value": "http"}]}
+    with pytest.raises(ClientError, match="proxyConfiguration has the invalid value 'http' for property AppPorts"):
+        register(gantry, name, {"name": "proxy"}, networkMode="awsvpc", proxyConfiguration=wrong)

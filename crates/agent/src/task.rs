@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use gantry_domain::task_definition::LocalMount;
+use gantry_domain::task_definition::{LocalMount, Proxy};
 use serde::{Deserialize, Serialize};
 
 /// A task as it was handed to this instance. It never changes; only its desired status does.
@@ -123,6 +123,9 @@ pub(crate) struct Eni {
     pub(crate) mac: String,
     /// `ip-10-0-0-5.ec2.internal`: host name of the task and its line in /etc/hosts.
     pub(crate) private_dns_name: String,
+    /// Which of its connections are led to the task's proxy.
+    #[serde(default)]
+    pub(crate) proxy: Option<Proxy>,
 }
 
 /// `pidMode` and `ipcMode`.

@@ -34,6 +34,7 @@ pub const OF_EVERY_HOST: &[&str] = &[
     PRIVILEGED,
     "com.amazonaws.ecs.capability.task-iam-role",
     "com.amazonaws.ecs.capability.task-iam-role-network-host",
+    "ecs.capability.aws-appmesh",
     "ecs.capability.container-health-check",
     "ecs.capability.container-ordering",
     "ecs.capability.container-restart-policy",

@@ -1,6 +1,7 @@
 //! Every decision of Gantry, pure: no I/O, no clock, no randomness, no async. What a decision needs to know is an
 //! argument; what should happen is its result. `clippy.toml` beside this crate keeps it so.
 
+pub mod address_block;
 pub mod arn;
 pub mod autoscaling;
 pub mod away;

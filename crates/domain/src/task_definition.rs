@@ -2,9 +2,11 @@
 //! control plane; this is the extract that placement, task and service decisions work on.
 
 mod local_volume;
+mod proxy;
 mod size;
 
 pub use local_volume::{LocalMount, LocalVolumeError, local_mount};
+pub use proxy::{Proxy, ProxyError, proxy};
 pub use size::{SizeError, cpu_units, memory_mib};
 
 /// The extract of one registered task definition.

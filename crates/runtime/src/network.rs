@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use gantry_domain::task_definition::Proxy;
 
 mod addresses;
 mod conntrack;
@@ -21,11 +22,12 @@ mod netlink;
 mod nftables;
 mod overlay;
 mod ports;
+mod queueing;
 mod record;
 mod spares;
 
 pub use self::{
-    faults::{Blackhole, Block, Direction, FaultChange},
+    faults::{Blackhole, DELAY_MAX_MS, Direction, Effect, FaultChange, Impairment, ImpairmentChange, ImpairmentKind},
     linux::LinuxNetworks,
     names::NetworkOptions,
     namespace::in_namespace,
@@ -60,6 +62,8 @@ pub struct Interface {
     pub gateway: Ipv4Addr,
     /// `02:…`.
     pub mac: String,
+    /// Which of the task's connections are led to its proxy, from the first on.
+    pub proxy: Option<Proxy>,
 }
 
 /// A namespace that exists.
@@ -119,6 +123,12 @@ pub enum NetworkError {
         /// `port` or `address`.
         what: &'static str,
     },
+    /// The kernel was built without it.
+    #[error("the kernel has no {what}")]
+    Unsupported {
+        /// What it would take.
+        what: &'static str,
+    },
     /// The kernel refused.
     #[error("{action}: {detail}")]
     Kernel {
@@ -148,6 +158,10 @@ pub trait Networks: Send + Sync {
     /// Changes a blackhole in the namespace of `key`, or looks for it; returns whether it is there afterwards. It goes
     /// with the namespace.
     async fn blackhole(&self, key: &str, hole: Blackhole, change: &FaultChange) -> Result<bool, NetworkError>;
+
+    /// Changes the impairment of the namespace of `key`, or looks for it; returns the one that there was before. It goes
+    /// with the namespace.
+    async fn impairment(&self, key: &str, change: &ImpairmentChange) -> Result<Option<ImpairmentKind>, NetworkError>;
 
     /// Unpublishes and removes; no error when it is gone.
     async fn remove(&self, key: &str) -> Result<(), NetworkError>;

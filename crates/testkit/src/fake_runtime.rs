@@ -20,7 +20,10 @@ use gantry_runtime::{
         RunningSession, SessionRequest, Started, TaskLimits, Usage,
     },
     image::{Image, ImageConfig, ImageError, Images, PullProgress, RegistryAccess, Rootfs},
-    network::{Blackhole, FaultChange, NetworkError, NetworkNamespace, NetworkRequest, Networks, Overlay, Publish},
+    network::{
+        Blackhole, FaultChange, ImpairmentChange, ImpairmentKind, NetworkError, NetworkNamespace, NetworkRequest,
+        Networks, Overlay, Publish,
+    },
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -132,6 +135,8 @@ struct World {
     namespaces: BTreeMap<String, u32>,
     published: BTreeMap<String, Vec<Publish>>,
     blackholes: BTreeSet<(String, Blackhole)>,
+    impairments: BTreeMap<String, ImpairmentKind>,
+    lacks_netem: bool,
     taken_ports: BTreeSet<u16>,
     journal: Vec<String>,
     starts: BTreeMap<String, u32>,
@@ -194,6 +199,7 @@ impl FakeHost {
         world.namespaces.clear();
         world.published.clear();
         world.blackholes.clear();
+        world.impairments.clear();
         world.cgroups.clear();
         drop(world);
         self.bump();
@@ -202,6 +208,11 @@ impl FakeHost {
     /// Fills the disk, or frees it.
     pub fn set_disk_full(&self, full: bool) {
         self.world.lock().disk_full = full;
+    }
+
+    /// Its kernel cannot delay packets.
+    pub fn lacks_netem(&self) {
+        self.world.lock().lacks_netem = true;
     }
 
     /// Somebody else takes a port of the host.
@@ -676,11 +687,30 @@ impl Networks for FakeHost {
         Ok(world.blackholes.contains(&fault))
     }
 
+    async fn impairment(&self, key: &str, change: &ImpairmentChange) -> Result<Option<ImpairmentKind>, NetworkError> {
+        self.point("change fault").await;
+        let mut world = self.world.lock();
+        let before = world.impairments.get(key).copied();
+        match change {
+            ImpairmentChange::Start(impairment) if before.is_none() => {
+                let kind = impairment.effect.kind();
+                if kind == ImpairmentKind::Latency && world.lacks_netem {
+                    return Err(NetworkError::Unsupported { what: "netem" });
+                }
+                world.impairments.insert(key.to_owned(), kind);
+            }
+            ImpairmentChange::Stop(kind) if before == Some(*kind) => drop(world.impairments.remove(key)),
+            _ => {}
+        }
+        Ok(before)
+    }
+
     async fn remove(&self, key: &str) -> Result<(), NetworkError> {
         self.point("remove network").await;
         {
             let mut world = self.world.lock();
             world.blackholes.retain(|(of, _)| of != key);
+            world.impairments.remove(key);
             world.namespaces.remove(key);
             for port in world.published.remove(key).unwrap_or_default() {
                 world.taken_ports.remove(&port.host_port);

@@ -375,6 +375,7 @@ mod tests {
             gateway: Ipv4Addr::new(10, 0, 1, 1),
             mac: "02:00:00:00:00:01".into(),
             private_dns_name: "ip-10-0-1-7.ec2.internal".into(),
+            proxy: None,
         });
         task.cpu_units = Some(512);
         task.memory_mib = Some(1024);

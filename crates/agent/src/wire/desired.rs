@@ -7,7 +7,7 @@ use gantry_api::{
     agent::{DesiredStatus, DesiredTask, NetworkInterface},
     ecs,
 };
-use gantry_domain::task_definition::{LocalVolumeError, local_mount};
+use gantry_domain::task_definition::{self, LocalVolumeError, Proxy, local_mount};
 
 use super::logging::{LOG_DRIVERS, hold_options_for_router, log_configuration, router, start_router_first};
 use crate::{
@@ -32,7 +32,12 @@ pub(crate) fn desired(wire: DesiredTask) -> Desired {
         task: role(wire.overrides.task_role_arn, definition.task_role_arn),
         execution: role(wire.overrides.execution_role_arn, definition.execution_role_arn),
     };
-    let network = network(definition.network_mode.as_ref(), wire.network_interface, &wire.task_arn);
+    let network = network(
+        definition.network_mode.as_ref(),
+        wire.network_interface,
+        definition.proxy_configuration.as_ref(),
+        &wire.task_arn,
+    );
     let mut refused = network.as_ref().err().cloned();
     let mut gpu_ids = wire.gpu_ids;
     let mut containers = Vec::new();
@@ -87,6 +92,7 @@ pub(crate) fn desired(wire: DesiredTask) -> Desired {
 fn network(
     mode: Option<&ecs::NetworkMode>,
     interface: Option<NetworkInterface>,
+    proxy: Option<&ecs::ProxyConfiguration>,
     task_arn: &str,
 ) -> Result<TaskNetwork, String> {
     match mode.map_or("bridge", ecs::NetworkMode::as_str) {
@@ -104,10 +110,17 @@ fn network(
                 prefix_length: interface.prefix_length,
                 gateway: interface.gateway,
                 mac: interface.mac,
+                proxy: proxy.map(self::proxy).transpose()?,
             }))
         }
         other => Err(format!("network mode {other} is not supported by this agent")),
     }
+}
+
+fn proxy(wire: &ecs::ProxyConfiguration) -> Result<Proxy, String> {
+    let pairs = wire.properties.iter().flatten();
+    let pairs = pairs.map(|pair| (pair.name.as_deref().unwrap_or_default(), pair.value.as_deref().unwrap_or_default()));
+    task_definition::proxy(pairs).map_err(|error| format!("proxyConfiguration {error}"))
 }
 
 /// `ip-10-0-0-5.ec2.internal`, with the region in the name everywhere but in us-east-1.

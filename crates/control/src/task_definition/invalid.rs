@@ -6,6 +6,7 @@ use gantry_domain::limits::{
     IMAGE_LENGTH_MAX, NAME_LENGTH_MAX, PLACEMENT_CONSTRAINTS_MAX, PLACEMENT_EXPRESSION_LENGTH_MAX,
     TASK_DEFINITION_BYTES_MAX,
 };
+use gantry_domain::task_definition::ProxyError;
 
 /// A rule that a document breaks. `container` is always the container's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -188,8 +189,8 @@ pub enum Invalid {
     ProxyMode,
     #[error("proxyConfiguration names container '{container}', which does not exist.")]
     ProxyContainer { container: String },
-    #[error("proxyConfiguration requires properties: {properties}")]
-    ProxyProperties { properties: String },
+    #[error("proxyConfiguration {0}")]
+    ProxyProperties(ProxyError),
 
     // Fargate.
     #[error("Fargate requires that '{member}' be defined at the task level.")] // seen

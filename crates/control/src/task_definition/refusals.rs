@@ -125,7 +125,6 @@ fn task(document: Document<'_>) -> Vec<Refusal> {
     let task = document.task;
     let faults_on_host = task.enable_fault_injection == Some(true) && *document.network_mode() == NetworkMode::Host;
     let given = [
-        (task.proxy_configuration.is_some(), "proxyConfiguration"),
         (!list(&task.inference_accelerators).is_empty(), "inferenceAccelerators"),
         (faults_on_host, "enableFaultInjection with networkMode host"),
         (task.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration"),

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gantry_domain::task_definition::Proxy;
 use parking_lot::Mutex;
 
 use super::{
@@ -157,11 +158,15 @@ impl Host {
         self.remove(key)?;
         let record = Record { key: key.to_owned(), attachment: self.plan(request)?, ports: Vec::new() };
         self.state.lock().records.insert(key.to_owned(), record.clone());
+        let proxy = match request {
+            NetworkRequest::Awsvpc(interface) => interface.proxy.as_ref(),
+            NetworkRequest::None | NetworkRequest::Bridge => None,
+        };
         let made = self
             .records
             .write(&record)
             .map_err(kernel("write a network record"))
-            .and_then(|()| self.make_namespace(&record, &path));
+            .and_then(|()| self.make_namespace(&record, proxy, &path));
         if let Err(error) = made {
             // What the failed attempt left is in the namespace that is gone already.
             self.remove(key)?;
@@ -206,7 +211,7 @@ impl Host {
         })
     }
 
-    fn make_namespace(&self, record: &Record, path: &Path) -> Result<(), NetworkError> {
+    fn make_namespace(&self, record: &Record, proxy: Option<&Proxy>, path: &Path) -> Result<(), NetworkError> {
         let mut namespace = self.spares.take().map_err(kernel("create a network namespace"))?;
         let endpoint = record.attachment.as_ref().map(|_| TASK_ENDPOINT);
         link::loopback_up(&mut namespace.netlink, endpoint).map_err(kernel("bring up the loopback interface"))?;
@@ -215,6 +220,9 @@ impl Host {
             let Attachment { address, prefix_length, gateway, .. } = *attachment;
             link::configure_eth0(&mut namespace.netlink, address, prefix_length, gateway)
                 .map_err(kernel("configure the network interface"))?;
+        }
+        if let Some(proxy) = proxy {
+            namespace.redirect_to_proxy(proxy).map_err(kernel("lead connections to the task's proxy"))?;
         }
         namespace.keep(path).map_err(kernel("keep the network namespace"))
     }

@@ -260,7 +260,7 @@ pub(super) fn delete(netlink: &mut Netlink, name: &str) -> io::Result<()> {
     ignore(libc::ENODEV, netlink.request(&[message]))
 }
 
-fn index(netlink: &mut Netlink, name: &str) -> io::Result<u32> {
+pub(super) fn index(netlink: &mut Netlink, name: &str) -> io::Result<u32> {
     let message = Message::new(GETLINK, 0, &interface_header(0, false)).string(IFLA_IFNAME, name);
     let answers = netlink.query(&message)?;
     let index = answers.first().and_then(|body| body.get(4..8)?.try_into().ok()).map(u32::from_ne_bytes);

@@ -5,8 +5,8 @@ use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    Blackhole, FaultChange, NetworkError, NetworkNamespace, NetworkOptions, NetworkRequest, Networks, Overlay, Publish,
-    host::Host,
+    Blackhole, FaultChange, ImpairmentChange, ImpairmentKind, NetworkError, NetworkNamespace, NetworkOptions,
+    NetworkRequest, Networks, Overlay, Publish, host::Host,
 };
 use crate::locks::KeyedLocks;
 
@@ -81,6 +81,16 @@ impl Networks for LinuxNetworks {
         blocking(move || {
             let _lock = lock;
             host.blackhole(&key, hole, &change)
+        })
+        .await
+    }
+
+    async fn impairment(&self, key: &str, change: &ImpairmentChange) -> Result<Option<ImpairmentKind>, NetworkError> {
+        let lock = self.locks.lock(key).await;
+        let (host, key, change) = (self.host.clone(), key.to_owned(), change.clone());
+        blocking(move || {
+            let _lock = lock;
+            host.impairment(&key, &change)
         })
         .await
     }

@@ -6,10 +6,11 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     path::Path,
 };
 
+use gantry_domain::task_definition::Proxy;
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
@@ -39,7 +40,12 @@ impl Namespace {
         })
     }
 
-    pub(super) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    /// Leads connections to the task's proxy.
+    pub(super) fn redirect_to_proxy(&self, proxy: &Proxy) -> io::Result<()> {
+        inside(self.as_fd(), || Table::new("gantry-proxy").redirect_to_proxy(proxy))
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
@@ -88,8 +94,12 @@ pub(super) fn release(path: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of `work`, and of entering the namespace.
 pub fn in_namespace<T: Send>(path: &Path, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    inside(File::open(path)?.as_fd(), work)
+}
+
+fn inside<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     on_own_thread(|| {
-        setns(File::open(path)?.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        setns(namespace, CloneFlags::CLONE_NEWNET)?;
         work()
     })
 }

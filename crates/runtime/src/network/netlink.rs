@@ -24,6 +24,7 @@ const RECEIVE_BYTES: usize = 64 << 10;
 
 pub(super) const REQUEST: u16 = 1;
 pub(super) const ACK: u16 = 4;
+pub(super) const REPLACE: u16 = 0x100;
 pub(super) const EXCLUSIVE: u16 = 0x200;
 pub(super) const CREATE: u16 = 0x400;
 pub(super) const APPEND: u16 = 0x800;
@@ -48,6 +49,11 @@ impl Message {
         message.body.extend_from_slice(fixed);
         message.pad();
         message
+    }
+
+    /// Only a refusal is answered.
+    pub(super) fn expect_no_answer(&mut self) {
+        self.flags &= !ACK;
     }
 
     pub(super) fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
@@ -85,6 +91,11 @@ impl Message {
         self.body.extend_from_slice(bytes);
         self.pad();
         self
+    }
+
+    #[cfg(test)]
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     fn push(&mut self, kind: u16, value: &[u8]) {

@@ -25,6 +25,8 @@
 mod endpoint;
 mod expression;
 mod faults;
+mod impairment;
+mod proxy;
 
 use std::{io, net::Ipv4Addr};
 
@@ -40,12 +42,14 @@ const BATCH_END: u16 = 0x11;
 const NEW_TABLE: u16 = 0;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
+const GET_CHAIN: u16 = 4;
 const NEW_RULE: u16 = 6;
 const NEW_SET: u16 = 9;
 const NEW_ELEMENTS: u16 = 12;
 const DELETE_ELEMENTS: u16 = 14;
 
 const FAMILY_IP: u8 = 2;
+const FAMILY_NETDEV: u8 = 5;
 const BRIDGES: &str = "bridges";
 const PUBLISHED: &str = "published";
 
@@ -77,13 +81,19 @@ pub(super) struct Forward {
 #[derive(Debug)]
 pub(super) struct Table {
     name: String,
+    family: u8,
     /// `None` after an error, which may leave answers under way.
     netlink: Option<Netlink>,
 }
 
 impl Table {
     pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), netlink: None }
+        Self { name: name.to_owned(), family: FAMILY_IP, netlink: None }
+    }
+
+    /// One of frames on their way through a device.
+    pub(super) fn of_devices(name: &str) -> Self {
+        Self { family: FAMILY_NETDEV, ..Self::new(name) }
     }
 
     /// Replaces the whole table, in one step that no packet sees half done.
@@ -185,7 +195,7 @@ impl Table {
     }
 
     fn message(&self, kind: u16, flags: u16) -> Message {
-        Message::new(SUBSYSTEM << 8 | kind, ACK | flags, &[FAMILY_IP, 0, 0, 0])
+        Message::new(SUBSYSTEM << 8 | kind, ACK | flags, &[self.family, 0, 0, 0])
     }
 
     fn set(&self, id: u32, name: &str, flags: u32, key_type: u32, key_bytes: u32) -> Message {
@@ -199,13 +209,27 @@ impl Table {
     }
 
     fn chain(&self, name: &str, kind: &str, hook: u32, priority: i32) -> Message {
+        self.hooked_chain(name, kind, |m| m.be32(1, hook).be32(2, priority.cast_unsigned()))
+    }
+
+    fn hooked_chain(&self, name: &str, kind: &str, hook: impl FnOnce(Message) -> Message) -> Message {
         const POLICY_ACCEPT: u32 = 1;
-        self.message(NEW_CHAIN, CREATE)
-            .string(1, &self.name)
-            .string(3, name)
-            .nest(4, |m| m.be32(1, hook).be32(2, priority.cast_unsigned()))
-            .be32(5, POLICY_ACCEPT)
-            .string(7, kind)
+        self.bare_chain(name).nest(4, hook).be32(5, POLICY_ACCEPT).string(7, kind)
+    }
+
+    /// A chain that others lead to.
+    fn bare_chain(&self, name: &str) -> Message {
+        self.message(NEW_CHAIN, CREATE).string(1, &self.name).string(3, name)
+    }
+
+    fn has_chain(&self, chain: &str) -> io::Result<bool> {
+        let message =
+            Message::new(SUBSYSTEM << 8 | GET_CHAIN, 0, &[self.family, 0, 0, 0]).string(1, &self.name).string(3, chain);
+        match Netlink::open(Family::Netfilter)?.query(&message) {
+            Ok(found) => Ok(!found.is_empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn rule(&self, chain: &str, expressions: Vec<Expression>) -> Message {
@@ -238,7 +262,11 @@ impl Table {
         })
     }
 
-    fn commit(&mut self, messages: Vec<Message>) -> io::Result<()> {
+    /// A batch is taken as a whole, or refused with the first thing that is wrong with it: it is enough to hear of its
+    /// last message, and keeps the answers to a long one within the socket's buffer.
+    fn commit(&mut self, mut messages: Vec<Message>) -> io::Result<()> {
+        let last = messages.len().saturating_sub(1);
+        messages.iter_mut().take(last).for_each(Message::expect_no_answer);
         let edge = |kind| Message::new(kind, 0, &[0, 0, 0, SUBSYSTEM as u8]);
         let batch: Vec<Message> = std::iter::once(edge(BATCH_BEGIN)).chain(messages).chain([edge(BATCH_END)]).collect();
         let mut netlink = match self.netlink.take() {

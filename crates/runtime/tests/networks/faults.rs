@@ -6,9 +6,8 @@ use std::{
     time::Duration,
 };
 
-use gantry_runtime::network::{
-    Blackhole, Block, Direction, FaultChange, NetworkNamespace, Networks, Protocol, in_namespace,
-};
+use gantry_domain::address_block::AddressBlock;
+use gantry_runtime::network::{Blackhole, Direction, FaultChange, NetworkNamespace, Networks, Protocol, in_namespace};
 
 use super::{Instance, ask_from, ask_udp, serve, serve_udp, v4};
 
@@ -73,7 +72,7 @@ async fn peers_that_are_spared_notice_nothing() {
     for namespace in [&a, &b, &c] {
         serve(&namespace.path, 8000, "tcp");
     }
-    let block = |namespace: &NetworkNamespace, prefix_length| Block { address: v4(namespace), prefix_length };
+    let block = |namespace: &NetworkNamespace, prefix_length| AddressBlock { address: v4(namespace), prefix_length };
     let networks = instance.networks();
     for direction in [Direction::Egress, Direction::Ingress] {
         let hole = hole(direction, Protocol::Tcp);

@@ -3,6 +3,8 @@
 
 mod endpoint;
 mod faults;
+mod impairments;
+mod proxy;
 mod publishing;
 mod restarts;
 
@@ -225,6 +227,7 @@ async fn an_interface_is_as_the_control_plane_says() {
         prefix_length: 24,
         gateway: Ipv4Addr::new(100, b, c | third, 1),
         mac: format!("02:00:00:00:{third:02x}:{last:02x}"),
+        proxy: None,
     };
     let create = async |key: &str, interface: Interface| {
         instance.networks().create(key, &NetworkRequest::Awsvpc(interface)).await

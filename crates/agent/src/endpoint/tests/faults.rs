@@ -23,6 +23,7 @@ fn awsvpc() -> TaskNetwork {
         gateway: Ipv4Addr::new(10, 0, 1, 1),
         mac: "02:00:00:00:00:01".into(),
         private_dns_name: "ip-10-0-1-7.ec2.internal".into(),
+        proxy: None,
     })
 }
 
@@ -60,6 +61,59 @@ async fn a_blackhole_runs_until_it_is_stopped_and_over_a_restart() {
     }
 }
 
+const LATENCY: &str = r#"{"DelayMilliseconds": 100, "JitterMilliseconds": 10, "Sources": ["10.0.0.0/8"]}"#;
+const LOSS: &str = r#"{"LossPercent": 30, "Sources": ["10.0.0.0/8"], "SourcesToFilter": ["10.0.0.7"]}"#;
+
+#[tokio::test]
+async fn one_of_latency_and_packet_loss_runs_at_a_time() {
+    let mut bed = Bed::new().await;
+    let spec = with_faults(awsvpc());
+    let uri = run(&bed, &spec).await;
+    let ok = |status: &str| (200, json!({ "Status": status }));
+    let conflict = |what: &str| (409, json!({ "Error": format!("There is already one network {what} fault running") }));
+    for (what, body, expected) in [
+        ("network-latency/stop", "", ok("stopped")),
+        ("network-packet-loss/status", "", ok("not-running")),
+        ("network-packet-loss/start", LOSS, ok("running")),
+        ("network-packet-loss/start", LOSS, conflict("packet loss")),
+        ("network-latency/start", LATENCY, conflict("packet loss")),
+        ("network-latency/status", "", ok("not-running")),
+        ("network-latency/stop", "", ok("stopped")),
+        ("network-packet-loss/status", "", ok("running")),
+        // A blackhole is another matter.
+        ("network-blackhole-port/start", HOLE, ok("running")),
+        ("network-packet-loss/stop", "", ok("stopped")),
+        ("network-blackhole-port/status", HOLE, ok("running")),
+        ("network-latency/start", LATENCY, ok("running")),
+        ("network-packet-loss/start", LOSS, conflict("latency")),
+    ] {
+        let at = bed.host.endpoint(spec.id()).unwrap();
+        assert_eq!(ask(at, &format!("{uri}/{what}"), body).await, expected, "{what}");
+    }
+    bed.kill_agent().await;
+    bed.start_agent().await;
+    bed.want(&spec, false);
+    bed.until_running().await;
+    super::super::open(&bed.agent().host, &spec.arn, Some(spec.id())).await.unwrap();
+    let at = bed.host.endpoint(spec.id()).unwrap();
+    for (action, status) in [("status", "running"), ("stop", "stopped"), ("status", "not-running")] {
+        assert_eq!(ask(at, &format!("{uri}/network-latency/{action}"), "").await, ok(status), "{action}");
+    }
+}
+
+#[tokio::test]
+async fn a_kernel_that_cannot_delay_packets_is_no_secret() {
+    let bed = Bed::new().await;
+    bed.host.lacks_netem();
+    let uri = run(&bed, &with_faults(awsvpc())).await;
+    let at = bed.host.endpoint(task(vec![]).id()).unwrap();
+    let message = "network-latency is not supported on this container instance: its kernel has no netem";
+    let answered = ask(at, &format!("{uri}/network-latency/start"), LATENCY).await;
+    assert_eq!(answered, (500, json!({ "Error": message })));
+    let answered = ask(at, &format!("{uri}/network-latency/status"), "").await;
+    assert_eq!(answered, (200, json!({ "Status": "not-running" })));
+}
+
 #[tokio::test]
 async fn faults_are_refused_in_the_agents_words() {
     let bed = Bed::new().await;
@@ -69,8 +123,8 @@ async fn faults_are_refused_in_the_agents_words() {
     for (what, body, status, message) in [
         ("network-blackhole-port/start", "", 400, "required request body is missing"),
         ("network-blackhole-port/stop", "{}", 400, "required parameter Port is missing"),
-        ("network-latency/start", "{}", 400, "network-latency is not supported by this agent"),
-        ("network-packet-loss/status", "", 400, "network-packet-loss is not supported by this agent"),
+        ("network-latency/start", "", 400, "required request body is missing"),
+        ("network-packet-loss/start", "{}", 400, "required parameter LossPercent is missing"),
     ] {
         let answered = ask(at, &format!("{uri}/{what}"), body).await;
         assert_eq!(answered, (status, json!({ "Error": message })), "{what} {body}");

@@ -7,6 +7,7 @@ use gantry_domain::limits::{
     PLACEMENT_EXPRESSION_LENGTH_MAX,
 };
 use gantry_domain::query::Expression;
+use gantry_domain::task_definition;
 
 use crate::task_definition::document::{Document, list, text};
 use crate::task_definition::invalid::Invalid;
@@ -104,15 +105,8 @@ fn check_proxy(document: Document<'_>, proxy: &ProxyConfiguration) -> Result<(),
     if document.container(container).is_none() {
         return Err(Invalid::ProxyContainer { container: container.to_owned() });
     }
-    let has = |name: &str| {
-        list(&proxy.properties).iter().any(|pair| text(&pair.name) == name && !text(&pair.value).is_empty())
-    };
-    let mut missing: Vec<&str> =
-        ["AppPorts", "ProxyIngressPort", "ProxyEgressPort"].into_iter().filter(|name| !has(name)).collect();
-    if !has("IgnoredUID") && !has("IgnoredGID") {
-        missing.push("IgnoredUID or IgnoredGID");
-    }
-    if missing.is_empty() { Ok(()) } else { Err(Invalid::ProxyProperties { properties: missing.join(", ") }) }
+    let pairs = list(&proxy.properties).iter().map(|pair| (text(&pair.name), text(&pair.value)));
+    task_definition::proxy(pairs).map(drop).map_err(Invalid::ProxyProperties)
 }
 
 /// Isolation is a feature of Managed Instances; elsewhere it would be a promise nobody keeps.

@@ -244,6 +244,9 @@ fn what_is_not_refused_needs_no_more_than_every_host_has() {
     });
     let task = json!({"executionRoleArn": "r", "taskRoleArn": "r", "networkMode": "awsvpc", "pidMode": "host", "ipcMode": "host",
         "enableFaultInjection": true, "cpu": "16 vCPU", "memory": "32 GB",
+        "proxyConfiguration": {"type": "APPMESH", "containerName": "app", "properties": [
+            {"name": "AppPorts", "value": "80"}, {"name": "ProxyIngressPort", "value": "1"},
+            {"name": "ProxyEgressPort", "value": "2"}, {"name": "IgnoredGID", "value": "3"}]},
         "volumes": [{"name": "a", "dockerVolumeConfiguration": {"scope": "task"}},
             {"name": "b", "efsVolumeConfiguration": {"fileSystemId": "fs-1", "transitEncryption": "ENABLED",
                 "authorizationConfig": {"accessPointId": "fsap-1"}}}]});

@@ -681,6 +681,9 @@ fn accelerators_and_proxies() {
         proxy("app", json!([])),
         "proxyConfiguration requires properties: AppPorts, ProxyIngressPort, ProxyEgressPort, IgnoredUID or IgnoredGID",
     );
+    let named = json!([{"name": "AppPorts", "value": "http"}, {"name": "ProxyIngressPort", "value": "1"},
+        {"name": "ProxyEgressPort", "value": "2"}, {"name": "IgnoredUID", "value": "3"}]);
+    task(proxy("app", named), "proxyConfiguration has the invalid value 'http' for property AppPorts");
     let mut bridge = proxy("app", pairs);
     bridge["networkMode"] = json!("bridge");
     task(bridge, "proxyConfiguration requires network mode awsvpc.");

@@ -12,19 +12,20 @@
 //!
 //! `ingress-…` hooks input, and spares sources. A chain comes and goes with its rules in one step.
 
-use std::{io, net::Ipv4Addr};
+use std::io;
+
+use gantry_domain::address_block::AddressBlock;
 
 use super::{
     super::{
         TASK_ENDPOINT,
-        faults::{Blackhole, Block, Direction, FaultChange},
-        netlink::{CREATE, Family, Message, Netlink},
+        faults::{Blackhole, Direction, FaultChange},
+        netlink::{CREATE, Message},
     },
-    FAMILY_IP, HOOK_OUTPUT, NEW_TABLE, SUBSYSTEM, Table,
+    HOOK_OUTPUT, NEW_TABLE, Table,
     expression::{Expression as E, Register},
 };
 
-const GET_CHAIN: u16 = 4;
 const DELETE_CHAIN: u16 = 5;
 const HOOK_INPUT: u32 = 1;
 const PRIORITY_FILTER: i32 = 0;
@@ -48,7 +49,7 @@ impl Table {
         }
     }
 
-    fn start(&self, chain: &str, hole: Blackhole, spared: &[Block]) -> Vec<Message> {
+    fn start(&self, chain: &str, hole: Blackhole, spared: &[AddressBlock]) -> Vec<Message> {
         let (hook, peer): (_, fn() -> E) = match hole.direction {
             Direction::Ingress => (HOOK_INPUT, E::source_address),
             Direction::Egress => (HOOK_OUTPUT, E::destination_address),
@@ -63,10 +64,9 @@ impl Table {
             ),
         ];
         messages.extend(spared.iter().map(|block| {
-            let mask = u32::MAX.checked_shl(32 - u32::from(block.prefix_length.min(32))).unwrap_or(0);
-            let network = Ipv4Addr::from(u32::from(block.address) & mask);
-            let expressions =
-                vec![peer(), E::masked(mask.to_be_bytes()), E::is(Register::One, &network.octets()), E::accept()];
+            let mut expressions = vec![peer()];
+            expressions.extend(E::is_in(*block));
+            expressions.push(E::accept());
             self.rule(chain, expressions)
         }));
         messages.push(self.rule(
@@ -80,15 +80,5 @@ impl Table {
             ],
         ));
         messages
-    }
-
-    fn has_chain(&self, chain: &str) -> io::Result<bool> {
-        let message =
-            Message::new(SUBSYSTEM << 8 | GET_CHAIN, 0, &[FAMILY_IP, 0, 0, 0]).string(1, &self.name).string(3, chain);
-        match Netlink::open(Family::Netfilter)?.query(&message) {
-            Ok(found) => Ok(!found.is_empty()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 }
