@@ -125,7 +125,7 @@ pub(crate) struct Eni {
     pub(crate) private_dns_name: String,
     /// Which of its connections are led to the task's proxy.
     #[serde(default)]
-    pub(crate) proxy: Option<Proxy>,
+    pub(crate) proxy: Option<Box<Proxy>>,
 }
 
 /// `pidMode` and `ipcMode`.

@@ -70,7 +70,7 @@ pub(crate) async fn provision(host: &Arc<Host>, task: &TaskSpec, is_new: bool) -
             prefix_length: eni.prefix_length,
             gateway: eni.gateway,
             mac: eni.mac.clone(),
-            proxy: eni.proxy.clone(),
+            proxy: eni.proxy.as_deref().cloned(),
         });
         let created = host.runtime.networks.create(task.id(), &request).await;
         let namespace = created.map_err(|error| ContainerReason::from_network(&error))?;

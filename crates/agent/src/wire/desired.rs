@@ -110,7 +110,7 @@ fn network(
                 prefix_length: interface.prefix_length,
                 gateway: interface.gateway,
                 mac: interface.mac,
-                proxy: proxy.map(self::proxy).transpose()?,
+                proxy: proxy.map(self::proxy).transpose()?.map(Box::new),
             }))
         }
         other => Err(format!("network mode {other} is not supported by this agent")),
