@@ -119,7 +119,6 @@ def test_system_controls_are_the_containers_own(gantry, name):
     ({"credentialSpecs": ["credentialspecdomainless:arn:aws:ssm:x"]}, {}, "credentialSpecs"),
     ({"dockerSecurityOptions": ["apparmor:docker-default"]}, {}, "dockerSecurityOptions 'apparmor:docker-default'"),
     ({"dockerSecurityOptions": ["label:type:x"]}, {}, "dockerSecurityOptions 'label:type:x'"),
-    ({}, {"volumes": [{"name": "ebs", "configuredAtLaunch": True}]}, "configuredAtLaunch of volume 'ebs'"),
 ])
 def test_what_has_no_effect_here_is_refused_by_name(gantry, name, container, task, refused):
     definition = register(gantry, name, container, **task)

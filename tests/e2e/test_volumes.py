@@ -1,14 +1,19 @@
 """Volumes of every kind, seen from inside; and attempts to get out of them."""
 
+import json
 import os
 import re
+import subprocess
 import uuid
+from pathlib import Path
 
+import access
 import pytest
 
 from conftest import awslogs, register, run_task, run_to_end, wait_until
 
 FILE_SYSTEM = "fs-0123456789abcdef0"
+ECS = "ecs.amazonaws.com"
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +185,141 @@ def test_a_link_that_a_task_makes_in_its_file_system_does_not_help_the_next_task
     run_with(with_file_systems, name, "rm -f /data/out; ln -s /etc /data/out", efs())
     task, lines = run_with(with_file_systems, name, "ls /data", volume)
     assert lines == [] and "EFS utils" in task["stoppedReason"], task
+
+
+# -- EBS --------------------------------------------------------------------------------------------------------
+
+
+def at_launch(gantry, name, script, **task):
+    """A task definition with a volume that is configured at launch."""
+    container = {"command": ["sh", "-c", script], "mountPoints": at()}
+    if "requiresCompatibilities" in task:
+        container["memory"] = None
+    else:
+        container["logConfiguration"] = awslogs(f"/{name}")
+    return register(gantry, name, container | task.pop("container", {}),
+                    volumes=[{"name": "data", "configuredAtLaunch": True}], **task)
+
+
+def managed(role, size=1, **changes):
+    return [{"name": "data", "managedEBSVolume": {"roleArn": role, "sizeInGiB": size, "filesystemType": "ext4", **changes}}]
+
+
+def attachment(task):
+    """Status and details of the task's volume."""
+    [found] = [each for each in task["attachments"] if each["type"] == "AmazonElasticBlockStorage"]
+    return found["status"], {detail["name"]: detail["value"] for detail in found["details"]}
+
+
+def managed_files(gantry):
+    folder = gantry.folder / "agent/managed-volumes"
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+def mounted(gantry):
+    """Mounts of volumes, and loop devices that have a file of this Gantry."""
+    with open("/proc/mounts") as file:
+        mounts = [line for line in file if f"{gantry.folder}/agent/volume-mounts" in line]
+    backing = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
+    return mounts + [path for path in backing if str(gantry.folder) in path]
+
+
+def test_an_ebs_volume_has_its_size_outlives_the_agent_and_goes_with_its_task(with_file_systems, name):
+    gantry = with_file_systems
+    script = ("df -k /data | tail -1; stat -c %u:%g:%a /data; echo mine > /data/mine && cat /data/mine; "
+              "fallocate -l 900000000 /data/a && echo fits; fallocate -l 200000000 /data/b 2>&1; "
+              "trap 'exit 0' TERM; sleep 100000 & wait")
+    definition = at_launch(gantry, name, script, container={"user": "1000:1000"})
+    foreign, role = access.role(gantry), access.role(gantry, service=ECS)
+    refused = gantry.client("ecs").exceptions.InvalidParameterException
+    with pytest.raises(refused, match="configuredAtLaunch volume but no volume configuration"):
+        run_task(gantry, definition)
+    with pytest.raises(refused, match="unable to assume the configured ECS Infrastructure Role"):
+        run_task(gantry, definition, volumeConfigurations=managed(foreign))
+    arn = run_task(gantry, definition, volumeConfigurations=managed(role))
+    status, details = attachment(gantry.wait_for_status(arn, "RUNNING"))
+    volume = details.pop("volumeId")
+    assert (status, details) == ("ATTACHED", {"roleArn": role, "volumeName": "data", "deleteOnTermination": "true"})
+    lines = wait_until(lambda: (found := gantry.logs(f"/{name}")) and len(found) >= 5 and found, 30, "five lines")
+    assert 900_000 < int(lines[0].split()[1]) < 1 << 20, lines
+    assert lines[1:4] == ["0:0:775", "mine", "fits"] and "No space left on device" in lines[4], lines
+    image = gantry.folder / f"agent/managed-volumes/{volume}.img"
+    assert image.stat().st_blocks * 512 >= 1 << 30, "the disk keeps its room"
+
+    gantry.kill()
+    # As an agent leaves it that is killed while it makes a volume, and whose task's record is lost.
+    left = image.with_name("vol-0left.json")
+    left.write_text(image.with_suffix(".json").read_text().replace(volume, "vol-0left").replace(arn, arn[:-8] + "0" * 8))
+    left.with_suffix(".unfinished").write_text("half")
+    gantry.start()
+    gantry.wait_for_instance()
+    wait_until(lambda: managed_files(gantry) == [f"{volume}.img", f"{volume}.json"], 30, "the end of what was left")
+    assert attachment(gantry.task(arn))[0] == "ATTACHED" and mounted(gantry)
+    gantry.client("ecs").stop_task(task=arn)
+    assert attachment(gantry.wait_for_status(arn, "STOPPED"))[0] == "DELETED"
+    wait_until(lambda: not managed_files(gantry) and not mounted(gantry), 30, "the end of the volume")
+
+
+def test_an_ebs_volume_that_is_to_stay_stays_and_one_without_room_says_so(with_file_systems, name):
+    gantry = with_file_systems
+    definition, role = at_launch(gantry, name, "echo kept > /data/kept"), access.role(gantry, service=ECS)
+    tags = [{"resourceType": "volume", "tags": [{"key": "of", "value": name}]}]
+    stays = managed(role, terminationPolicy={"deleteOnTermination": False}, tagSpecifications=tags)
+    task = gantry.wait_for_status(run_task(gantry, definition, volumeConfigurations=stays), "STOPPED")
+    status, details = attachment(task)
+    wait_until(lambda: not mounted(gantry), 30, "the end of the mount")
+    image = gantry.folder / f"agent/managed-volumes/{details['volumeId']}.img"
+    assert status == "DETACHED" and image.exists()
+    document = json.loads(image.with_suffix(".json").read_text())
+    assert document["taskArn"] == task["taskArn"] and document["tags"]["of"] == name
+    kept = subprocess.run(["debugfs", "-R", "cat /kept", image], capture_output=True, text=True)
+    assert kept.stdout == "kept\n", kept
+
+    task = gantry.wait_for_status(run_task(gantry, definition, volumeConfigurations=managed(role, 16384)), "STOPPED")
+    status, details = attachment(task)
+    assert status == "FAILED" and task["stopCode"] == "TaskFailedToStart", task
+    assert details["statusReason"].startswith("ECS failed to set up the EBS volume. Encountered InsufficientVolumeCapacity")
+    assert task["stoppedReason"] == f"ResourceInitializationError: {details['statusReason']}"
+    wait_until(lambda: managed_files(gantry) == [image.name, image.with_suffix(".json").name], 30, "what is left")
+    image.unlink()
+    image.with_suffix(".json").unlink()
+
+
+def test_each_task_of_a_service_has_an_ebs_volume_of_its_own(with_file_systems, name):
+    gantry = with_file_systems
+    ecs, role = gantry.client("ecs"), access.role(gantry, service=ECS)
+    fargate = {"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "256", "memory": "512"}
+    definition = at_launch(gantry, name, "exec sleep 100000", **fargate)
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-e2e"]}}
+    # Old tasks need not wait until new ones have run for a while.
+    at_once = {"minimumHealthyPercent": 0, "maximumPercent": 100}
+    ecs.create_service(serviceName=name, taskDefinition=definition, desiredCount=2, launchType="FARGATE",
+                       networkConfiguration=network, volumeConfigurations=managed(role),
+                       deploymentConfiguration=at_once)
+
+    def volumes(size):
+        """Ids of the volumes of the service's tasks, when two run and all have files of that size."""
+        arns = ecs.list_tasks(serviceName=name)["taskArns"]
+        tasks = ecs.describe_tasks(tasks=arns)["tasks"] if arns else []
+        if len(tasks) != 2 or any(task["lastStatus"] != "RUNNING" for task in tasks):
+            return None
+        ids = {attachment(task)[1]["volumeId"] for task in tasks}
+        sizes = {(gantry.folder / f"agent/managed-volumes/{each}.img").stat().st_size >> 30 for each in ids}
+        return ids if len(ids) == 2 and sizes == {size} else None
+
+    first = wait_until(lambda: volumes(1), 60, "two tasks with volumes")
+    ecs.update_service(service=name, volumeConfigurations=managed(role))
+    [service] = ecs.describe_services(services=[name])["services"]
+    assert [each["volumeConfigurations"] for each in service["deployments"]] == [managed(role)]
+    ecs.update_service(service=name, volumeConfigurations=managed(role, 2))
+    second = wait_until(lambda: volumes(2), 60, "two tasks with larger volumes")
+    assert not first & second
+    [service] = ecs.describe_services(services=[name])["services"]
+    revision = service["currentServiceRevisions"][0]["arn"]
+    [revision] = ecs.describe_service_revisions(serviceRevisionArns=[revision])["serviceRevisions"]
+    assert revision["volumeConfigurations"] == managed(role, 2)
+    ecs.delete_service(service=name, force=True)
+    wait_until(lambda: not managed_files(gantry) and not mounted(gantry), 60, "the end of the volumes")
 
 
 # -- attempts to get out ----------------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) hostname: Option<String>,
     /// Volumes of the container, `volumesFrom` included.
     pub(crate) volumes: Vec<Mount>,
+    /// Groups that it is a member of, for its volumes' sake.
+    pub(crate) groups: Vec<u32>,
     /// Generated files of /etc.
     pub(crate) files: Vec<Mount>,
     /// Where the task's log router listens.
@@ -94,7 +96,7 @@ pub(crate) fn container_spec(
         sysctls: definition.system_controls.clone(),
         devices: linux.devices.iter().map(device).collect(),
         hooks: Vec::new(),
-        additional_groups: Vec::new(),
+        additional_groups: parts.groups,
         shm_bytes: linux.shared_memory_mib.map(|mib| mib * MIB),
         init_process: linux.init_process_enabled,
         no_new_privileges: definition.no_new_privileges,

@@ -31,6 +31,7 @@ mod host;
 mod identity;
 mod images_cleanup;
 mod logs;
+mod managed_volumes;
 mod memory;
 mod outbox;
 mod overlay;
@@ -54,8 +55,8 @@ mod wire;
 
 pub use config::{Config, ImagePullBehavior, Join, RuntimeParts};
 pub use file_systems::{AccessPoint, FileSystemConfig, FileSystemConfigs, Owner};
+pub use managed_volumes::take_down_volumes;
 pub use run::{AgentError, run};
-pub use volume_files::unmount_volumes;
 
 /// From 0 to 1.
 fn random_fraction() -> f64 {

@@ -39,6 +39,8 @@ pub(crate) enum ContainerReason {
     Networking(String),
     HostConfig(String),
     ResourceInitialization(String),
+    /// The task's managed volume could not be had.
+    VolumeNotAttached(String),
     /// The runtime does not know it any more.
     Vanished,
     /// The host was restarted under it.
@@ -66,7 +68,9 @@ impl ContainerReason {
             Self::CannotCreateVolume(message) => (Name::CannotCreateVolume, message.clone()),
             Self::Networking(message) => (Name::ContainerNetworking, message.clone()),
             Self::HostConfig(message) => (Name::HostConfig, message.clone()),
-            Self::ResourceInitialization(message) => (Name::ResourceInitialization, message.clone()),
+            Self::ResourceInitialization(message) | Self::VolumeNotAttached(message) => {
+                (Name::ResourceInitialization, message.clone())
+            }
             Self::Dependency(message) => (Name::CannotStartContainer, format!("dependency graph: {message}")),
         };
         Words::new(name, message)

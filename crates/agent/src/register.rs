@@ -12,6 +12,7 @@ use gantry_api::ecs::{
     Attribute, PlatformDevice, PlatformDeviceType, RegisterContainerInstanceRequest, Resource, Tag, VersionInfo,
 };
 use gantry_domain::capabilities;
+use gantry_runtime::volume;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -183,10 +184,13 @@ fn attributes(config: &Config, machine: &Machine) -> Vec<Attribute> {
     able.map(|name| attribute(name, None)).chain(driver).chain(named).chain(own).collect()
 }
 
-/// Whether the configuration lets tasks have what an attribute stands for.
+/// Whether the configuration and the machine let tasks have what an attribute stands for.
 fn is_allowed(config: &Config, attribute: &str) -> bool {
     if attribute == capabilities::PRIVILEGED {
         return !config.disable_privileged;
+    }
+    if attribute == capabilities::EBS_VOLUMES {
+        return volume::is_possible();
     }
     let driver = attribute.strip_prefix(capabilities::LOG_DRIVER_PREFIX);
     match (driver, &config.logging_drivers) {

@@ -182,6 +182,7 @@ fn task(desired_status: DesiredStatus) -> DesiredTask {
     };
     DesiredTask {
         gpu_ids: Default::default(),
+        managed_volume: None,
         task_arn: TASK.into(),
         cluster_arn: "arn:aws:ecs:us-east-1:000000000000:cluster/default".into(),
         desired_status,

@@ -65,6 +65,14 @@ impl TaskSpec {
         format!("{}-pause", self.id())
     }
 
+    /// Its managed volume, with the name that it has in the task definition.
+    pub(crate) fn managed_volume(&self) -> Option<(&str, &ManagedVolume)> {
+        self.volumes.iter().find_map(|volume| match &volume.source {
+            VolumeSource::Managed(managed) => Some((volume.name.as_str(), managed)),
+            _ => None,
+        })
+    }
+
     pub(crate) fn index_of(&self, container: &str) -> Option<usize> {
         self.containers.iter().position(|candidate| candidate.name == container)
     }
@@ -162,6 +170,21 @@ pub(crate) enum VolumeSource {
     Mounted(LocalMount),
     /// A directory of a file system that the instance's configuration knows by its id.
     FileSystem(FileSystemVolume),
+    /// A file system of its own size, made for the task (`configuredAtLaunch`).
+    Managed(ManagedVolume),
+}
+
+/// A volume that was configured when the task was launched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ManagedVolume {
+    /// `vol-…`, as the control plane gave it out.
+    pub(crate) id: String,
+    pub(crate) size_gib: u32,
+    /// A name that [`gantry_runtime::volume::Filesystem`] knows; whichever the machine can make without one.
+    pub(crate) filesystem: Option<String>,
+    /// It goes with the task.
+    pub(crate) delete_on_termination: bool,
+    pub(crate) tags: BTreeMap<String, String>,
 }
 
 /// How a shared volume is made when it is not there yet.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use gantry_domain::task_definition::LocalMount;
-use gantry_runtime::image::Image;
+use gantry_runtime::{image::Image, volume::is_mounted};
 use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid},
     io::Errno,
@@ -22,7 +22,7 @@ use crate::{
     reason::{ContainerReason, chain},
     record::{Durability, blocking, replace},
     task::SharedVolume,
-    volumes::{Backing, MOUNTS, VolumeDirs, VolumeMount},
+    volumes::{Backing, VolumeDirs, VolumeMount},
 };
 
 /// Makes it, and says which directory of the host it is when that is another than planned.
@@ -37,6 +37,12 @@ pub(crate) async fn prepare(
     match volume.backing.clone() {
         Backing::Host => blocking(move || make_host_path(&directory)).await.map_err(failed),
         Backing::Present => present(&directory).map_err(failed),
+        Backing::Managed => match is_mounted(&directory) {
+            Ok(true) => Ok(()),
+            // What a container wrote there would be on the machine's disk, without a limit.
+            Ok(false) => Err(failed(io::Error::other("the volume is not attached"))),
+            Err(error) => Err(failed(error)),
+        },
         Backing::Filled => fill(host, image, &volume.target, directory).await,
         Backing::Mounted(mount) => {
             let alone = host.mounting.lock(&directory.to_string_lossy()).await;
@@ -197,13 +203,6 @@ fn mount_once(mount: &LocalMount, at: &Path) -> io::Result<()> {
     })
 }
 
-/// Whether `path` is the root of a mount.
-fn is_mounted(path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let Some(parent) = path.parent() else { return Ok(true) };
-    Ok(fs::metadata(path)?.dev() != fs::metadata(parent)?.dev())
-}
-
 /// Makes the directory of an access point where it is missing: with its owner, as the service does at first use.
 fn make_below(root: &Path, below: &str, owner: Option<Owner>) -> io::Result<()> {
     let open = |from: BorrowedFd<'_>, path: &str| {
@@ -311,23 +310,8 @@ pub(crate) fn unmount_task(dirs: &VolumeDirs) -> io::Result<()> {
     unmount_below(&dirs.task_mounts)
 }
 
-/// Takes down everything that was mounted for volumes.
-///
-/// # Errors
-/// The host refuses.
-pub fn unmount_volumes(data_dir: &Path) -> io::Result<()> {
-    let mounts = data_dir.join("agent").join(MOUNTS);
-    let tasks = match fs::read_dir(&mounts) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    for task in tasks {
-        unmount_below(&task?.path())?;
-    }
-    Ok(())
-}
-
-fn unmount_below(directory: &Path) -> io::Result<()> {
+/// Takes down the mounts on the directories of `directory`, and the directories.
+pub(crate) fn unmount_below(directory: &Path) -> io::Result<()> {
     let volumes = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,

@@ -23,6 +23,8 @@ pub(crate) struct VolumeDirs {
     pub(crate) task_mounts: PathBuf,
     /// `DATA/agent/volume-mounts/shared`: those of shared volumes.
     pub(crate) shared_mounts: PathBuf,
+    /// `DATA/agent/managed-volumes`: the files of all managed volumes.
+    pub(crate) managed: PathBuf,
 }
 
 /// What must exist behind a mount before the container starts.
@@ -46,6 +48,8 @@ pub(crate) enum Backing {
     },
     /// A directory of a file system, made for this owner where an access point says so.
     FileSystem(Option<Owner>),
+    /// The task's managed volume, mounted there since the task was set up.
+    Managed,
 }
 
 /// A volume mounted into a container.
@@ -71,6 +75,14 @@ impl VolumeMount {
             readonly: self.readonly,
         }
     }
+}
+
+/// The group of a managed volume's root directory.
+const MANAGED_GROUP: u32 = 0;
+
+/// Groups that a container with these volumes is a member of: whoever is not root may write to a managed volume, too.
+pub(crate) fn groups(volumes: &[VolumeMount]) -> Vec<u32> {
+    if volumes.iter().any(|volume| volume.backing == Backing::Managed) { vec![MANAGED_GROUP] } else { Vec::new() }
 }
 
 /// What volumes are found by.
@@ -149,6 +161,7 @@ fn behind(task: &TaskSpec, volume: &Volume, places: Places<'_>) -> Result<Volume
             dirs.shared.join(&volume.name),
             Backing::Shared { volume: volume.name.clone(), autoprovision: *autoprovision, made: made.clone() },
         ),
+        VolumeSource::Managed(_) => at(dirs.task_mounts.join(&volume.name), Backing::Managed),
         VolumeSource::FileSystem(wanted) => {
             let place = places.file_systems.place(wanted, task.region());
             let place = place.map_err(|error| ContainerReason::ResourceInitialization(error.to_string()))?;
@@ -186,8 +199,11 @@ pub(crate) fn volume_dirs(agent_dir: &Path, task_id: &str) -> VolumeDirs {
         task_mounts: mounts.join(task_id),
         // No task has this id.
         shared_mounts: mounts.join("shared"),
+        managed: agent_dir.join(MANAGED),
     }
 }
 
 /// The directory of all file systems that are mounted for volumes: a directory per task with a directory per volume.
 pub(crate) const MOUNTS: &str = "volume-mounts";
+/// The directory of the files of managed volumes.
+pub(crate) const MANAGED: &str = "managed-volumes";

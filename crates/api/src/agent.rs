@@ -218,9 +218,30 @@ pub struct DesiredTask {
     pub network_interface: Option<NetworkInterface>,
     /// The task's tags, `aws:ecs:` ones included.
     pub tags: Vec<(String, String)>,
+    /// The volume that was configured when it was launched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_volume: Option<ManagedVolume>,
     /// By container: the GPUs that are its alone, of those that the agent registered.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub gpu_ids: std::collections::BTreeMap<String, Vec<String>>,
+}
+
+/// A volume with a size of its own, made for one task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedVolume {
+    /// Of the task definition's volume.
+    pub name: String,
+    /// `vol-…`.
+    pub id: String,
+    /// GiB.
+    pub size_gib: u32,
+    /// `ext4` and so on; none is the agent's choice.
+    pub filesystem: Option<String>,
+    /// It goes with the task.
+    pub delete_on_termination: bool,
+    /// The volume's tags.
+    pub tags: Vec<(String, String)>,
 }
 
 /// An elastic network interface as allocated.
@@ -280,6 +301,19 @@ pub struct ObservedTask {
     pub health: String,
     /// The containers, in the order of the task definition.
     pub containers: Vec<ObservedContainer>,
+    /// How it is with its managed volume, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<ObservedVolume>,
+}
+
+/// How it is with a task's managed volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ObservedVolume {
+    /// The task has it.
+    Attached,
+    /// It cannot be had, because of this.
+    Failed(String),
 }
 
 /// Stop code and reason of a task.

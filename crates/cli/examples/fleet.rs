@@ -278,6 +278,7 @@ fn observe(task: &Wanted, status: ObservedStatus) -> ObservedTask {
         stopped_at_ms: stopped.then_some(at).flatten(),
         health: "UNKNOWN".into(),
         containers: task.container_arns.keys().map(container).collect(),
+        volume: None,
     }
 }
 

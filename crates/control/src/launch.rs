@@ -16,6 +16,7 @@ use gantry_api::Fault;
 use gantry_domain::{
     arn::{ContainerInstanceId, TaskDefinitionKey, TaskId},
     placement::{Constraint, Lack, Rejection, Strategy},
+    reason::RoleNotAssumed,
 };
 use gantry_store::Txn;
 
@@ -26,6 +27,8 @@ pub use providers::ProviderShare;
 pub(crate) use providers::{share, target};
 pub use template::{NetworkRequest, TaskTemplate};
 pub(crate) use waiting::admit;
+
+pub use crate::volumes::VolumeTemplate;
 
 use crate::keys::{ClusterKey, InstanceKey};
 
@@ -126,10 +129,7 @@ pub enum LaunchError {
         key: String,
     },
     /// A role of the tasks cannot be taken on.
-    Role {
-        /// The role.
-        role_arn: String,
-    },
+    Role(RoleNotAssumed),
     /// The request is refused.
     Fault(Fault),
 }
@@ -144,7 +144,7 @@ impl From<LaunchError> for Fault {
     fn from(error: LaunchError) -> Self {
         match error {
             LaunchError::Overtaken { .. } => crate::fault::overtaken(),
-            LaunchError::Role { role_arn } => crate::fault::role_not_assumed(&role_arn),
+            LaunchError::Role(role) => crate::fault::role_not_assumed(&role),
             LaunchError::Fault(fault) => fault,
         }
     }

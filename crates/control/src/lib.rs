@@ -39,6 +39,7 @@ pub mod task_definition;
 mod task_roles;
 mod tasks;
 pub mod view;
+mod volumes;
 
 pub use clock::{Clock, SharedClock, SystemClock, TokioClock};
 pub use control::{Control, Plan};

@@ -43,7 +43,7 @@ pub use service_deployment::{
 pub use subnet::{SubnetBlockRecord, SubnetRecord};
 pub use task::{
     AttachmentStatus, ContainerRecord, InterfaceRecord, LaunchType, NetworkRecord, PlatformRecord, Reservation,
-    TaskRecord, WaitingRecord,
+    TaskRecord, VolumeRecord, WaitingRecord,
 };
 pub use task_definition::{FamilyRecord, StoredDocument, TaskDefinitionRecord, TaskDefinitionStatus};
 pub use task_set::{TaskSetRecord, TaskSetStatus};

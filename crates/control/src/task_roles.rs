@@ -4,22 +4,27 @@
 //! Who may take a role on is IAM's to say; the control plane knows which role, for which task.
 
 use gantry_api::{
-    Caller, TaskSession,
+    Caller, Fault, TaskSession,
     agent::{RoleCredentials, RoleKind},
     ecs,
 };
+use gantry_domain::reason::RoleNotAssumed;
 
 use crate::{
-    Control,
-    keys::TaskKey,
+    Control, fault,
+    keys::{ServiceKey, TaskKey},
     launch::{Launch, LaunchError},
     view::TaskRow,
+    volumes,
 };
 
 /// Takes roles on for tasks. A role is given as the task definition has it, by name or ARN.
 pub trait TaskRoles: Send + Sync + 'static {
     /// The role as the task acts in it; none when it is not there or does not trust tasks.
     fn caller(&self, role: &str, task_arn: &str) -> Option<Caller>;
+
+    /// Whether ECS may take the role on, by its ARN, for what it makes for tasks of the cluster.
+    fn is_infrastructure(&self, role_arn: &str, cluster_arn: &str) -> bool;
 
     /// New credentials of the role, which end with the task; none as above.
     fn credentials(&self, role: &str, task: TaskSession) -> Option<RoleCredentials>;
@@ -32,6 +37,10 @@ pub(crate) struct NoRoles;
 impl TaskRoles for NoRoles {
     fn caller(&self, _: &str, _: &str) -> Option<Caller> {
         None
+    }
+
+    fn is_infrastructure(&self, _: &str, _: &str) -> bool {
+        false
     }
 
     fn credentials(&self, _: &str, _: TaskSession) -> Option<RoleCredentials> {
@@ -88,10 +97,30 @@ impl Control {
         let task_arn = format!("{}/*", cluster_arn.replacen(":cluster/", ":task/", 1));
         for role in roles.into_iter().flatten() {
             if self.roles.caller(&role, &task_arn).is_none() {
-                return Err(LaunchError::Role { role_arn: role_arn(&launch.cluster.scope.account, &role) });
+                let role = role_arn(&launch.cluster.scope.account, &role);
+                return Err(LaunchError::Role(RoleNotAssumed::Task(role)));
             }
         }
-        Ok(())
+        match &launch.task.volume {
+            Some(volume) if !self.roles.is_infrastructure(&volume.role_arn, &cluster_arn) => {
+                Err(LaunchError::Role(RoleNotAssumed::Infrastructure(volume.role_arn.clone())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a service whose tasks' volumes could not be made.
+    pub(crate) fn check_volume_roles(
+        &self,
+        service: &ServiceKey,
+        volumes: Option<&[ecs::ServiceVolumeConfiguration]>,
+    ) -> Result<(), Fault> {
+        let cluster_arn = service.scope.cluster_arn(service.cluster.as_str());
+        let mut roles = volumes::roles(volumes.unwrap_or_default());
+        match roles.find(|role| !self.roles.is_infrastructure(role, &cluster_arn)) {
+            Some(role) => Err(fault::role_not_assumed(&RoleNotAssumed::Infrastructure(role.to_owned()))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::{
 
 use gantry_api::{
     Caller, TaskSession,
-    agent::{ControlMessage, ObservedStatus, RoleCredentials, RoleGrant, RoleKind},
+    agent::{ControlMessage, ObservedStatus, ObservedVolume, RoleCredentials, RoleGrant, RoleKind},
     ecs,
 };
 use gantry_control::{Door, EcsService, NoRole, TaskRoles, keys::TaskKey};
@@ -35,6 +35,10 @@ impl TaskRoles for OneRole {
             principal_arn: format!("arn:aws:sts::000000000000:assumed-role/app/{id}"),
             ..support::caller()
         })
+    }
+
+    fn is_infrastructure(&self, role_arn: &str, _: &str) -> bool {
+        role_arn == ROLE
     }
 
     fn credentials(&self, role: &str, task: TaskSession) -> Option<RoleCredentials> {
@@ -159,4 +163,67 @@ impl World {
         let answer = self.ecs.list_container_instances(&self.caller, Default::default()).await.unwrap();
         answer.container_instance_arns.unwrap().remove(0)
     }
+}
+
+fn volume(role: &str, delete_on_termination: bool) -> Option<Vec<ecs::TaskVolumeConfiguration>> {
+    let managed = serde_json::json!([{"name": "data", "managedEBSVolume": {
+        "roleArn": role, "sizeInGiB": 1, "terminationPolicy": {"deleteOnTermination": delete_on_termination},
+    }}]);
+    Some(serde_json::from_value(managed).unwrap())
+}
+
+/// Status of the task and of its volume's attachment, and what is told of that.
+async fn attachment(world: &World, arn: &str) -> (String, String, Vec<(String, String)>) {
+    let task = world.task(arn).await;
+    let mut attachments = task.attachments.unwrap();
+    let attachment = attachments.pop().unwrap();
+    assert!(attachments.is_empty() && attachment.r#type.as_deref() == Some("AmazonElasticBlockStorage"));
+    let details = attachment.details.unwrap().into_iter();
+    let details = details.map(|detail| (detail.name.unwrap(), detail.value.unwrap())).collect();
+    (task.last_status.unwrap(), attachment.status.unwrap(), details)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_is_provisioned_until_its_volume_is_attached() {
+    let world = world().await;
+    let mut agent = world.machine(1024, 1024, &["ecs.capability.storage.ebs-task-volume-attach"]).await;
+    let at_launch = ecs::Volume { name: Some("data".into()), configured_at_launch: Some(true), ..Default::default() };
+    world
+        .register(ecs::RegisterTaskDefinitionRequest { volumes: Some(vec![at_launch]), ..definition("disk", 64, 64) })
+        .await;
+    let request =
+        |role, deletes| ecs::RunTaskRequest { volume_configurations: volume(role, deletes), ..run("disk", 1) };
+    let refused = world.run(request("arn:aws:iam::000000000000:role/none", true)).await.unwrap_err();
+    assert_eq!(refused.code, "InvalidParameterException");
+    assert!(refused.message.starts_with("ECS was unable to assume the configured ECS Infrastructure Role"));
+
+    for (deletes, end) in [(true, "DELETED"), (false, "DETACHED")] {
+        let arn = support::arns(&world.run(request(ROLE, deletes)).await.unwrap()).remove(0);
+        agent.told(&arn).await;
+        let told = agent.desired[&arn].managed_volume.clone().unwrap();
+        assert_eq!((told.name.as_str(), told.size_gib, told.delete_on_termination), ("data", 1, deletes));
+        let (task, status, details) = attachment(&world, &arn).await;
+        assert_eq!((task.as_str(), status.as_str()), ("PROVISIONING", "CREATED"));
+        let names: Vec<&str> = details.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["roleArn", "volumeName", "deleteOnTermination"]);
+        agent.report(&arn, ObservedStatus::Pending).await;
+        assert_eq!(attachment(&world, &arn).await.0, "PROVISIONING");
+        let attached = Some(ObservedVolume::Attached);
+        agent.report_with(&arn, ObservedStatus::Pending, |task| task.volume = attached).await;
+        let (task, status, details) = attachment(&world, &arn).await;
+        assert_eq!((task.as_str(), status.as_str()), ("PENDING", "ATTACHED"));
+        assert_eq!(details.last(), Some(&("volumeId".to_owned(), told.id)));
+        agent.report(&arn, ObservedStatus::Running).await;
+        agent.report(&arn, ObservedStatus::Stopped).await;
+        let (task, status, _) = attachment(&world, &arn).await;
+        assert_eq!((task.as_str(), status.as_str()), ("STOPPED", end));
+    }
+
+    let arn = support::arns(&world.run(request(ROLE, true)).await.unwrap()).remove(0);
+    agent.told(&arn).await;
+    let failed = Some(ObservedVolume::Failed("no room".into()));
+    agent.report_with(&arn, ObservedStatus::Stopped, |task| task.volume = failed).await;
+    let (_, status, details) = attachment(&world, &arn).await;
+    assert_eq!(status, "FAILED");
+    assert_eq!(details.last(), Some(&("statusReason".to_owned(), "no room".to_owned())));
 }

@@ -58,12 +58,15 @@ pub const OF_EVERY_HOST: &[&str] = &[
     "ecs.capability.secrets.asm.environment-variables",
     "ecs.capability.secrets.ssm.bootstrap.log-driver",
     "ecs.capability.secrets.ssm.environment-variables",
+    EBS_VOLUMES,
     "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.task-eni",
 ];
 
 /// Privileged containers.
 pub const PRIVILEGED: &str = "com.amazonaws.ecs.capability.privileged-container";
+/// Volumes that are configured when a task is launched.
+pub const EBS_VOLUMES: &str = "ecs.capability.storage.ebs-task-volume-attach";
 /// What the name of a log driver follows.
 pub const LOG_DRIVER_PREFIX: &str = "com.amazonaws.ecs.capability.logging-driver.";
 /// `x86_64` or `arm64`.

@@ -10,6 +10,7 @@ pub mod capabilities;
 pub mod capacity;
 pub mod challenge;
 pub mod deployment;
+pub mod ebs;
 pub mod environment_file;
 pub mod event_input;
 pub mod event_pattern;

@@ -8,6 +8,7 @@
 mod container;
 mod service;
 mod values;
+mod volume;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::deployment::Cause;
 pub use container::{ContainerError, ContainerReason};
 pub use service::{Lack, PlacementTrouble, RoleNotAssumed, ServiceEvent, ZoneCount};
 pub use values::{ServiceError, ValuesFailure};
+pub use volume::VolumeFailure;
 
 /// Both task and container reasons are cut to this many characters on the wire.
 pub const REASON_CHARS_MAX: usize = 1024;

@@ -30,7 +30,8 @@ fn every_service_event() {
         closest(Lack::Daemon),
         closest(Lack::Other("RESOURCE:ENI".into())),
         ServiceEvent::NotPlaced(PlacementTrouble::CapacityUnavailable),
-        ServiceEvent::RoleNotAssumed { role_arn: "arn:aws:iam::000000000000:role/app".into() },
+        ServiceEvent::RoleNotAssumed(RoleNotAssumed::Task("arn:aws:iam::000000000000:role/app".into())),
+        ServiceEvent::RoleNotAssumed(RoleNotAssumed::Infrastructure("arn:aws:iam::000000000000:role/disks".into())),
         ServiceEvent::StartImpaired,
         ServiceEvent::FailedContainerHealthChecks { task: "a1".into() },
         ServiceEvent::ConfigurationStuck,
@@ -84,4 +85,15 @@ fn long_reasons_are_cut_between_characters() {
     let long = "ä".repeat(2000);
     assert_eq!(trimmed(&long).chars().count(), REASON_CHARS_MAX);
     assert_eq!(trimmed("short"), "short");
+}
+
+#[test]
+fn every_failure_of_a_volume() {
+    let failures = [
+        VolumeFailure::NoRoom { gib: 100, free_mib: 512 },
+        VolumeFailure::NoProgram("mkfs.xfs".into()),
+        VolumeFailure::Other("mounting: Input/output error".into()),
+    ];
+    let page: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!("volume_failures", page.join("\n"));
 }

@@ -305,6 +305,9 @@ impl Actor {
     fn provision_failed(&mut self, reason: &ContainerReason) {
         warn!(task = self.task.id(), reason = reason.text(), "task could not be set up");
         let now_ms = self.host.now_ms();
+        if let ContainerReason::VolumeNotAttached(why) = reason {
+            self.state.volume_failure = Some(why.clone());
+        }
         self.state.request_stop(StopCode::TaskFailedToStart, reason.text(), now_ms);
         self.dirty = true;
     }

@@ -46,6 +46,9 @@ pub(crate) struct TaskState {
     pub(crate) started_ms: Option<u64>,
     pub(crate) execution_stopped_ms: Option<u64>,
     pub(crate) stopped_ms: Option<u64>,
+    /// Why it did not get its managed volume.
+    #[serde(default)]
+    pub(crate) volume_failure: Option<String>,
     /// What it held is freed.
     pub(crate) torn_down: bool,
     /// The control plane knows its end.

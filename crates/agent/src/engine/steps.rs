@@ -23,12 +23,12 @@ use crate::{
     held_values::held_environment,
     host::Host,
     logs::log_file_of,
-    ports,
+    managed_volumes, ports,
     reason::{ContainerReason, chain},
     record::blocking,
     task::{ContainerDefinition, SharedNamespace, TaskNetwork, TaskSpec},
     volume_files,
-    volumes::{Places, VolumeMount, volume_mounts},
+    volumes::{self, Places, VolumeMount, volume_mounts},
 };
 
 /// How long a taken port is waited for while stopped tasks are taken apart.
@@ -38,8 +38,9 @@ const RANGE_ATTEMPTS: usize = 64;
 /// Between two looks at a container that the runtime could not be asked about.
 const WAIT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Task cgroup and, for awsvpc, the task's namespace; the first credentials of the task's roles; and of a task none of
-/// whose containers was started yet the values that it refers to, so that one that does not get them has not begun.
+/// Task cgroup, managed volume and, for awsvpc, the task's namespace; the first credentials of the task's roles; and of a
+/// task none of whose containers was started yet the values that it refers to, so that one that does not get them has not
+/// begun.
 pub(crate) async fn provision(host: &Arc<Host>, task: &TaskSpec, is_new: bool) -> Result<Provision, ContainerReason> {
     if let Some(reason) = task.refused.clone().or_else(|| refused_here(host, task)) {
         return Err(ContainerReason::ResourceInitialization(reason));
@@ -79,7 +80,8 @@ pub(crate) async fn provision(host: &Arc<Host>, task: &TaskSpec, is_new: bool) -
             .map_err(|error| ContainerReason::from_network(&error))?;
         Ok(Some(namespace))
     };
-    let (cgroup, namespace, ()) = tokio::try_join!(cgroup, namespace, roles(host, task))?;
+    let volume = managed_volumes::attach(host, task);
+    let (cgroup, namespace, (), ()) = tokio::try_join!(cgroup, namespace, roles(host, task), volume)?;
     if task.network == TaskNetwork::Host {
         open_on_host(host, task).await?;
     }
@@ -95,7 +97,7 @@ async fn roles(host: &Host, task: &TaskSpec) -> Result<(), ContainerReason> {
                 true => role.clone(),
                 false => format!("arn:aws:iam::{}:role/{role}", host.config.account),
             };
-            ContainerReason::ResourceInitialization(RoleNotAssumed { role_arn: &role_arn }.to_string())
+            ContainerReason::ResourceInitialization(RoleNotAssumed::Task(role_arn).to_string())
         })?;
     }
     Ok(())
@@ -228,8 +230,10 @@ pub(crate) async fn create(
     let stream = host.logs.prepare(task, index, &input.id);
     let pause =
         async { if task.has_pause() { start_pause(host, task, &input.image, &input.cgroup).await } else { Ok(()) } };
-    let (rootfs, mut volumes, mut files, router, metadata, (), ()) =
+    let (rootfs, volumes, mut files, router, metadata, (), ()) =
         tokio::try_join!(rootfs, volumes, files, router, metadata, stream, pause)?;
+    let groups = volumes::groups(&volumes);
+    let mut volumes: Vec<Mount> = volumes.iter().map(VolumeMount::mount).collect();
     files.extend(router);
     let metadata_file = metadata.as_ref().map(|_| metadata_file::path(&input.id));
     volumes.extend(metadata);
@@ -242,6 +246,7 @@ pub(crate) async fn create(
         network: input.network.namespace,
         hostname,
         volumes,
+        groups,
         files,
         fluent_host: input.fluent_host,
         log: log_of(host, task, index, &input.id),
@@ -264,14 +269,14 @@ async fn prepare_volumes(
     task: &TaskSpec,
     index: usize,
     image: &Image,
-) -> Result<Vec<Mount>, ContainerReason> {
+) -> Result<Vec<VolumeMount>, ContainerReason> {
     let dirs = host.dirs.volumes(task.id());
     let places = Places { dirs: &dirs, file_systems: &host.file_systems };
     let mut volumes = volume_mounts(task, index, &image.config.volumes, places)?;
     for volume in &mut volumes {
         volume_files::prepare(host, &dirs, image, volume).await?;
     }
-    Ok(volumes.iter().map(VolumeMount::mount).collect())
+    Ok(volumes)
 }
 
 /// What a log router is configured by.

@@ -18,8 +18,9 @@ use super::{
 };
 use crate::{
     host::Host,
+    managed_volumes,
     reason::{ContainerReason, StopCode},
-    record::Record,
+    record::{Record, blocking},
     task::TaskSpec,
 };
 
@@ -52,8 +53,11 @@ impl Supervisor {
         let records = host.records.load().map_err(RecoverError::Records)?;
         let listed = host.runtime.containers.list().await.map_err(RecoverError::Containers)?;
         let mut supervisor = Self { host, inboxes: BTreeMap::new(), actors: JoinSet::new() };
-        let mut owned = BTreeSet::new();
+        let (mut owned, mut holding) = (BTreeSet::new(), BTreeSet::new());
         for Record { task, mut state, .. } in records {
+            if !state.torn_down {
+                holding.insert(task.id().to_owned());
+            }
             owned.extend(state.containers.iter().map(|container| container.id.clone()));
             owned.insert(task.pause_id());
             let now_ms = supervisor.host.now_ms();
@@ -61,7 +65,31 @@ impl Supervisor {
             supervisor.spawn(task, state);
         }
         supervisor.remove_strays(&listed, &owned).await;
+        supervisor.remove_volumes(&listed, &owned, holding).await;
         Ok(supervisor)
+    }
+
+    /// Managed volumes that were left behind. One could be in use by a container without a record: then all stay.
+    async fn remove_volumes(
+        &self,
+        listed: &BTreeMap<String, ContainerStatus>,
+        owned: &BTreeSet<String>,
+        holding: BTreeSet<String>,
+    ) {
+        let is_stray = |(id, status): (&String, &ContainerStatus)| {
+            !owned.contains(id) && matches!(status, ContainerStatus::Running(_))
+        };
+        if listed.iter().any(is_stray) {
+            return;
+        }
+        let agent_dir = self.host.dirs.root.clone();
+        let swept = blocking(move || {
+            managed_volumes::sweep(&agent_dir, &holding);
+            Ok(())
+        });
+        if let Err(error) = swept.await {
+            warn!(%error, "left-over volumes were not looked for");
+        }
     }
 
     /// Containers without a record. A record is removed only after its containers, so a running one means that the

@@ -6,10 +6,10 @@ use tracing::warn;
 
 use crate::{
     host::Host,
+    managed_volumes,
     reason::chain,
     record::blocking,
     task::{TaskNetwork, TaskSpec},
-    volume_files::unmount_task,
 };
 
 /// Takes apart what a stopped task held: processes, networks, cgroup, writable layers, task volumes, generated files.
@@ -41,11 +41,10 @@ pub(crate) async fn tear_down(host: &Host, task: &TaskSpec, ids: &[String]) {
     if let Err(error) = host.runtime.containers.remove_task_cgroup(task.id()).await {
         failed("task cgroup", &error);
     }
-    let dirs = host.dirs.volumes(task.id());
-    let volumes = dirs.task.clone();
-    if let Err(error) = blocking(move || unmount_task(&dirs)).await {
+    if let Err(error) = managed_volumes::detach(host, task).await {
         failed("mounts of volumes", &error);
     }
+    let volumes = host.dirs.volumes(task.id()).task;
     let mut directories: Vec<PathBuf> = ids.iter().map(|id| host.dirs.etc(id)).collect();
     directories.extend([volumes, host.dirs.firelens(task.id())]);
     let removed = blocking(move || {

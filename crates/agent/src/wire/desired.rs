@@ -4,18 +4,19 @@
 //! [`TaskSpec::refused`], so that the task stops with a reason instead of running as something else.
 
 use gantry_api::{
-    agent::{DesiredStatus, DesiredTask, NetworkInterface},
+    agent::{self, DesiredStatus, DesiredTask, NetworkInterface},
     ecs,
 };
 use gantry_domain::task_definition::{self, LocalVolumeError, Proxy, local_mount};
+use gantry_runtime::volume::Filesystem;
 
 use super::logging::{LOG_DRIVERS, hold_options_for_router, log_configuration, router, start_router_first};
 use crate::{
     engine::supervisor::Desired,
     task::{
         About, Condition, ContainerDefinition, Dependency, Device, Eni, FileSystemVolume, HealthCheck, LaunchType,
-        Link, LinuxParameters, MountPoint, PortMapping, RestartPolicy, Roles, SharedNamespace, SharedVolume,
-        TaskNetwork, TaskSpec, Tmpfs, Volume, VolumeFrom, VolumeSource,
+        Link, LinuxParameters, ManagedVolume, MountPoint, PortMapping, RestartPolicy, Roles, SharedNamespace,
+        SharedVolume, TaskNetwork, TaskSpec, Tmpfs, Volume, VolumeFrom, VolumeSource,
     },
 };
 
@@ -54,8 +55,9 @@ pub(crate) fn desired(wire: DesiredTask) -> Desired {
     start_router_first(&mut containers);
     hold_options_for_router(&mut containers);
     let mut volumes = Vec::new();
+    let mut managed = wire.managed_volume;
     for wire_volume in definition.volumes.unwrap_or_default() {
-        match volume(wire_volume) {
+        match volume(wire_volume, &mut managed) {
             Ok(volume) => volumes.push(volume),
             Err(reason) => drop(refused.get_or_insert(reason)),
         }
@@ -141,11 +143,13 @@ fn shared(mode: Option<&str>) -> SharedNamespace {
     }
 }
 
-fn volume(wire: ecs::Volume) -> Result<Volume, String> {
+fn volume(wire: ecs::Volume, managed: &mut Option<agent::ManagedVolume>) -> Result<Volume, String> {
     let name = wire.name.unwrap_or_default();
     let unsupported = |what: &str| Err(format!("volume {name}: {what} volumes are not supported by this agent"));
     if wire.configured_at_launch == Some(true) {
-        return unsupported("Amazon EBS");
+        let managed = managed.take_if(|managed| managed.name == name);
+        let managed = managed.ok_or_else(|| format!("volume {name}: it was not configured at launch"))?;
+        return Ok(Volume { source: VolumeSource::Managed(managed_volume(&name, managed)?), name });
     }
     if wire.fsx_windows_file_server_volume_configuration.is_some() {
         return unsupported("FSx for Windows File Server");
@@ -167,6 +171,18 @@ fn volume(wire: ecs::Volume) -> Result<Volume, String> {
         }
     };
     Ok(Volume { name, source })
+}
+
+fn managed_volume(name: &str, wire: agent::ManagedVolume) -> Result<ManagedVolume, String> {
+    let agent::ManagedVolume { id, size_gib, filesystem, delete_on_termination, tags, .. } = wire;
+    // It names a file.
+    if !id.strip_prefix("vol-").is_some_and(|hex| !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        return Err(format!("volume {name}: {id} is not the id of a volume"));
+    }
+    if let Some(kind) = filesystem.as_deref().filter(|kind| Filesystem::parse(kind).is_none()) {
+        return Err(format!("volume {name}: the file system {kind} is not supported by this agent"));
+    }
+    Ok(ManagedVolume { id, size_gib, filesystem, delete_on_termination, tags: tags.into_iter().collect() })
 }
 
 fn docker_volume(docker: ecs::DockerVolumeConfiguration) -> Result<VolumeSource, LocalVolumeError> {

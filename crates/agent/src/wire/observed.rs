@@ -1,7 +1,7 @@
 //! A task's state as the control plane reads it.
 
 use gantry_api::{
-    agent::{ObservedContainer, ObservedStatus, ObservedTask, StopReason},
+    agent::{ObservedContainer, ObservedStatus, ObservedTask, ObservedVolume, StopReason},
     ecs::{NetworkBinding, TransportProtocol},
 };
 
@@ -37,7 +37,14 @@ pub(crate) fn observed(task: &TaskSpec, state: &TaskState) -> ObservedTask {
             .zip(&state.containers)
             .map(|(definition, known)| container(&definition.name, known))
             .collect(),
+        volume: task.managed_volume().and_then(|_| volume(state)),
     }
+}
+
+/// Known once the task was set up, or could not be.
+fn volume(state: &TaskState) -> Option<ObservedVolume> {
+    let failed = state.volume_failure.clone().map(ObservedVolume::Failed);
+    failed.or(state.provision.as_ref().map(|_| ObservedVolume::Attached))
 }
 
 fn container(name: &str, known: &ContainerState) -> ObservedContainer {

@@ -14,7 +14,8 @@ use crate::{
     host,
 };
 
-/// Kills the containers, removes networks, packet filter rules and the mounts of image layers and volumes. The data stays.
+/// Kills the containers, removes networks, packet filter rules, the mounts of image layers and volumes, and the volumes
+/// that were configured at launch to go with their tasks. Other data stays.
 pub(crate) async fn run(options: &TeardownOptions) -> Result<ExitCode> {
     let data_dir = options.data_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     if let Ok(running) = Running::read(&data_dir)
@@ -41,7 +42,7 @@ pub(crate) async fn run(options: &TeardownOptions) -> Result<ExitCode> {
     networks.tear_down().await?;
     gantry_runtime::image::LocalImages::unmount_all(&data_dir.join("runtime/images"))
         .context("could not unmount the layers of images")?;
-    gantry_agent::unmount_volumes(&data_dir).context("could not unmount volumes")?;
+    gantry_agent::take_down_volumes(&data_dir).context("could not take down volumes")?;
     eprintln!("removed {} containers and their networks", known.len() - failed);
     if failed > 0 {
         bail!("{failed} containers are left");

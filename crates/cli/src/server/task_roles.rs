@@ -17,6 +17,10 @@ impl TaskRoles for RolesOfTasks {
         self.iam.task_role_caller(role, task_arn)
     }
 
+    fn is_infrastructure(&self, role_arn: &str, cluster_arn: &str) -> bool {
+        self.iam.is_infrastructure_role(role_arn, cluster_arn)
+    }
+
     fn credentials(&self, role: &str, task: TaskSession) -> Option<RoleCredentials> {
         let given = self.iam.task_role_credentials(role, task, self.lifetime.as_secs());
         given.inspect_err(|fault| tracing::error!(%fault, role, "no credentials for a task")).ok()?

@@ -8,6 +8,8 @@ use super::{AssumableRole, Iam, Owner};
 
 /// Who takes roles on for tasks.
 const SERVICE: &str = "ecs-tasks.amazonaws.com";
+/// Who takes roles on to make what tasks need.
+const INFRASTRUCTURE: &str = "ecs.amazonaws.com";
 
 impl Iam {
     /// The role, given by name or ARN, as the task acts in it; none when there is no such role in the task's account or it
@@ -56,14 +58,24 @@ impl Iam {
         }))
     }
 
+    /// Whether ECS may take a role on, by its ARN, to make what tasks of the cluster need.
+    pub fn is_infrastructure_role(&self, role_arn: &str, cluster_arn: &str) -> bool {
+        role_arn.starts_with("arn:") && self.role_for(INFRASTRUCTURE, role_arn, cluster_arn).is_some()
+    }
+
     fn role_of_task(&self, role: &str, task_arn: &str) -> Option<AssumableRole> {
-        let account = task_arn.split(':').nth(4)?;
+        self.role_for(SERVICE, role, task_arn)
+    }
+
+    /// The role, if it is of the account that `source_arn` is in and trusts the service to act for that.
+    fn role_for(&self, service: &str, role: &str, source_arn: &str) -> Option<AssumableRole> {
+        let account = source_arn.split(':').nth(4)?;
         let role = if role.starts_with("arn:") {
             self.assumable_role(role).filter(|role| role.account == account)
         } else {
             self.role_named(account, role)
         };
-        role.filter(|role| self.trusts(role, SERVICE, Some(task_arn)))
+        role.filter(|role| self.trusts(role, service, Some(source_arn)))
     }
 }
 
@@ -143,6 +155,11 @@ mod tests {
         assert!(iam.task_role_credentials(&arn, session, 3600).unwrap().is_none());
         let (iam, arn) = iam_with("machines", "ec2.amazonaws.com", "{}").await;
         assert!(iam.task_role_caller(&arn, TASK).is_none(), "another service's role");
+        assert!(!iam.is_infrastructure_role(&arn, "arn:aws:ecs:eu-west-1:000000000000:cluster/default"));
+        let (iam, arn) = iam_with("disks", INFRASTRUCTURE, "{}").await;
+        assert!(iam.is_infrastructure_role(&arn, "arn:aws:ecs:eu-west-1:000000000000:cluster/default"));
+        assert!(!iam.is_infrastructure_role(&arn, "arn:aws:ecs:eu-west-1:111122223333:cluster/default"));
+        assert!(iam.task_role_caller(&arn, TASK).is_none());
         let (iam, arn) = iam_with("web", SERVICE, "{}").await;
         let foreign = TASK.replace("000000000000", "111122223333");
         assert!(iam.task_role_caller(&arn, &foreign).is_none(), "a role of another account");

@@ -18,6 +18,7 @@ use crate::{
     },
     services::{configuration, spec},
     view::EcsView,
+    volumes,
 };
 
 /// Percent of the instances that a deployment works on at once when a request does not say.
@@ -56,6 +57,7 @@ pub(crate) fn revision(
         capacity_provider_strategy: Vec::new(),
         platform_version: None,
         network_configuration: None,
+        volume_configurations: Vec::new(),
         image_digests: Default::default(),
         daemon: Some(DaemonRevisionRecord {
             capacity_providers: providers(view, scope, cluster, &asked.capacity_providers)?,
@@ -73,6 +75,7 @@ fn task_definition(view: &EcsView, scope: &Scope, reference: &str) -> Result<Tas
         return Err(fault::daemon_task_definition_inactive());
     }
     spec::check_task_definition(&row, LaunchType::Ec2)?;
+    volumes::check(&row.document, LaunchType::Ec2, &[])?;
     Ok(key)
 }
 

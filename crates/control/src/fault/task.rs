@@ -26,7 +26,20 @@ pub fn running_tasks() -> Fault {
     invalid("Found running tasks on the instance.")
 }
 
+/// The task definition wants a volume that the request does not configure.
+pub fn volume_not_configured() -> Fault {
+    invalid("Task definition has configuredAtLaunch volume but no volume configuration provided at runtime.")
+}
+
+/// The request configures a volume that the task definition does not want.
+pub fn volume_not_in_task_definition() -> Fault {
+    invalid("Volume configuration provided but no matching configuredAtLaunch volume found in task definition.")
+}
+
 /// A role of the task is not there or does not trust ECS.
-pub fn role_not_assumed(role_arn: &str) -> Fault {
-    client(RoleNotAssumed { role_arn }.to_string())
+pub fn role_not_assumed(role: &RoleNotAssumed) -> Fault {
+    match role {
+        RoleNotAssumed::Task(_) => client(role.to_string()),
+        RoleNotAssumed::Infrastructure(_) => invalid(role.to_string()),
+    }
 }

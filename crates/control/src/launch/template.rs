@@ -10,6 +10,7 @@ use gantry_domain::{
     task_definition::{NetworkMode, TaskRequirements},
 };
 
+use super::VolumeTemplate;
 use crate::{
     keys::{InstanceKey, ServiceKind},
     random::Random,
@@ -39,6 +40,8 @@ pub struct TaskTemplate {
     pub overrides: Option<ecs::TaskOverride>,
     /// For network mode awsvpc.
     pub network: Option<NetworkRequest>,
+    /// The volume of each.
+    pub volume: Option<VolumeTemplate>,
     /// Key and value, `aws:ecs:` ones included.
     pub tags: Vec<(String, String)>,
     /// By container: the digests that the images' tags stand for, where all tasks of a revision run the same.
@@ -88,7 +91,8 @@ impl TaskTemplate {
         (random, now): (&Random, Timestamp),
     ) -> TaskRecord {
         let fleet = self.launch_type == LaunchType::Fargate;
-        let path = TaskPath { attachments: fleet || network.is_some() || host.is_none(), registrations: false };
+        let attachments = fleet || network.is_some() || self.volume.is_some() || host.is_none();
+        let path = TaskPath { attachments, registrations: false };
         TaskRecord {
             task_definition: definition.clone(),
             life: TaskLife::new(path, now),
@@ -108,6 +112,7 @@ impl TaskTemplate {
             ephemeral_storage_gib: fleet.then(|| self.ephemeral_storage_gib()),
             overrides: self.overrides.clone().map(Box::new),
             network: network.map(Box::new),
+            volume: self.volume.as_ref().map(|volume| Box::new(volume.record(host.is_some(), random))),
             containers: self.requirements.containers.iter().map(|one| self.pending(&one.name, random)).collect(),
             health: HealthStatus::Unknown,
             tags: self.tags.clone(),

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     keys::ClusterKey,
     random::Random,
-    records::{InstanceStatus, TaskRecord},
+    records::{AttachmentStatus, InstanceStatus, TaskRecord},
     services::daemon::Reserved,
     task_definition,
     tasks::{overrides, request},
@@ -140,7 +140,7 @@ fn give_instance(
         let Some(request) = request::network_request(asked) else { return Ok(false) };
         let Some(network) = batch.draw_address(view, &cluster.scope, &request, random) else { return Ok(false) };
         record.network = Some(Box::new(network));
-    } else if record.life.last_status == LastStatus::Provisioning {
+    } else if record.volume.is_none() && record.life.last_status == LastStatus::Provisioning {
         // Cannot fail: that is what PROVISIONING waits for.
         let _ = record.life.apply(TaskEvent::Provisioned, None, now);
     }
@@ -150,6 +150,9 @@ fn give_instance(
     }
     record.availability_zone = Some(zone_of(host, host_row.zone()));
     record.host = Some(host.clone());
+    if let Some(volume) = &mut record.volume {
+        volume.status = AttachmentStatus::Created;
+    }
     record.waiting = None;
     let key = cluster.task(row.id);
     batch.move_to_host(&key, row.revision, &record, chosen, (needs.resources, needs.group));

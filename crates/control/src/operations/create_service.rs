@@ -47,6 +47,7 @@ pub(crate) async fn run(
         now: control.now(),
     };
     check_supported(&input)?;
+    control.check_volume_roles(&create.key, input.volume_configurations.as_deref())?;
     let key = control.transact(|view| create.plan(view, &input)).await?;
     let view = control.read();
     let row = find::row(&view, &key).ok_or_else(fault::service_not_found)?;
@@ -89,6 +90,7 @@ impl Create {
             capacity_provider_strategy: input.capacity_provider_strategy.clone().unwrap_or_default(),
             platform_version: input.platform_version.clone(),
             network_configuration: input.network_configuration.clone(),
+            volume_configurations: input.volume_configurations.clone().unwrap_or_default(),
         };
         let revision = spec::revision(view, &key.scope, cluster, &asked, self.now)?;
         let mut record = self.record(input, revision.launch_type)?;
@@ -127,6 +129,7 @@ impl Create {
         spec::check_placement(launch_type, &placement_constraints, &placement_strategy)?;
         if scheduling == Scheduling::Daemon {
             spec::check_daemon(launch_type, &placement_strategy)?;
+            spec::check_daemon_volumes(input.volume_configurations.as_deref())?;
         }
         let tags = tags::parse(input.tags.as_deref())?;
         let mut record = ServiceRecord {
@@ -163,6 +166,7 @@ fn check_external(input: &CreateServiceRequest) -> Result<(), Fault> {
         (input.capacity_provider_strategy.is_some(), "capacityProviderStrategy"),
         (input.platform_version.is_some(), "platformVersion"),
         (input.network_configuration.is_some(), "networkConfiguration"),
+        (input.volume_configurations.is_some(), "volumeConfigurations"),
     ];
     match of_task_sets.iter().find(|(given, _)| *given) {
         Some((_, member)) => Err(fault::invalid(format!(
@@ -202,7 +206,6 @@ fn check_supported(input: &CreateServiceRequest) -> Result<(), Fault> {
         (any(input.load_balancers.as_ref()), "loadBalancers"),
         (any(input.service_registries.as_ref()), "serviceRegistries"),
         (connect, "serviceConnectConfiguration"),
-        (any(input.volume_configurations.as_ref()), "volumeConfigurations"),
         (any(input.vpc_lattice_configurations.as_ref()), "vpcLatticeConfigurations"),
         (any(input.gateway_connectors.as_ref()), "gatewayConnectors"),
         (input.monitoring.is_some(), "monitoring"),

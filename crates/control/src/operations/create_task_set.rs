@@ -68,6 +68,7 @@ fn plan(
         capacity_provider_strategy: input.capacity_provider_strategy.clone().unwrap_or_default(),
         platform_version: input.platform_version.clone(),
         network_configuration: input.network_configuration.clone(),
+        ..spec::Asked::default()
     };
     let revision = spec::revision(view, &key.scope, cluster, &asked, now)?;
     spec::check_placement(revision.launch_type, &row.placement_constraints, &row.placement_strategy)?;

@@ -16,6 +16,7 @@ use crate::{
     launch::{self, ClientToken, Launch, Launched, Target},
     services::spec,
     tasks::{request, wire::Seen},
+    volumes::{self, Inherited},
 };
 
 pub(crate) async fn run(control: &Control, caller: &Caller, input: RunTaskRequest) -> Result<RunTaskResponse, Fault> {
@@ -42,7 +43,7 @@ fn plan(control: &Control, caller: &Caller, input: RunTaskRequest) -> Result<Lau
     let scope = scope(caller);
     let cluster = cluster_name(&scope, input.cluster.as_deref())?;
     let token = token(&input)?;
-    refuse(&input)?;
+    let (volume_configurations, deletes_volume) = volumes::of_task(input.volume_configurations)?;
     let count = count(input.count)?;
     let asked = spec::Asked {
         task_definition: input.task_definition,
@@ -50,6 +51,7 @@ fn plan(control: &Control, caller: &Caller, input: RunTaskRequest) -> Result<Lau
         capacity_provider_strategy: input.capacity_provider_strategy.unwrap_or_default(),
         platform_version: input.platform_version,
         network_configuration: input.network_configuration,
+        volume_configurations,
     };
     let view = control.read();
     let (_, cluster_row) = active_cluster(&view, &scope, &cluster)?;
@@ -72,6 +74,8 @@ fn plan(control: &Control, caller: &Caller, input: RunTaskRequest) -> Result<Lau
     let target = launch::target(&view, &scope, revision.launch_type, &task.capacity_providers);
     let managed = [("aws:ecs:clusterName", cluster.as_str())];
     let managed = if input.enable_ecs_managed_tags == Some(true) { &managed[..] } else { &[] };
+    let inherited = Inherited { task_definition: &definition.tags, service: None, managed };
+    task.volume = volumes::template(&revision.volume_configurations, revision.launch_type, deletes_volume, inherited);
     task.tags = request::task_tags(definition, input.propagate_tags.as_ref(), input.tags.as_deref(), managed)?;
     Ok(Launch {
         definition: revision.task_definition.clone(),
@@ -90,11 +94,6 @@ fn count(asked: Option<i32>) -> Result<usize, Fault> {
     let count = u32::try_from(asked.unwrap_or(1)).ok().filter(|count| (1..=RUN_TASK_COUNT_MAX).contains(count));
     let count = count.and_then(|count| usize::try_from(count).ok());
     count.ok_or_else(|| fault::invalid(format!("count must be between 1 and {RUN_TASK_COUNT_MAX}.")))
-}
-
-fn refuse(input: &RunTaskRequest) -> Result<(), Fault> {
-    let volumes = input.volume_configurations.as_ref().is_some_and(|volumes| !volumes.is_empty());
-    spec::refuse_first(&[(volumes, "volumeConfigurations")])
 }
 
 /// The token with a digest of everything else that was asked.

@@ -18,6 +18,7 @@ use crate::{
     launch::{Launch, Target},
     services::spec,
     tasks::{request, wire::Seen},
+    volumes::{self, Inherited},
 };
 
 pub(crate) async fn run(
@@ -67,14 +68,14 @@ fn plan(
     input: StartTaskRequest,
     ids: Vec<ContainerInstanceId>,
 ) -> Result<Launch, Fault> {
-    let volumes = input.volume_configurations.as_ref().is_some_and(|volumes| !volumes.is_empty());
-    spec::refuse_first(&[(volumes, "volumeConfigurations")])?;
+    let (volume_configurations, deletes_volume) = volumes::of_task(input.volume_configurations)?;
     let view = control.read();
     let (_, cluster_row) = active_cluster(&view, scope, cluster)?;
     let asked = spec::Asked {
         task_definition: input.task_definition,
         launch_type: Some(launch_type(&view, scope, cluster, &ids)),
         network_configuration: input.network_configuration,
+        volume_configurations,
         ..spec::Asked::default()
     };
     let revision = spec::revision(&view, scope, cluster_row, &asked, control.now())?;
@@ -87,6 +88,8 @@ fn plan(
     task.enable_execute_command = input.enable_execute_command == Some(true);
     let managed = [("aws:ecs:clusterName", cluster.as_str())];
     let managed = if input.enable_ecs_managed_tags == Some(true) { &managed[..] } else { &[] };
+    let inherited = Inherited { task_definition: &definition.tags, service: None, managed };
+    task.volume = volumes::template(&revision.volume_configurations, revision.launch_type, deletes_volume, inherited);
     task.tags = request::task_tags(definition, input.propagate_tags.as_ref(), input.tags.as_deref(), managed)?;
     Ok(Launch {
         definition: revision.task_definition.clone(),

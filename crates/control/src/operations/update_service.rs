@@ -30,6 +30,7 @@ pub(crate) async fn run(
     let cluster = control::cluster_name(&scope, input.cluster.as_deref())?;
     let key = find::service_key(&scope, &cluster, input.service.as_deref())?;
     check_supported(&input)?;
+    control.check_volume_roles(&key, input.volume_configurations.as_deref())?;
     let ids = deploy::new_ids(&control.random);
     let now = control.now();
     control.transact(|view| plan(view, &key, &input, &ids, now)).await?;
@@ -86,6 +87,7 @@ fn check_external(input: &UpdateServiceRequest) -> Result<(), Fault> {
         (input.capacity_provider_strategy.is_some(), "capacityProviderStrategy"),
         (input.platform_version.is_some(), "platformVersion"),
         (input.network_configuration.is_some(), "networkConfiguration"),
+        (input.volume_configurations.is_some(), "volumeConfigurations"),
         (input.deployment_configuration.is_some(), "deploymentConfiguration"),
         (input.force_new_deployment == Some(true), "forceNewDeployment"),
     ];
@@ -110,6 +112,7 @@ fn next_revision(
     let named = input.task_definition.is_some()
         || input.network_configuration.is_some()
         || input.platform_version.is_some()
+        || input.volume_configurations.is_some()
         || input.capacity_provider_strategy.is_some();
     if !forced && !named {
         return Ok(None);
@@ -127,13 +130,19 @@ fn next_revision(
         capacity_provider_strategy: strategy,
         platform_version: platform_version.filter(|_| to_fargate || input.platform_version.is_some()),
         network_configuration: input.network_configuration.clone().or_else(|| current.network_configuration.clone()),
+        volume_configurations: input
+            .volume_configurations
+            .clone()
+            .unwrap_or_else(|| current.volume_configurations.clone()),
     };
     let next = match &input.task_definition {
         Some(_) => spec::revision(view, &key.scope, cluster, &asked, now)?,
         // A service may go on with a revision that was deregistered meanwhile.
         None => spec::revision_of_known(view, &key.scope, cluster, &asked, &current.task_definition, now)?,
     };
-    let same = ServiceRevisionRecord { created_at: current.created_at, ..next.clone() } == *current;
+    // What its images' tags stand for is found out once it has begun.
+    let known = (current.created_at, current.image_digests.clone());
+    let same = ServiceRevisionRecord { created_at: known.0, image_digests: known.1, ..next.clone() } == *current;
     if switched && !forced {
         return Err(fault::invalid(
             "When switching from launch type to capacity provider strategy on an existing service, or making a change \
@@ -176,6 +185,7 @@ fn update_members(
     spec::check_placement(launch_type, &record.placement_constraints, &record.placement_strategy)?;
     if record.scheduling == Scheduling::Daemon {
         spec::check_daemon(launch_type, &record.placement_strategy)?;
+        spec::check_daemon_volumes(input.volume_configurations.as_deref())?;
     }
     if let Some(propagate_tags) = &input.propagate_tags {
         record.propagate_tags = propagate_tags.clone();
@@ -205,7 +215,6 @@ fn check_supported(input: &UpdateServiceRequest) -> Result<(), Fault> {
         (any(input.load_balancers.as_ref()), "loadBalancers"),
         (any(input.service_registries.as_ref()), "serviceRegistries"),
         (connect, "serviceConnectConfiguration"),
-        (any(input.volume_configurations.as_ref()), "volumeConfigurations"),
         (any(input.vpc_lattice_configurations.as_ref()), "vpcLatticeConfigurations"),
         (any(input.gateway_connectors.as_ref()), "gatewayConnectors"),
         (input.monitoring.is_some(), "monitoring"),

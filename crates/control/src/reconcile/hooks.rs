@@ -178,7 +178,7 @@ impl Hooks {
         let Some(launch) = launch else { return Ok(Some(Answer::Failed)) };
         match self.control.launch(launch).await {
             Ok(_) | Err(LaunchError::Overtaken { .. }) => Ok(None),
-            Err(error @ LaunchError::Role { .. }) => {
+            Err(error @ LaunchError::Role(_)) => {
                 tracing::warn!(cluster = %key.cluster, service = %key.service, ?error, "a lifecycle hook's task was not started");
                 Ok(Some(Answer::Failed))
             }

@@ -8,7 +8,7 @@ use gantry_api::Fault;
 use gantry_domain::{
     Timestamp,
     arn::{Name, Scope},
-    reason::ServiceEvent,
+    reason::{RoleNotAssumed, ServiceEvent},
     service::{Action, plan_service},
 };
 use gantry_store::{Txn, TxnError};
@@ -210,8 +210,8 @@ impl Services {
                 Ok(launched) => launched,
                 // One launch of a service writes its row: the next one is planned on a newer picture.
                 Err(LaunchError::Overtaken { .. }) => return Ok(Wake::Again),
-                Err(LaunchError::Role { role_arn }) => {
-                    self.tell_role((key, unit), role_arn, now).await?;
+                Err(LaunchError::Role(role)) => {
+                    self.tell_role((key, unit), role, now).await?;
                     let retry = now.plus_seconds(PLACEMENT_RETRY_SECONDS);
                     wake = Wake::At(wake_at.map_or(retry, |at| at.min(retry)));
                     continue;
@@ -230,8 +230,13 @@ impl Services {
     }
 
     /// Writes into the service that a role of its tasks cannot be taken on.
-    async fn tell_role(&self, (key, unit): (&ServiceKey, Unit), role_arn: String, now: Timestamp) -> Result<(), Fault> {
-        let (random, event) = (&self.control.random, ServiceEvent::RoleNotAssumed { role_arn });
+    async fn tell_role(
+        &self,
+        (key, unit): (&ServiceKey, Unit),
+        role: RoleNotAssumed,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let (random, event) = (&self.control.random, ServiceEvent::RoleNotAssumed(role));
         self.control
             .transact(|view| {
                 let Some(row) = find::row(view, key) else { return Ok(Plan::Done(())) };

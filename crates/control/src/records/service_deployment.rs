@@ -29,6 +29,9 @@ pub struct ServiceRevisionRecord {
     /// As given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_configuration: Option<ecs::NetworkConfiguration>,
+    /// As given; at most one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volume_configurations: Vec<ecs::ServiceVolumeConfiguration>,
     /// By container: what the tags of its images stood for when it began, as far as that is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub image_digests: BTreeMap<String, String>,

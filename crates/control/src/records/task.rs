@@ -4,6 +4,7 @@
 //! and the view shares one copy of it among all its tasks. A task in the view stays below 4 KiB that way.
 
 mod life;
+mod volume;
 
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
@@ -16,6 +17,7 @@ use gantry_domain::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::volume::VolumeRecord;
 use super::text;
 use crate::keys::{InstanceKey, ServiceKey, ServiceKind, TaskKey};
 
@@ -108,6 +110,9 @@ pub struct TaskRecord {
     /// Its interface, in network mode awsvpc.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Box<NetworkRecord>>,
+    /// Its volume, when one was configured as it was launched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Box<VolumeRecord>>,
     /// In the order of the task definition.
     pub containers: Vec<ContainerRecord>,
     /// Over the essential containers.
@@ -168,6 +173,9 @@ impl TaskRecord {
         }
         if self.is_stopped() {
             self.waiting = None;
+            if let Some(volume) = &mut self.volume {
+                volume.release();
+            }
             self.containers.iter_mut().for_each(|container| container.last_status = ContainerStatus::Stopped);
         }
         true
@@ -306,12 +314,18 @@ pub struct InterfaceRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AttachmentStatus {
-    /// Allocated, not made on the host yet.
+    /// Allocated, not made on the host yet; a volume whose task has no host yet.
     Precreated,
+    /// A volume that the host is to make.
+    Created,
     /// The host has it.
     Attached,
+    /// A volume that is left without its task.
+    Detached,
     /// It is gone.
     Deleted,
+    /// The host could not make it.
+    Failed,
 }
 
 impl AttachmentStatus {
@@ -319,8 +333,11 @@ impl AttachmentStatus {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Precreated => "PRECREATED",
+            Self::Created => "CREATED",
             Self::Attached => "ATTACHED",
+            Self::Detached => "DETACHED",
             Self::Deleted => "DELETED",
+            Self::Failed => "FAILED",
         }
     }
 }

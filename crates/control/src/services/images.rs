@@ -133,6 +133,7 @@ mod tests {
             capacity_provider_strategy: Vec::new(),
             platform_version: None,
             network_configuration: None,
+            volume_configurations: Vec::new(),
             daemon: None,
             image_digests: [("known".to_owned(), "sha256:1".to_owned())].into(),
         };

@@ -21,6 +21,7 @@ use crate::{
     task_definition,
     tasks::request,
     view::EcsView,
+    volumes,
 };
 
 /// What a service revision is made of, as asked.
@@ -31,6 +32,7 @@ pub(crate) struct Asked {
     pub(crate) capacity_provider_strategy: Vec<ecs::CapacityProviderStrategyItem>,
     pub(crate) platform_version: Option<String>,
     pub(crate) network_configuration: Option<ecs::NetworkConfiguration>,
+    pub(crate) volume_configurations: Vec<ecs::ServiceVolumeConfiguration>,
 }
 
 /// The revision that `asked` describes.
@@ -69,6 +71,7 @@ fn build(
 ) -> Result<ServiceRevisionRecord, Fault> {
     let (launch_type, strategy) = launch(view, scope, cluster, asked)?;
     check_task_definition(row, launch_type)?;
+    volumes::check(&row.document, launch_type, &asked.volume_configurations)?;
     Ok(ServiceRevisionRecord {
         created_at: now,
         task_definition,
@@ -76,6 +79,7 @@ fn build(
         capacity_provider_strategy: strategy,
         platform_version: platform_version(launch_type, asked.platform_version.as_deref())?,
         network_configuration: network(row, asked.network_configuration.as_ref())?,
+        volume_configurations: asked.volume_configurations.clone(),
         image_digests: Default::default(),
         daemon: None,
     })
@@ -276,6 +280,14 @@ pub(crate) fn check_daemon(launch_type: LaunchType, strategies: &[ecs::Placement
         return Err(fault::invalid("Placement strategies are not supported with the DAEMON scheduling strategy."));
     }
     Ok(())
+}
+
+/// A DAEMON service's tasks have no volumes of their own.
+pub(crate) fn check_daemon_volumes(volumes: Option<&[ecs::ServiceVolumeConfiguration]>) -> Result<(), Fault> {
+    match volumes.unwrap_or_default() {
+        [] => Ok(()),
+        _ => Err(fault::invalid("Volume configurations are not supported with the DAEMON scheduling strategy.")),
+    }
 }
 
 fn check_constraint(constraint: &ecs::PlacementConstraint) -> Result<(), Fault> {

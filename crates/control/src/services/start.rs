@@ -1,6 +1,7 @@
 //! What the launcher is asked when a service starts tasks, and what the service says about the answer.
 
 mod hook;
+mod volume;
 
 use std::collections::BTreeMap;
 
@@ -104,6 +105,7 @@ pub(crate) fn launch(
             platform: platform(revision),
             overrides: None,
             network: network(revision),
+            volume: volume::of_each(key, record, revision, definition),
             tags: tags(key, record, revision, definition),
             image_digests: revision.image_digests.clone(),
             enable_execute_command: record.enable_execute_command,

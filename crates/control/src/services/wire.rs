@@ -181,6 +181,7 @@ fn deployment(
         capacity_provider_strategy: launch.strategy,
         platform_family: launch.platform_family,
         network_configuration: revision.and_then(|revision| revision.network_configuration.clone()),
+        volume_configurations: revision.and_then(volume_configurations),
         rollout_state: Some(ecs::DeploymentRolloutState::from(deployment.rollout.as_str())),
         rollout_state_reason: Some(deployment.rollout_reason.clone()),
         ..ecs::Deployment::default()
@@ -226,8 +227,13 @@ pub(crate) fn service_revision(
         capacity_provider_strategy: launch.strategy,
         platform_family: launch.platform_family,
         network_configuration: record.network_configuration.clone(),
+        volume_configurations: volume_configurations(record),
         ..ecs::ServiceRevision::default()
     }
+}
+
+fn volume_configurations(record: &ServiceRevisionRecord) -> Option<Vec<ecs::ServiceVolumeConfiguration>> {
+    Some(record.volume_configurations.clone()).filter(|volumes| !volumes.is_empty())
 }
 
 pub(crate) fn container_images(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use gantry_api::ecs::{
     Attribute, CPUArchitecture, FirelensConfiguration, LinuxParameters, LogDriver, NetworkMode, Secret, Volume,
 };
-use gantry_domain::capabilities::{CPU_ARCHITECTURE, OS_FAMILY, docker_api, log_driver};
+use gantry_domain::capabilities::{CPU_ARCHITECTURE, EBS_VOLUMES, OS_FAMILY, docker_api, log_driver};
 use gantry_domain::limits::TASK_CPU_UNITS_BEFORE_INCREASED_LIMIT;
 use gantry_domain::task_definition::RequiredAttribute;
 
@@ -103,7 +103,7 @@ impl Found {
         let fsx = volume.fsx_windows_file_server_volume_configuration.is_some();
         self.when(fsx, "ecs.capability.fsxWindowsFileServer");
         let ebs = volume.configured_at_launch == Some(true);
-        self.when(ebs, "ecs.capability.storage.ebs-task-volume-attach");
+        self.when(ebs, EBS_VOLUMES);
     }
 
     fn container(&mut self, container: Container<'_>) {

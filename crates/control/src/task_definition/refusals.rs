@@ -149,9 +149,6 @@ fn volume(volume: &Volume) -> Option<String> {
     if volume.fsx_windows_file_server_volume_configuration.is_some() {
         return named("fsxWindowsFileServerVolumeConfiguration");
     }
-    if volume.configured_at_launch == Some(true) {
-        return named("configuredAtLaunch");
-    }
     let docker = volume.docker_volume_configuration.as_ref()?;
     let driver = docker.driver.as_deref().unwrap_or("local");
     if driver != "local" {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gantry_api::{
-    agent::{DesiredStatus, DesiredTask, NetworkInterface},
+    agent::{DesiredStatus, DesiredTask, ManagedVolume, NetworkInterface},
     ecs,
 };
 use gantry_domain::{
@@ -13,7 +13,7 @@ use gantry_domain::{
 
 use crate::{
     launch,
-    records::{ContainerRecord, NetworkRecord},
+    records::{ContainerRecord, NetworkRecord, VolumeRecord},
     view::TaskRow,
 };
 
@@ -45,6 +45,7 @@ pub(crate) fn desired(scope: &Scope, cluster: &Name, row: &TaskRow) -> Option<De
         ephemeral_storage_gib: row.ephemeral_storage_gib.and_then(|gib| u32::try_from(gib).ok()),
         network_interface: row.network.as_deref().map(interface),
         tags: row.tags.clone(),
+        managed_volume: row.volume.as_deref().map(managed_volume),
         gpu_ids: gpu_ids(&row.containers),
     })
 }
@@ -73,6 +74,17 @@ pub(crate) fn status(desired: task::DesiredStatus) -> DesiredStatus {
     match desired {
         task::DesiredStatus::Running => DesiredStatus::Running,
         task::DesiredStatus::Stopped => DesiredStatus::Stopped,
+    }
+}
+
+fn managed_volume(volume: &VolumeRecord) -> ManagedVolume {
+    ManagedVolume {
+        name: volume.name.clone(),
+        id: volume.id.clone(),
+        size_gib: volume.size_gib,
+        filesystem: volume.filesystem.clone(),
+        delete_on_termination: volume.delete_on_termination,
+        tags: volume.tags.clone(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Taking in what an agent observes of a task. Pure: the record before, the observation, the record after.
 
 use gantry_api::{
-    agent::{ObservedContainer, ObservedStatus, ObservedTask},
+    agent::{ObservedContainer, ObservedStatus, ObservedTask, ObservedVolume},
     ecs,
 };
 use gantry_domain::{
@@ -35,11 +35,15 @@ pub(crate) fn observe(
             take_container(own, container);
         }
     }
+    if let (Some(volume), Some(observed)) = (&mut task.volume, &observed.volume) {
+        volume.observe(observed);
+    }
     take_status(&mut task, observed, now)?;
     if task == *before {
         return Ok(None);
     }
-    if task.life.version == before.life.version && task.containers != before.containers {
+    let changed = task.containers != before.containers || task.volume != before.volume;
+    if task.life.version == before.life.version && changed {
         task.life.version += 1;
     }
     Ok(Some(task))
@@ -74,12 +78,17 @@ fn take_status(task: &mut TaskRecord, observed: &ObservedTask, now: Timestamp) -
     match observed.last_status {
         ObservedStatus::Pending => {
             attach(task);
-            if task.life.last_status == LastStatus::Provisioning {
+            let has_volume = task.volume.as_ref().is_none_or(|volume| volume.is_attached());
+            if task.life.last_status == LastStatus::Provisioning && has_volume {
                 task.life.apply(TaskEvent::Provisioned, None, now)?;
             }
         }
         ObservedStatus::Running => {
             attach(task);
+            // What runs has it, whoever reports it.
+            if let Some(volume) = &mut task.volume {
+                volume.observe(&ObservedVolume::Attached);
+            }
             let started = moment(observed.started_at_ms, now).unwrap_or(now).max(task.life.times.created_at);
             let event = task.life.path.started();
             task.life.apply(event, None, now)?;
@@ -119,6 +128,9 @@ fn attach(task: &mut TaskRecord) {
 fn release(task: &mut TaskRecord) {
     if let Some(network) = &mut task.network {
         network.status = AttachmentStatus::Deleted;
+    }
+    if let Some(volume) = &mut task.volume {
+        volume.release();
     }
 }
 

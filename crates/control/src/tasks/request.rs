@@ -44,6 +44,7 @@ pub(crate) fn template(
         platform: (launch_type == LaunchType::Fargate).then(|| platform(revision.platform_version.as_deref())),
         overrides: given,
         network: network(revision)?,
+        volume: None,
         tags: Vec::new(),
         enable_execute_command: false,
         requirements,

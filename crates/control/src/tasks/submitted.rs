@@ -47,6 +47,7 @@ pub(crate) fn task(change: &SubmitTaskStateChangeRequest, before: &TaskRecord) -
         stopped_at_ms: None,
         health: String::new(),
         containers: change.containers.iter().flatten().map(container).collect(),
+        volume: None,
     }
 }
 

@@ -7,7 +7,10 @@ use gantry_domain::{
 };
 
 use crate::{
-    records::{AttachmentStatus, ContainerRecord, InstanceRecord, LaunchType, NetworkRecord, SharedRow, TaskRecord},
+    records::{
+        AttachmentStatus, ContainerRecord, InstanceRecord, LaunchType, NetworkRecord, SharedRow, TaskRecord,
+        VolumeRecord,
+    },
     tasks::overrides,
     view::{EcsView, TaskRow},
 };
@@ -33,7 +36,7 @@ impl Seen {
         let host = record.host.as_ref().filter(|_| record.launch_type != LaunchType::Fargate);
         let storage = record.ephemeral_storage_gib;
         ecs::Task {
-            attachments: Some(record.network.iter().map(|network| attachment(scope, network)).collect()),
+            attachments: Some(attachments(scope, record)),
             attributes: Some(self.attributes()),
             availability_zone: record.availability_zone.clone(),
             capacity_provider_name: record.capacity_provider.clone(),
@@ -144,7 +147,12 @@ fn interface(network: &NetworkRecord) -> ecs::NetworkInterface {
     }
 }
 
-fn attachment(scope: &Scope, network: &NetworkRecord) -> ecs::Attachment {
+fn attachments(scope: &Scope, record: &TaskRecord) -> Vec<ecs::Attachment> {
+    let network = record.network.iter().map(|network| network_attachment(scope, network));
+    network.chain(record.volume.iter().map(|volume| volume_attachment(volume))).collect()
+}
+
+fn network_attachment(scope: &Scope, network: &NetworkRecord) -> ecs::Attachment {
     let interface = &network.interface;
     // Before the host has it, the real service tells the subnet and nothing else.
     let shown = if network.status == AttachmentStatus::Precreated { 1 } else { 5 };
@@ -155,13 +163,35 @@ fn attachment(scope: &Scope, network: &NetworkRecord) -> ecs::Attachment {
         ("privateDnsName", private_dns_name(scope, interface.address)),
         ("privateIPv4Address", interface.address.to_string()),
     ];
-    let detail = |(name, value): (&str, String)| ecs::KeyValuePair { name: Some(name.to_owned()), value: Some(value) };
     ecs::Attachment {
         id: Some(network.attachment_id.clone()),
         r#type: Some("ElasticNetworkInterface".to_owned()),
         status: Some(network.status.as_str().to_owned()),
         details: Some(details.into_iter().take(shown).map(detail).collect()),
     }
+}
+
+fn volume_attachment(volume: &VolumeRecord) -> ecs::Attachment {
+    let details = [
+        ("roleArn", volume.role_arn.clone()),
+        ("volumeName", volume.name.clone()),
+        ("deleteOnTermination", volume.delete_on_termination.to_string()),
+    ];
+    // There is no volume before the host has made it.
+    let exists =
+        matches!(volume.status, AttachmentStatus::Attached | AttachmentStatus::Detached | AttachmentStatus::Deleted);
+    let id = exists.then(|| ("volumeId", volume.id.clone()));
+    let reason = volume.status_reason.clone().map(|why| ("statusReason", why));
+    ecs::Attachment {
+        id: Some(volume.attachment_id.clone()),
+        r#type: Some("AmazonElasticBlockStorage".to_owned()),
+        status: Some(volume.status.as_str().to_owned()),
+        details: Some(details.into_iter().chain(id).chain(reason).map(detail).collect()),
+    }
+}
+
+fn detail((name, value): (&str, String)) -> ecs::KeyValuePair {
+    ecs::KeyValuePair { name: Some(name.to_owned()), value: Some(value) }
 }
 
 /// `ip-10-64-0-4.ec2.internal`, or with the region in its name everywhere but in us-east-1.

@@ -92,6 +92,7 @@ fn record(step: &Step) -> TaskRecord {
         ephemeral_storage_gib: None,
         overrides: None,
         network: step.fargate.then(|| Box::new(network)),
+        volume: None,
         containers: vec![ContainerRecord {
             name: "app".into(),
             id: "0".into(),

@@ -338,6 +338,7 @@ pub fn observed(arn: &str, status: ObservedStatus) -> ObservedTask {
             health: "UNKNOWN".into(),
             ..Default::default()
         }],
+        volume: None,
     }
 }
 

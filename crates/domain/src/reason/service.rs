@@ -53,22 +53,30 @@ impl fmt::Display for Lack {
     }
 }
 
-/// Why a role of a task cannot be taken on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RoleNotAssumed<'a> {
-    /// The role.
-    pub role_arn: &'a str,
+/// A role that cannot be taken on, by its ARN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoleNotAssumed {
+    /// A task's own.
+    Task(String),
+    /// The one in which volumes are made for tasks.
+    Infrastructure(String),
 }
 
-impl fmt::Display for RoleNotAssumed<'_> {
+impl fmt::Display for RoleNotAssumed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "ECS was unable to assume the role '{}' that was provided for this task. Please verify that the role being \
-             passed has the proper trust relationship and permissions and that your IAM user has permissions to pass \
-             this role.",
-            self.role_arn
-        )
+        match self {
+            RoleNotAssumed::Task(role) => write!(
+                f,
+                "ECS was unable to assume the role '{role}' that was provided for this task. Please verify that the \
+                 role being passed has the proper trust relationship and permissions and that your IAM user has \
+                 permissions to pass this role."
+            ),
+            RoleNotAssumed::Infrastructure(role) => write!(
+                f,
+                "ECS was unable to assume the configured ECS Infrastructure Role '{role}'. Please verify that the role \
+                 being passed has the proper trust relationship with Amazon ECS."
+            ),
+        }
     }
 }
 
@@ -140,10 +148,7 @@ pub enum ServiceEvent {
     /// A task could not be placed.
     NotPlaced(PlacementTrouble),
     /// A role of its tasks cannot be taken on.
-    RoleNotAssumed {
-        /// The role.
-        role_arn: String,
-    },
+    RoleNotAssumed(RoleNotAssumed),
     /// Tasks end before they run, again and again.
     StartImpaired,
     /// A task was UNHEALTHY.
@@ -177,7 +182,7 @@ impl ServiceEvent {
             | ServiceEvent::RollingBack { .. }
             | ServiceEvent::FailedContainerHealthChecks { .. }
             | ServiceEvent::ConfigurationStuck
-            | ServiceEvent::RoleNotAssumed { .. }
+            | ServiceEvent::RoleNotAssumed(_)
             | ServiceEvent::ProtectedTasks { .. } => None,
         }
     }
@@ -221,8 +226,8 @@ impl ServiceEvent {
             }
             ServiceEvent::SteadyState => format!("(service {service}) has reached a steady state."),
             ServiceEvent::NotPlaced(trouble) => not_placed(service, trouble),
-            ServiceEvent::RoleNotAssumed { role_arn } => {
-                format!("(service {service}) failed to launch a task with (error {}).", RoleNotAssumed { role_arn })
+            ServiceEvent::RoleNotAssumed(role) => {
+                format!("(service {service}) failed to launch a task with (error {role}).")
             }
             ServiceEvent::StartImpaired => {
                 format!("(service {service}) is unable to consistently start tasks successfully.")

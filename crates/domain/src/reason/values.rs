@@ -90,7 +90,7 @@ impl ValuesFailure {
         match self {
             Self::NoRole if fargate => format!("{OF_SECRETS}unable to find execution role credentials"),
             Self::NoRole => "unable to find execution role credentials".to_owned(),
-            Self::NotAssumed { role } => secret(RoleNotAssumed { role_arn: role }.to_string()),
+            Self::NotAssumed { role } => secret(RoleNotAssumed::Task(role.clone()).to_string()),
             Self::Reference(error @ ValueFromError::Secret) => secret(error.to_string()),
             Self::Reference(error @ ValueFromError::Parameter) => error.to_string(),
             Self::Secret { region, reference, error } => of_secret(region, reference, error, fargate),

@@ -286,6 +286,7 @@ impl Task {
             stopped_at_ms: None,
             health: health.as_str().to_owned(),
             containers: containers.collect(),
+            volume: None,
         }
     }
 }

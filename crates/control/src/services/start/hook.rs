@@ -14,6 +14,7 @@ use crate::{
     records::encode,
     task_definition,
     view::EcsView,
+    volumes,
 };
 
 /// One task, launched as those of a deployment are but not one of the service's; none when its task definition or the
@@ -29,6 +30,8 @@ pub(crate) fn launch(
     let number = row.deployments.iter().find(|other| other.id == deployment)?.revision;
     let revision = wire::revision(view, key, number)?;
     let stored = view.namespace(&key.scope)?.task_definition(definition)?;
+    // Nobody can say which volume its task is to have.
+    volumes::check(&stored.document, revision.launch_type, &[]).ok()?;
     let requirements = task_definition::requirements(&stored.document);
     let awsvpc = stored.document.network_mode == Some(ecs::NetworkMode::Awsvpc);
     let providers = providers(view, key, deployment, revision, 1);
@@ -49,6 +52,7 @@ pub(crate) fn launch(
             platform: platform(revision),
             overrides: None,
             network: network(revision).filter(|_| awsvpc),
+            volume: None,
             tags: Vec::new(),
             image_digests: Default::default(),
             enable_execute_command: false,
