@@ -65,7 +65,7 @@ mod tests {
             ("http://localhost/x", Some("localhost/x")),
             ("http://[::1]:80/x", Some("[::1]:80/x")),
             ("https://[fd00::1]/x", Some("[fd00::1]/x")),
-            ("https://awsome", Some("awsome")),
+            ("https://aws-x", Some("aws-x")),
             ("http://id.internal", None),
             ("http://127.0.0.1.example", None),
             ("http://[fd00::1]/", None),
