@@ -8,7 +8,7 @@ use std::{
 };
 
 use gantry_domain::task_definition::LocalMount;
-use gantry_runtime::{image::Image, volume::is_mounted};
+use gantry_runtime::{image::Image, mounts::is_mounted};
 use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid},
     io::Errno,

@@ -13,7 +13,7 @@ use gantry_domain::networks::Network;
 use gantry_protocol::endpoint::chain;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Method, RequestBuilder, Url};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, Url};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const NOT_ALLOWED: &str = "is in a network that event_targets does not allow";
@@ -78,6 +78,20 @@ impl Outbound {
         }
         Ok(client.request(method, url).timeout(timeout))
     }
+}
+
+/// The body of an answer; of a longer one its first `bytes_max`.
+///
+/// # Errors
+/// It breaks off.
+pub async fn body(mut answer: Response, bytes_max: usize) -> Result<Vec<u8>, reqwest::Error> {
+    let mut body = Vec::new();
+    while body.len() < bytes_max
+        && let Some(part) = answer.chunk().await?
+    {
+        body.extend_from_slice(&part[..part.len().min(bytes_max - body.len())]);
+    }
+    Ok(body)
 }
 
 fn build(reach: Network, authorities: Option<&[u8]>) -> Result<Client, String> {

@@ -134,6 +134,11 @@ impl TaskKey {
 }
 
 impl ServiceKey {
+    /// Its cluster.
+    pub fn cluster_key(&self) -> ClusterKey {
+        ClusterKey { scope: self.scope.clone(), cluster: self.cluster.clone() }
+    }
+
     /// A service of that name.
     pub fn service(scope: Scope, cluster: Name, service: Name) -> Self {
         Self { kind: ServiceKind::Service, scope, cluster, service }
@@ -198,6 +203,11 @@ impl ServiceKey {
 }
 
 impl InstanceKey {
+    /// Its cluster.
+    pub fn cluster_key(&self) -> ClusterKey {
+        ClusterKey { scope: self.scope.clone(), cluster: self.cluster.clone() }
+    }
+
     /// The container instance's ARN.
     pub fn arn(&self) -> String {
         self.scope.container_instance_arn(self.cluster.as_str(), self.id)

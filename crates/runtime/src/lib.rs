@@ -8,5 +8,6 @@ pub mod cdi;
 pub mod container;
 pub mod image;
 pub mod locks;
+pub mod mounts;
 pub mod network;
 pub mod volume;

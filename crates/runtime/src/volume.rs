@@ -11,10 +11,7 @@ mod loop_device;
 use std::{
     fs::{self, File},
     io,
-    os::{
-        fd::AsFd,
-        unix::fs::{MetadataExt, OpenOptionsExt},
-    },
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -29,6 +26,8 @@ use rustix::{
         fsconfig_set_string, fsmount, fsopen, move_mount,
     },
 };
+
+use crate::mounts::is_mounted;
 
 /// Room that is left on the disk besides volumes: a machine whose disk is full to the brim can do nothing any more.
 const KEPT_BYTES: u64 = 1 << 30;
@@ -253,15 +252,6 @@ fn mount_device(device: &Path, at: &Path, kind: Filesystem) -> io::Result<()> {
     // Before anybody can see it: later its owner may have said something else.
     rustix::fs::chmodat(&mounted, ".", Mode::from_raw_mode(0o775), rustix::fs::AtFlags::empty())?;
     Ok(move_mount(mounted.as_fd(), "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
-}
-
-/// Whether `at` is the root of a mount.
-///
-/// # Errors
-/// The directory cannot be looked at.
-pub fn is_mounted(at: &Path) -> io::Result<bool> {
-    let Some(parent) = at.parent() else { return Ok(true) };
-    Ok(fs::metadata(at)?.dev() != fs::metadata(parent)?.dev())
 }
 
 /// Whether this machine can have volumes at all.

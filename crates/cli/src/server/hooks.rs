@@ -1,7 +1,7 @@
 //! How the control plane calls the HTTP hooks of deployments.
 
 use futures_util::{FutureExt, future::BoxFuture};
-use gantry_companions::outbound::Outbound;
+use gantry_companions::outbound::{self, Outbound};
 use gantry_control::{HOOK_ANSWER_BYTES_MAX, HOOK_CALL_TIMEOUT, HookCaller, HookResponse};
 use gantry_domain::networks::Network;
 use gantry_protocol::endpoint::chain;
@@ -20,16 +20,9 @@ impl HttpHooks {
         let request = self.0.post(url, HOOK_CALL_TIMEOUT).map_err(|error| error.to_string())?;
         let request = request.header("content-type", "application/json").body(body);
         let told = |error: reqwest::Error| chain(&error.without_url());
-        let mut response = request.send().await.map_err(told)?;
+        let response = request.send().await.map_err(told)?;
         let status = response.status().as_u16();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(told)? {
-            let room = HOOK_ANSWER_BYTES_MAX - body.len();
-            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if chunk.len() >= room {
-                break;
-            }
-        }
+        let body = outbound::body(response, HOOK_ANSWER_BYTES_MAX).await.map_err(told)?;
         Ok(HookResponse { status, body })
     }
 }

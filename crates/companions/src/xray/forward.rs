@@ -14,12 +14,12 @@ use gantry_domain::trace::otlp;
 use gantry_protocol::endpoint::chain;
 use parking_lot::Mutex;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::background::Background;
-use crate::outbound::Outbound;
+use crate::outbound::{self, Outbound};
 pub(super) use waiting::Document;
 use waiting::Waiting;
 
@@ -141,7 +141,9 @@ impl Worker {
         let answer = answer.map_err(|error| Refused::ForNow { why: chain(&error.without_url()), pause: None })?;
         let status = answer.status();
         let pause = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let text = text(answer).await;
+        // Without its words the status says enough.
+        let text = outbound::body(answer, ANSWER_BYTES_MAX).await.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         if status.is_success() {
             tell_partial(&text);
             return Ok(());
@@ -160,18 +162,6 @@ impl Worker {
 fn pause(tries: u32, asked: Option<Duration>) -> Duration {
     let doubled = PAUSE_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(16));
     asked.unwrap_or(doubled).min(PAUSE_MAX)
-}
-
-/// The beginning of an answer's body.
-async fn text(mut answer: Response) -> String {
-    let mut bytes = Vec::new();
-    while bytes.len() < ANSWER_BYTES_MAX
-        && let Ok(Some(part)) = answer.chunk().await
-    {
-        bytes.extend_from_slice(&part);
-    }
-    bytes.truncate(ANSWER_BYTES_MAX);
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A collector may take some of what it was sent.

@@ -20,7 +20,6 @@ use crate::{
         owner,
         wire::{self, Include},
     },
-    keys::TaskKey,
     records::{InstanceStatus, encode},
     tasks::observe,
 };
@@ -55,7 +54,7 @@ pub(crate) async fn run(
             let alive = host.tasks().values().filter(|(_, task)| !task.is_stopped());
             for (owner, task) in alive.take(TASKS_PER_TXN) {
                 let Some(after) = observe::lost(&task.record, stop.clone(), now) else { continue };
-                let path = TaskKey { scope: owner.scope.clone(), cluster: owner.cluster.clone(), id: task.id }.path();
+                let path = owner.task(task.id).path();
                 txn = txn.require(path.clone(), task.revision).put(path, encode(&after));
             }
             let last = host.alive() <= TASKS_PER_TXN;

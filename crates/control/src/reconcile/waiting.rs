@@ -43,12 +43,8 @@ impl Reconciler for WaitingTasks {
 
     fn keys_of(&self, change: &Change) -> Vec<ClusterKey> {
         match change {
-            Change::Task { key, .. } => {
-                self.if_waiting(ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() })
-            }
-            Change::Instance(key) => {
-                self.if_waiting(ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() })
-            }
+            Change::Task { key, .. } => self.if_waiting(key.cluster_key()),
+            Change::Instance(key) => self.if_waiting(key.cluster_key()),
             _ => Vec::new(),
         }
     }

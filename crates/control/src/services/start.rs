@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Random,
-    keys::{ClusterKey, InstanceKey, ServiceKey},
+    keys::{InstanceKey, ServiceKey},
     launch::{self, Launch, Launched, NetworkRequest, Refusal, Refused, Target, TaskTemplate},
     records::{
         LaunchType, PlatformRecord, ServiceRecord, ServiceRevisionRecord, TaskDefinitionRecord, WaitingRecord,
@@ -89,7 +89,7 @@ pub(crate) fn launch(
         constraints.push(Constraint::MemberOf(Expression::attribute_is(ZONE_ATTRIBUTE, zone)));
     }
     Some(Launch {
-        cluster: ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() },
+        cluster: key.cluster_key(),
         definition: revision.task_definition.clone(),
         target,
         count,

@@ -14,7 +14,7 @@ use gantry_domain::{
 use super::{daemon::Reserved, find, start, wire};
 use crate::{
     fault,
-    keys::{ClusterKey, ServiceKey},
+    keys::ServiceKey,
     launch::{TakenByHost, Target, candidates, instance},
     records::{LaunchType, Scheduling, ServiceRecord, ZONE_ATTRIBUTE},
     task_definition,
@@ -109,7 +109,7 @@ fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<BTr
         group: key.group(),
         ..Needs::default()
     };
-    let cluster = ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() };
+    let cluster = key.cluster_key();
     // Daemons are not for the fleet.
     let reserved = if fleet { Reserved::default() } else { Reserved::of(view, &cluster, &needs.group, key.kind) };
     let (mut conditions, mut claims, mut zones) = (Conditions::of(&needs), reserved.claims(), BTreeMap::new());

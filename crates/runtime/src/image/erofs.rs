@@ -7,10 +7,7 @@
 use std::{
     ffi::CStr,
     fs, io,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +18,7 @@ use rustix::{
 };
 
 use super::{Rootfs, overlay::mount_rootfs};
+use crate::mounts::is_mounted;
 
 /// Mounts `image` on the directory `target`, read-only. No error when something is mounted there already.
 pub(super) fn mount(image: &Path, target: &Path) -> io::Result<()> {
@@ -45,12 +43,6 @@ pub(super) fn unmount_in(directory: &OwnedFd, name: &CStr) -> Result<(), Errno> 
     let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     let name = std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes());
     rustix::mount::unmount(path.join::<&std::ffi::OsStr>(name), UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
-}
-
-/// Our mount points lie on the filesystem of the directory they are in. A missing one has nothing mounted on it.
-pub(super) fn is_mounted(target: &Path) -> io::Result<bool> {
-    let (Some(parent), Ok(meta)) = (target.parent(), fs::symlink_metadata(target)) else { return Ok(false) };
-    Ok(fs::metadata(parent)?.dev() != meta.dev())
 }
 
 /// Finds out whether this kernel mounts an EROFS image that lies below `scratch` (an empty directory of ours), and an

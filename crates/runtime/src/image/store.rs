@@ -38,6 +38,7 @@ use super::{
     trash::Trash,
     unpack::{IMAGE, Layer},
 };
+use crate::mounts::is_mounted;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -110,7 +111,7 @@ impl Store {
             lazy.revive(&directory)?;
         }
         // Its own file has holes until it is whole.
-        if lazy::is_unfinished(&directory) && !erofs::is_mounted(&directory.join("fs")).unwrap_or(false) {
+        if lazy::is_unfinished(&directory) && !is_mounted(&directory.join("fs")).unwrap_or(false) {
             return Err(Failure::io(format!("layer {diff_id} is not whole"), io::ErrorKind::NotFound));
         }
         let _guard = self.mounting.lock();

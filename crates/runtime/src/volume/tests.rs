@@ -1,6 +1,8 @@
 //! Files of volumes. What is mounted of them is looked at from inside a container, end to end.
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::fs::MetadataExt;
+
 use super::*;
 
 #[tokio::test]

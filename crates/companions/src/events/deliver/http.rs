@@ -11,7 +11,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url};
 
 use super::Outcome;
-use crate::outbound::{Outbound, OutboundError};
+use crate::outbound::{self, Outbound, OutboundError};
 
 /// An endpoint has this long to answer, as an API destination of EventBridge has.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,14 +42,10 @@ impl Endpoints {
     }
 }
 
-async fn outcome(mut answer: reqwest::Response) -> Outcome {
+async fn outcome(answer: reqwest::Response) -> Outcome {
     let status = answer.status();
-    let mut read = 0;
-    while read < ANSWER_BYTES_MAX
-        && let Ok(Some(chunk)) = answer.chunk().await
-    {
-        read += chunk.len();
-    }
+    // Read so that the connection may serve again; what it says is nobody's business.
+    let _ = outbound::body(answer, ANSWER_BYTES_MAX).await;
     let later = [
         StatusCode::UNAUTHORIZED,
         StatusCode::PROXY_AUTHENTICATION_REQUIRED,

@@ -22,7 +22,7 @@ use tokio::io::AsyncReadExt;
 
 use super::jwt::Jwt;
 use super::keys::{self, Key, KeySetError};
-use crate::outbound::{Outbound, OutboundError};
+use crate::outbound::{self, Outbound, OutboundError};
 
 /// How long an issuer has for each of its documents, as with the real service.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -219,18 +219,11 @@ fn secure(text: &str, plain: bool) -> Result<Url, FetchError> {
 
 async fn get(outbound: &Outbound, url: Url) -> Result<Vec<u8>, FetchError> {
     let request = outbound.get(url, ANSWER_TIMEOUT)?.header(ACCEPT, "application/json");
-    let mut answer = request.send().await.map_err(FetchError::Request)?;
+    let answer = request.send().await.map_err(FetchError::Request)?;
     if answer.status() != StatusCode::OK {
         return Err(FetchError::Status(answer.status()));
     }
-    let mut text = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(FetchError::Request)? {
-        if text.len() + chunk.len() > DOCUMENT_BYTES_MAX {
-            return Err(FetchError::TooLarge);
-        }
-        text.extend_from_slice(&chunk);
-    }
-    Ok(text)
+    within_bounds(outbound::body(answer, DOCUMENT_BYTES_MAX + 1).await.map_err(FetchError::Request)?)
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, FetchError> {
@@ -238,6 +231,10 @@ async fn read(path: &Path) -> Result<Vec<u8>, FetchError> {
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let mut text = Vec::new();
     file.take(DOCUMENT_BYTES_MAX as u64 + 1).read_to_end(&mut text).await.map_err(failed)?;
+    within_bounds(text)
+}
+
+fn within_bounds(text: Vec<u8>) -> Result<Vec<u8>, FetchError> {
     if text.len() > DOCUMENT_BYTES_MAX { Err(FetchError::TooLarge) } else { Ok(text) }
 }
 

@@ -9,7 +9,7 @@ use super::{
     constraints, network, platform, providers, strategies, waiting,
 };
 use crate::{
-    keys::{ClusterKey, ServiceKey},
+    keys::ServiceKey,
     launch::{self, Launch, TaskTemplate},
     records::encode,
     task_definition,
@@ -36,7 +36,7 @@ pub(crate) fn launch(
     let awsvpc = stored.document.network_mode == Some(ecs::NetworkMode::Awsvpc);
     let providers = providers(view, key, deployment, revision, 1);
     Some(Launch {
-        cluster: ClusterKey { scope: key.scope.clone(), cluster: key.cluster.clone() },
+        cluster: key.cluster_key(),
         definition: definition.clone(),
         target: launch::target(view, &key.scope, revision.launch_type, &providers),
         count: 1,
