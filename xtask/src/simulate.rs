@@ -21,11 +21,14 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             _ => bail!("usage: cargo xtask simulate [--seeds N] [--from N] | --seed N"),
         }
     }
+    // Which of several things that are ready comes first is drawn too: with this flag, from the seed.
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default() + " --cfg tokio_unstable";
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let status = Command::new(cargo)
         .args(["test", "--quiet", "--profile", "simulation", "--package", "gantry-testkit", "--test", "random"])
         .args(["--", "--nocapture"])
         .env("GANTRY_SEEDS", seeds)
+        .env("RUSTFLAGS", flags.trim_start())
         .envs(environment)
         .status()?;
     if !status.success() {

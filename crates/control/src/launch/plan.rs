@@ -45,6 +45,15 @@ pub(super) struct Batch {
     waiting: BTreeMap<ClusterKey, usize>,
 }
 
+/// Where the tasks of a launch go.
+#[derive(Default)]
+struct Choice<'a> {
+    places: Vec<Candidate<'a>>,
+    launched: Launched,
+    /// Tasks that must still run there when these come: rows with their revisions.
+    rests_on: Vec<(String, Revision)>,
+}
+
 /// What planning one launch gave.
 pub(super) enum Planned {
     /// This becomes true with the batch (or is true already, when no task was placed).
@@ -94,11 +103,13 @@ impl Batch {
         let parts = parts(launch);
         let chosen: Vec<_> =
             parts.iter().map(|(part, waits)| (part, *waits, self.choose(view, table, part, random))).collect();
-        let unplaced = chosen.iter().filter(|(_, waits, _)| *waits).map(|(.., (_, of_part))| of_part.unplaced).sum();
+        let unplaced =
+            chosen.iter().filter(|(_, waits, _)| *waits).map(|(.., of_part)| of_part.launched.unplaced).sum();
         let waiting = self.waiting.get(&launch.cluster).copied().unwrap_or(0);
         let mut may_wait = may_wait(view, launch, unplaced, waiting).inspect_err(|_| *table = None)?;
         let mut launched: Option<Launched> = None;
-        for (part, waits, (places, mut of_part)) in chosen {
+        for (part, waits, Choice { places, launched: mut of_part, rests_on }) in chosen {
+            self.compares.extend(rests_on);
             self.create((view, random, now), part, &places, &mut of_part);
             if of_part.tasks.len() < places.len() {
                 // The table counts tasks that got no address.
@@ -159,7 +170,7 @@ impl Batch {
         table: &mut Option<Table<'a>>,
         launch: &Launch,
         random: &Random,
-    ) -> (Vec<Candidate<'a>>, Launched) {
+    ) -> Choice<'a> {
         let needs = needs(launch);
         let reserved = match launch.target {
             Target::Fleet => Reserved::default(),
@@ -193,28 +204,28 @@ impl Batch {
             closest: placement.closest().and_then(refuse),
             no_instances: own.candidates.is_empty(),
         };
-        let places = placement.chosen.iter().filter_map(|index| own.candidates.get(*index).copied()).collect();
+        let places: Vec<_> = placement.chosen.iter().filter_map(|index| own.candidates.get(*index).copied()).collect();
         *table = Some(own);
-        (places, launched)
+        let rests_on = places.iter().flat_map(|place| reserved.rests_on(*place)).collect();
+        Choice { places, launched, rests_on }
     }
 
-    fn choose_named<'a>(
-        &self,
-        view: &'a EcsView,
-        launch: &Launch,
-        needs: &Needs,
-        reserved: &Reserved,
-    ) -> (Vec<Candidate<'a>>, Launched) {
-        let Target::Named(ids) = &launch.target else { return Default::default() };
-        let (mut places, mut launched) = (Vec::new(), Launched::default());
+    fn choose_named<'a>(&self, view: &'a EcsView, launch: &Launch, needs: &Needs, reserved: &Reserved) -> Choice<'a> {
+        let Target::Named(ids) = &launch.target else { return Choice::default() };
+        let Choice { mut places, mut launched, mut rests_on } = Choice::default();
         let mut taken = self.taken.clone();
         let mut claims = reserved.claims();
         for id in ids {
             let key =
                 InstanceKey { scope: launch.cluster.scope.clone(), cluster: launch.cluster.cluster.clone(), id: *id };
+            // A daemon wants no instance that has left meanwhile; StartTask hears that it has.
+            if launch.task.keeper.is_some() && !takes_tasks(view, &key) {
+                continue;
+            }
             match named(view, &key, needs, (&taken, &mut claims)) {
                 Ok(candidate) => {
                     taken.entry(key).or_default().push((needs.resources.clone(), needs.group.clone()));
+                    rests_on.extend(reserved.rests_on(candidate));
                     places.push(candidate);
                 }
                 Err(why) => {
@@ -223,7 +234,7 @@ impl Batch {
                 }
             }
         }
-        (places, launched)
+        Choice { places, launched, rests_on }
     }
 
     /// Creates the tasks on their hosts.
@@ -323,7 +334,7 @@ impl Batch {
         self.put(key.path(), encode(record));
     }
 
-    /// Writes a task that is there and now has a host, from which it takes what it needs.
+    /// Writes a task that is there and now has a host, from which it takes what it needs. `rests_on` must be as it is.
     pub(super) fn move_to_host(
         &mut self,
         key: &TaskKey,
@@ -331,8 +342,10 @@ impl Batch {
         record: &TaskRecord,
         (host, entry, row): Candidate<'_>,
         taken: (TaskResources, String),
+        rests_on: impl Iterator<Item = (String, Revision)>,
     ) {
         self.change_task(key, revision, record);
+        self.compares.extend(rests_on);
         self.taken.entry(host.clone()).or_default().push(taken);
         self.hosts.insert(host.clone(), (row.revision, entry.placements_revision));
         self.tasks += 1;
@@ -394,6 +407,11 @@ impl Batch {
             self.puts.insert(key.clone(), op.clone());
         }
     }
+}
+
+fn takes_tasks(view: &EcsView, key: &InstanceKey) -> bool {
+    let row = view.host_entry(key).and_then(|(_, host)| host.row.as_deref());
+    row.is_some_and(|row| row.status == InstanceStatus::Active)
 }
 
 fn named<'a>(

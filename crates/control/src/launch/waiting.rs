@@ -19,13 +19,14 @@ use super::{
     template::zone_of,
 };
 use crate::{
+    keys,
     keys::ClusterKey,
     random::Random,
     records::{AttachmentStatus, InstanceStatus, TaskRecord},
     services::daemon::Reserved,
     task_definition,
     tasks::{overrides, request},
-    view::{EcsView, TaskRow},
+    view::{ClusterView, EcsView, TaskRow},
 };
 
 /// Rows changed in one transaction, about.
@@ -49,7 +50,7 @@ pub(crate) fn admit(
     now: Timestamp,
 ) -> Admission {
     let mut admission = Admission::default();
-    let Some(tasks) = view.cluster(&cluster.scope, &cluster.cluster).map(crate::view::ClusterView::tasks) else {
+    let Some(tasks) = view.cluster(&cluster.scope, &cluster.cluster).map(ClusterView::tasks) else {
         return admission;
     };
     let mut batch = Batch::new(subnet_seed);
@@ -108,14 +109,20 @@ fn needs(row: &TaskRow) -> Result<Option<(Needs, TaskRequirements)>, Fault> {
     Ok(Some((needs, requirements)))
 }
 
-/// The instances of the task's provider, less what the batch and daemons take.
-fn table<'a>(view: &'a EcsView, cluster: &ClusterKey, row: &TaskRow, needs: &Needs, taken: &TakenByHost) -> Table<'a> {
+/// The instances of the task's provider, less what the batch and daemons take; and those daemons.
+fn table<'a>(
+    view: &'a EcsView,
+    cluster: &ClusterKey,
+    row: &TaskRow,
+    needs: &Needs,
+    taken: &TakenByHost,
+) -> (Table<'a>, Reserved) {
     let target = Target::Provider(row.capacity_provider.clone().unwrap_or_default());
     let mut table = Table::new(view, cluster, &target, taken);
     let reserved = Reserved::of(view, cluster, &needs.group, row.kind());
     let mut claims = reserved.claims();
     table.candidates.iter().zip(&mut table.instances).for_each(|(candidate, free)| claims.take(*candidate, free));
-    table
+    (table, reserved)
 }
 
 /// Puts a task on an instance, if one has room.
@@ -128,7 +135,7 @@ fn give_instance(
     now: Timestamp,
 ) -> Result<bool, Fault> {
     let Some((needs, requirements)) = needs(row)? else { return Ok(false) };
-    let Table { candidates, mut instances, .. } = table(view, cluster, row, &needs, batch.taken());
+    let (Table { candidates, mut instances, .. }, reserved) = table(view, cluster, row, &needs, batch.taken());
     let placement = place(&needs, &mut instances, 1, random.bits());
     let Some(chosen) = placement.chosen.first().and_then(|index| candidates.get(*index)).copied() else {
         return Ok(false);
@@ -154,8 +161,10 @@ fn give_instance(
         volume.status = AttachmentStatus::Created;
     }
     record.waiting = None;
-    let key = cluster.task(row.id);
-    batch.move_to_host(&key, row.revision, &record, chosen, (needs.resources, needs.group));
+    let path = keys::cluster(&cluster.scope, cluster.cluster.as_str());
+    let cluster_row = view.cluster(&cluster.scope, &cluster.cluster).and_then(ClusterView::row);
+    let rests_on = reserved.rests_on(chosen).chain(cluster_row.map(|row| (path, row.revision)));
+    batch.move_to_host(&cluster.task(row.id), row.revision, &record, chosen, (needs.resources, needs.group), rests_on);
     Ok(true)
 }
 
@@ -179,8 +188,8 @@ fn why(view: &EcsView, cluster: &ClusterKey, row: &TaskRow) -> String {
         return "NO ACTIVE INSTANCES".to_owned();
     }
     let Ok(Some((needs, _))) = needs(row) else { return "ATTRIBUTE".to_owned() };
-    let mut instances = table(view, cluster, row, &needs, &TakenByHost::new()).instances;
-    let placement = place(&needs, &mut instances, 1, 0);
+    let (mut table, _) = table(view, cluster, row, &needs, &TakenByHost::new());
+    let placement = place(&needs, &mut table.instances, 1, 0);
     placement.closest().map_or_else(|| "RESOURCE:CPU".to_owned(), |rejection| code(&rejection.lack))
 }
 

@@ -6,6 +6,7 @@ use gantry_domain::{
     service::DaemonInstance,
     task::{DesiredStatus, LastStatus},
 };
+use gantry_store::Revision;
 
 use super::{find, start, wire};
 use crate::{
@@ -99,6 +100,15 @@ impl Reserved {
         self.0.is_empty()
     }
 
+    /// The rows that other tasks of an instance rest on, with their revisions: the tasks of critical managed daemons.
+    pub(crate) fn rests_on(&self, (_, host, row): Candidate<'_>) -> impl Iterator<Item = (String, Revision)> {
+        let critical = self.0.iter().filter(|wanted| wanted.critical && wanted.is_for(row));
+        critical.flat_map(|wanted| {
+            let own = host.tasks().iter().filter(|(_, (_, task))| task.group == wanted.needs.group && runs(task));
+            own.map(|(id, (cluster, task))| (cluster.task(*id).path(), task.revision))
+        })
+    }
+
     /// The same, ready to be asked of many instances.
     pub(crate) fn claims(&self) -> Claims<'_> {
         Claims(self.0.iter().map(|wanted| (wanted, Conditions::of(&wanted.needs))).collect())
@@ -145,10 +155,11 @@ fn is_there(host: &Host, group: &str) -> bool {
 
 /// Whether a task of the group is RUNNING there, and shall be.
 fn runs_there(host: &Host, group: &str) -> bool {
-    let runs = |task: &TaskRow| {
-        task.life.last_status == LastStatus::Running && task.life.desired_status == DesiredStatus::Running
-    };
     host.tasks().values().any(|(_, task)| task.group == group && runs(task))
+}
+
+fn runs(task: &TaskRow) -> bool {
+    task.life.last_status == LastStatus::Running && task.life.desired_status == DesiredStatus::Running
 }
 
 fn wanted(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<Wanted> {

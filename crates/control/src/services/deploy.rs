@@ -10,8 +10,8 @@ use super::{
     rollout, wire,
 };
 use crate::{
-    Random,
-    keys::ServiceKey,
+    Random, keys,
+    keys::{ServiceKey, ServiceKind},
     records::{DeploymentRecord, ServiceRecord, ServiceRevisionRecord, encode},
     view::EcsView,
 };
@@ -53,7 +53,20 @@ pub(crate) fn begin(
     deployment.alarms_ignored = !alarms::firing(view, &key.scope, &record.deployment_configuration).is_empty();
     record.rollout = rollout::begin(record, &deployment, now);
     insert(record, deployment);
-    txn
+    replan_placements(txn, view, key)
+}
+
+/// What is being placed in the cluster at this moment is planned again, if it may have to wait for this daemon: every
+/// placement rests on its cluster's row.
+pub(crate) fn replan_placements(txn: Txn, view: &EcsView, key: &ServiceKey) -> Txn {
+    let cluster = view.cluster(&key.scope, &key.cluster).and_then(|cluster| cluster.row());
+    match cluster.filter(|_| key.kind == ServiceKind::Daemon) {
+        Some(row) => {
+            let path = keys::cluster(&key.scope, key.cluster.as_str());
+            txn.require(path.clone(), row.revision).put(path, encode(&row.record))
+        }
+        None => txn,
+    }
 }
 
 /// Brings an older revision back, as a part of the deployment that failed. `id` names the deployment of the revision

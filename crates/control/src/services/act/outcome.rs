@@ -48,6 +48,7 @@ impl Act<'_> {
         let Some(failed) = self.give_up(id, cause, target) else { return };
         if let Some((revision, back)) = target {
             deploy::begin_rollback(self.view, self.key, &mut self.record, &failed, (revision, back), self.now);
+            self.txn = deploy::replan_placements(std::mem::take(&mut self.txn), self.view, self.key);
             self.tell(&ServiceEvent::RollingBack { deployment: back.to_string() });
         }
     }
