@@ -212,6 +212,10 @@ fn start_agent(endpoint: &str, data: &TempDir, host: &Arc<FakeHost>) -> JoinHand
     tokio::spawn(async move { run(config, runtime, std::future::pending()).await.unwrap() })
 }
 
+fn full_set(tasks: Vec<DesiredTask>, more: bool) -> ControlMessage {
+    ControlMessage::DesiredSet { revision: 1, tasks, more }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_registers_runs_reports_and_reconnects() {
     let mut control_plane = ControlPlane::start().await;
@@ -220,7 +224,7 @@ async fn the_agent_registers_runs_reports_and_reconnects() {
 
     let mut connection = control_plane.connection().await;
     assert_eq!(connection.hello().await, []);
-    connection.say(&ControlMessage::DesiredSet { revision: 1, tasks: vec![task(DesiredStatus::Running)] }).await;
+    connection.say(&full_set(vec![task(DesiredStatus::Running)], false)).await;
     let running = connection.until(ObservedStatus::Running).await;
     assert_eq!(running.containers[0].network_bindings[0].container_port, Some(80));
     let spec = host.spec(running.containers[0].runtime_id.as_ref().unwrap()).unwrap();
@@ -239,7 +243,9 @@ async fn the_agent_registers_runs_reports_and_reconnects() {
     assert_eq!(control_plane.registrations.lock()[1]["containerInstanceArn"], INSTANCE);
     assert_eq!(control_plane.joins.lock().len(), 1, "a machine joins once");
 
-    connection.say(&ControlMessage::DesiredSet { revision: 2, tasks: vec![task(DesiredStatus::Running)] }).await;
+    // A set that comes in parts says at its end only what is in none of them.
+    connection.say(&full_set(vec![], true)).await;
+    connection.say(&full_set(vec![task(DesiredStatus::Running)], false)).await;
     let changed = vec![task(DesiredStatus::Stopped)];
     connection.say(&ControlMessage::Delta { revision: 3, changed, removed: vec![] }).await;
     let stopped = connection.until(ObservedStatus::Stopped).await;

@@ -90,7 +90,8 @@ pub(crate) async fn serve(
         Err(_) => return SessionEnd::ConnectTimeout,
     };
     info!("connected to the control plane");
-    let mut session = Session { socket, host, outbox: &host.outbox, orders, sequence: 0, in_flight: BTreeMap::new() };
+    let (outbox, in_flight) = (&host.outbox, BTreeMap::new());
+    let mut session = Session { socket, host, outbox, orders, sequence: 0, in_flight, set: Vec::new() };
     match session.converse(container_instance, local).await {
         Ok(never) => match never {},
         Err(end) => end,
@@ -116,6 +117,8 @@ struct Session<'a> {
     sequence: u64,
     /// Sequence → what the message carried.
     in_flight: BTreeMap<u64, Versions>,
+    /// The parts of the full set so far, until its last one is here.
+    set: Vec<Desired>,
 }
 
 enum Never {}
@@ -195,10 +198,15 @@ impl Session<'_> {
             }
         };
         match message {
-            ControlMessage::DesiredSet { revision, tasks } => {
-                debug!(revision, tasks = tasks.len(), "desired set");
+            ControlMessage::DesiredSet { revision, tasks, more } => {
+                debug!(revision, tasks = tasks.len(), more, "desired set");
                 self.expect_roles(&tasks);
-                self.order(Order::Set(tasks.into_iter().map(wire::desired).collect())).await
+                self.set.extend(tasks.into_iter().map(wire::desired));
+                if more {
+                    return Ok(());
+                }
+                let set = std::mem::take(&mut self.set);
+                self.order(Order::Set(set)).await
             }
             ControlMessage::Delta { revision, changed, removed } => {
                 debug!(revision, changed = changed.len(), removed = removed.len(), "desired tasks changed");

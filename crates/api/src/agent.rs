@@ -65,12 +65,15 @@ pub struct TaskUsage {
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ControlMessage {
     /// All tasks of the instance that the agent must drive: those that are not known STOPPED. The agent stops and
-    /// forgets every other task it has, after reporting its end.
+    /// forgets every other task it has, after reporting its end. It comes in parts, one after another.
     DesiredSet {
-        /// Store revision of the set.
+        /// Store revision of the part.
         revision: u64,
-        /// The tasks.
+        /// Its tasks.
         tasks: Vec<DesiredTask>,
+        /// More of the set follows: only the last part tells which tasks are in none of them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
     },
     /// What changed since an earlier message.
     Delta {

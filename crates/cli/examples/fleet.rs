@@ -147,10 +147,21 @@ async fn agent(fleet: Arc<Fleet>, arn: String, slots: Arc<tokio::sync::Semaphore
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum Told {
-    DesiredSet { tasks: Vec<Wanted> },
-    Delta { changed: Vec<Wanted>, removed: Vec<String> },
-    Acknowledged { sequence: u64 },
-    Goodbye { reason: String },
+    DesiredSet {
+        tasks: Vec<Wanted>,
+        #[serde(default)]
+        more: bool,
+    },
+    Delta {
+        changed: Vec<Wanted>,
+        removed: Vec<String>,
+    },
+    Acknowledged {
+        sequence: u64,
+    },
+    Goodbye {
+        reason: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -205,9 +216,11 @@ async fn serve(
             }
         };
         let changed = match serde_json::from_str(&text).unwrap() {
-            Told::DesiredSet { tasks } => {
-                slot.take();
-                fleet.connected.fetch_add(1, Ordering::Relaxed);
+            Told::DesiredSet { tasks, more } => {
+                if !more {
+                    slot.take();
+                    fleet.connected.fetch_add(1, Ordering::Relaxed);
+                }
                 tasks
             }
             Told::Delta { changed, removed } => {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gantry_api::{
     Caller, PrincipalKind, Session,
-    agent::{AgentMessage, PROTOCOL_VERSION},
+    agent::{AgentMessage, ControlMessage, PROTOCOL_VERSION},
     ecs::{self, Ecs},
     machine::Machine,
 };
@@ -159,6 +159,37 @@ async fn tasks_of_a_lost_instance_are_given_up_and_stay_so() {
     let agent = Agent::connect(&world, &arn, "boot-1", BTreeMap::new()).await;
     assert!(agent.desired.is_empty());
     assert_eq!(world.status(&task).await, "STOPPED");
+}
+
+#[tokio::test]
+async fn an_agent_with_many_tasks_is_told_of_them_in_parts() {
+    let world = World::new().await;
+    world.register(definition("web", 10, 10)).await;
+    let mut agent = world.machine(1024, 1024, &[]).await;
+    let mut tasks = world.run_some("web", 10).await;
+    tasks.extend(world.run_some("web", 10).await);
+    tasks.sort();
+    agent.until(|desired| desired.len() == 20).await;
+    agent.run(&tasks).await;
+    let (arn, kept) = (agent.arn.clone(), agent.lose());
+
+    let hello = AgentMessage::Hello {
+        protocol_version: PROTOCOL_VERSION,
+        container_instance_arn: arn,
+        agent_version: "0.1.0".into(),
+        boot_id: "boot-1".into(),
+        tasks: kept.into_values().collect(),
+        underlay_address: None,
+    };
+    let mut session = world.door.begin(&world.caller, hello).await.unwrap();
+    let mut told = Vec::new();
+    for (expected, last) in [(8, false), (8, false), (4, true)] {
+        let ControlMessage::DesiredSet { tasks, more, .. } = session.next().await.unwrap() else { panic!("not a set") };
+        assert_eq!((tasks.len(), more), (expected, !last));
+        told.extend(tasks.into_iter().map(|task| task.task_arn));
+    }
+    told.sort();
+    assert_eq!(told, tasks);
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,6 +40,9 @@ use crate::{
 /// Tasks changed in one transaction: each is a compare and an operation.
 const TASKS_PER_TXN: usize = 200;
 
+/// Tasks that one message tells of: a connection keeps the room of the largest message that it ever sent.
+const TASKS_PER_MESSAGE: usize = 8;
+
 /// The end of a session, and what the agent is told about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
@@ -72,14 +75,26 @@ pub struct Session {
     caller: Caller,
     instance: InstanceKey,
     live: Live,
-    /// What the agent was told last of each task; none before the full set.
-    told: Option<BTreeMap<TaskId, (Arc<ClusterKey>, DesiredStatus)>>,
+    /// What the agent was told last of each task.
+    told: BTreeMap<TaskId, (Arc<ClusterKey>, DesiredStatus)>,
+    /// How far the full set is told.
+    set: FullSet,
     /// What it was told last of the networks over hosts.
     told_overlay: Option<Arc<ScopeOverlay>>,
     /// Which credentials of its tasks' roles it was given.
     granted: Granted,
     /// What it was told last of sessions of ECS Exec.
     told_exec_sessions: Vec<ExecSession>,
+}
+
+/// How much of the tasks that an agent must drive it was told since it came.
+#[derive(Debug)]
+enum FullSet {
+    /// Nothing.
+    Untold,
+    /// All but these, in the order of their ids. What has come since is news for later.
+    Left(Vec<TaskId>),
+    Told,
 }
 
 impl Session {
@@ -112,7 +127,8 @@ impl Session {
             caller,
             instance,
             live,
-            told: None,
+            told: BTreeMap::new(),
+            set: FullSet::Untold,
             told_overlay: None,
             granted: Granted::default(),
             told_exec_sessions: Vec::new(),
@@ -148,7 +164,7 @@ impl Session {
         }
     }
 
-    /// The next message for the agent: first the full set, then each change. Waits for one. Cancel safe.
+    /// The next message for the agent: first the full set in its parts, then each change. Waits for one. Cancel safe.
     ///
     /// # Errors
     /// [`Ended`]: the connection is over.
@@ -199,24 +215,36 @@ impl Session {
             return Err(Ended::Unregistered);
         }
         let revision = view.revision();
-        let alive = host.tasks().values().filter(|(_, task)| !task.is_stopped());
-        let wanted: BTreeMap<TaskId, &HostedTask> = alive.map(|entry| (entry.1.id, entry)).collect();
-        let Some(told) = &mut self.told else {
-            self.told = Some(wanted.iter().map(|(id, entry)| (*id, told_of(entry))).collect());
-            let tasks = wanted.values().filter_map(|entry| desired_of(entry)).collect();
-            return Ok(Some(ControlMessage::DesiredSet { revision, tasks }));
+        let alive = || host.tasks().iter().filter(|(_, (_, task))| !task.is_stopped());
+        if !matches!(self.set, FullSet::Told) {
+            let left = match std::mem::replace(&mut self.set, FullSet::Told) {
+                FullSet::Left(left) => left,
+                _ => alive().map(|(id, _)| *id).collect(),
+            };
+            let (part, left) = left.split_at(left.len().min(TASKS_PER_MESSAGE));
+            // What stopped meanwhile is not driven any more.
+            let part = part.iter().filter_map(|id| Some((id, host.tasks().get(id)?)));
+            let part: Vec<_> = part.filter(|(_, (_, task))| !task.is_stopped()).collect();
+            self.told.extend(part.iter().map(|(id, entry)| (**id, told_of(entry))));
+            let (tasks, more) = (part.iter().filter_map(|(_, entry)| desired_of(entry)).collect(), !left.is_empty());
+            if more {
+                self.set = FullSet::Left(left.to_vec());
+            }
+            return Ok(Some(ControlMessage::DesiredSet { revision, tasks, more }));
+        }
+        let is_news = |(id, (_, task)): &(&TaskId, &HostedTask)| {
+            self.told.get(*id).is_none_or(|(_, status)| *status != task.life.desired_status)
         };
-        let is_news = |(id, entry): &(&TaskId, &&HostedTask)| {
-            told.get(*id).is_none_or(|(_, status)| *status != entry.1.life.desired_status)
-        };
-        let changed: Vec<DesiredTask> =
-            wanted.iter().filter(is_news).filter_map(|(_, entry)| desired_of(entry)).collect();
-        let gone = told.iter().filter(|(id, _)| !wanted.contains_key(*id));
-        let removed: Vec<String> = gone.map(|(id, (cluster, _))| cluster.task(*id).arn()).collect();
-        if changed.is_empty() && removed.is_empty() {
+        let news: Vec<_> = alive().filter(is_news).take(TASKS_PER_MESSAGE).collect();
+        let is_gone = |id: &TaskId| host.tasks().get(id).is_none_or(|(_, task)| task.is_stopped());
+        let gone: Vec<_> = self.told.keys().filter(|id| is_gone(id)).copied().collect();
+        if news.is_empty() && gone.is_empty() {
             return Ok(None);
         }
-        *told = wanted.iter().map(|(id, entry)| (*id, told_of(entry))).collect();
+        let removed = gone.iter().filter_map(|id| self.told.remove(id).map(|(cluster, _)| cluster.task(*id).arn()));
+        let removed = removed.collect();
+        self.told.extend(news.iter().map(|(id, entry)| (**id, told_of(entry))));
+        let changed = news.iter().filter_map(|(_, entry)| desired_of(entry)).collect();
         Ok(Some(ControlMessage::Delta { revision, changed, removed }))
     }
 

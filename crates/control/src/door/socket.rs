@@ -68,9 +68,14 @@ async fn serve(door: &Door, caller: &Caller, socket: &mut WebSocket) -> Option<E
 
 async fn converse(session: &mut Session, socket: &mut WebSocket, patience: std::time::Duration) -> Result<(), Ended> {
     // The full set goes first: deltas and acknowledgements mean nothing without it.
-    let first = session.next().await?;
-    if !sent(socket, &first, patience).await {
-        return Ok(());
+    loop {
+        let part = session.next().await?;
+        if !sent(socket, &part, patience).await {
+            return Ok(());
+        }
+        if !matches!(part, ControlMessage::DesiredSet { more: true, .. }) {
+            break;
+        }
     }
     let mut heard = tokio::time::Instant::now();
     loop {

@@ -251,10 +251,16 @@ impl Agent {
             underlay_address: None,
         };
         let mut session = world.door.begin(&world.caller, hello).await.unwrap();
-        let ControlMessage::DesiredSet { tasks, .. } = session.next().await.unwrap() else {
-            panic!("the full set comes first")
-        };
-        let desired = tasks.into_iter().map(|task| (task.task_arn.clone(), task)).collect();
+        let mut desired = BTreeMap::new();
+        loop {
+            let ControlMessage::DesiredSet { tasks, more, .. } = session.next().await.unwrap() else {
+                panic!("the full set comes first")
+            };
+            desired.extend(tasks.into_iter().map(|task| (task.task_arn.clone(), task)));
+            if !more {
+                break;
+            }
+        }
         Self { arn: arn.to_owned(), session, desired, has, sequence: 0 }
     }
 

@@ -1,7 +1,7 @@
 //! An agent that runs nothing: it speaks the agents' protocol through the door, and says about its tasks what their
 //! behaviour prescribes. The host outlives the agent's connection, unless it reboots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::FutureExt;
 use gantry_api::{
@@ -61,6 +61,8 @@ pub(super) struct FakeAgent {
     sequence: u64,
     /// By task ARN.
     tasks: BTreeMap<String, Task>,
+    /// What the parts of the full set named so far.
+    named: BTreeSet<String>,
 }
 
 /// A task on the host.
@@ -83,7 +85,7 @@ enum State {
 
 impl FakeAgent {
     pub(super) fn new(key: InstanceKey) -> Self {
-        Self { key, up: true, boots: 1, session: None, sequence: 0, tasks: BTreeMap::new() }
+        Self { key, up: true, boots: 1, session: None, sequence: 0, tasks: BTreeMap::new(), named: BTreeSet::new() }
     }
 
     /// The connection is gone; everything on the host goes on.
@@ -137,7 +139,10 @@ impl FakeAgent {
     ) -> Result<(), Ended> {
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => door.begin(caller, self.hello()).await?,
+            None => {
+                self.named.clear();
+                door.begin(caller, self.hello()).await?
+            }
         };
         while let Some(message) = session.next().now_or_never() {
             self.listen(message?, now);
@@ -170,10 +175,13 @@ impl FakeAgent {
 
     fn listen(&mut self, message: ControlMessage, now: Timestamp) {
         match message {
-            ControlMessage::DesiredSet { tasks, .. } => {
-                let wanted: Vec<&String> = tasks.iter().map(|task| &task.task_arn).collect();
-                self.tasks.retain(|arn, _| wanted.contains(&arn));
+            ControlMessage::DesiredSet { tasks, more, .. } => {
+                self.named.extend(tasks.iter().map(|task| task.task_arn.clone()));
                 tasks.into_iter().for_each(|task| self.take(task, now));
+                if !more {
+                    let named = std::mem::take(&mut self.named);
+                    self.tasks.retain(|arn, _| named.contains(arn));
+                }
             }
             ControlMessage::Delta { changed, removed, .. } => {
                 changed.into_iter().for_each(|task| self.take(task, now));
