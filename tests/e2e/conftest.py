@@ -5,6 +5,8 @@ test is target/debug/gantry, or what GANTRY_BIN names.
 """
 
 import contextlib
+import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -27,12 +29,32 @@ GANTRY = os.environ.get("GANTRY_BIN", str(ROOT / "target/debug/gantry"))
 AWS_V1 = str(ROOT / ".venv/bin/aws")
 AWS_V2 = "/usr/bin/aws"
 REGION = "us-east-1"
+WORKERS_MAX = 10
+PORTS_OF_A_WORKER = 1000
+
+
+def ports():
+    """Ports below those that the kernel gives away for outgoing connections and Gantry for host ports, so that what is
+    free now stays free until it is used. Each worker of a session has a part of them."""
+    first_dynamic = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS_MAX
+    part = range(first_dynamic - (worker + 1) * PORTS_OF_A_WORKER, first_dynamic - worker * PORTS_OF_A_WORKER)
+    # Sessions side by side on one machine begin at different places.
+    return itertools.cycle([*part[(start := os.getpid() * 97 % len(part)):], *part[:start]])
+
+
+PORTS = ports()
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    for port in itertools.islice(PORTS, PORTS_OF_A_WORKER):
+        try:
+            with socket.socket() as probe:
+                probe.bind(("0.0.0.0", port))
+                return port
+        except OSError:
+            continue
+    raise AssertionError("no port is free")
 
 
 def wait_until(condition, seconds=30, what="the condition"):
@@ -44,6 +66,11 @@ def wait_until(condition, seconds=30, what="the condition"):
             return value
         assert time.monotonic() < deadline, f"{what} did not come about within {seconds} s"
         time.sleep(0.05)
+
+
+def cgroup_of(data_dir):
+    """The name below which the containers of a Gantry are."""
+    return "gantry-" + hashlib.sha256(str(data_dir).encode()).digest()[:4].hex()
 
 
 class Gantry:
@@ -153,6 +180,10 @@ class Gantry:
 
     # -- what is looked at -------------------------------------------------------------------------------------
 
+    def owns(self, pid):
+        """Whether a process is in one of this Gantry's containers: other Gantrys run on the machine at the same time."""
+        return cgroup_of(self.folder) in Path(f"/proc/{pid}/cgroup").read_text()
+
     def task(self, arn, cluster="default"):
         tasks = self.client("ecs").describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
         return tasks[0] if tasks else None
@@ -189,9 +220,14 @@ class Gantry:
         return [event["message"] for event in events]
 
 
-def make(tmp_root, **options):
+def make(tmp_root, settings=None, **options):
+    """A Gantry that is not started yet; `settings` is the text of its configuration file."""
     folder = Path(tempfile.mkdtemp(prefix="gantry-", dir=tmp_root))
-    return Gantry(folder, **options)
+    gantry = Gantry(folder, **options)
+    if settings:
+        gantry.config = folder / "gantry.toml"
+        gantry.config.write_text(settings)
+    return gantry
 
 
 @pytest.fixture(scope="session")

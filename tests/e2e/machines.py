@@ -13,7 +13,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from conftest import GANTRY, Gantry, wait_until
+from conftest import GANTRY, Gantry, cgroup_of, wait_until
 
 AGENT_CONFIG = "heartbeat_seconds = 1\n"
 SERVER_CONFIG = "agent_timeout_seconds = 3\ninstance_lost_after_seconds = 6\n"
@@ -212,8 +212,7 @@ class Machine:
 
     @property
     def cgroup(self):
-        import hashlib
-        return "gantry-" + hashlib.sha256(str(self.data).encode()).digest()[:4].hex()
+        return cgroup_of(self.data)
 
     def lose_power(self):
         """Everything on the machine dies at once, containers and all; its link is gone."""

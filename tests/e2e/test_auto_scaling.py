@@ -16,11 +16,8 @@ TARGET = {
 
 @pytest.fixture
 def gantry(scratch):
-    instance = make(scratch)
-    instance.config = instance.folder / "gantry.toml"
     # The real numbers are 3 and 15 minutes.
-    instance.config.write_text("auto_scaling_high_minutes = 1\nauto_scaling_low_minutes = 1\n")
-    instance.start()
+    instance = make(scratch, settings="auto_scaling_high_minutes = 1\nauto_scaling_low_minutes = 1\n").start()
     instance.wait_for_instance()
     push_busybox(instance)
     yield instance

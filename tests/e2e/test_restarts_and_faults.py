@@ -29,13 +29,14 @@ def statuses(gantry, arns):
 
 
 def containers(gantry):
-    """pid → start time of every `sleep 100000`, as the kernel tells it."""
+    """pid → start time of every `sleep 100000` of this Gantry, as the kernel tells it."""
     found = {}
     pids = subprocess.run(["pgrep", "-xf", "sleep 100000"], capture_output=True, text=True).stdout.split()
     for pid in pids:
         try:
-            found[pid] = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[19]
-        except FileNotFoundError:
+            if gantry.owns(pid):
+                found[pid] = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[19]
+        except (FileNotFoundError, ProcessLookupError):
             pass
     return found
 

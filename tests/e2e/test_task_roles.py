@@ -201,6 +201,7 @@ def test_credentials_rotate_and_end_with_the_task(open_gantry, name):
             {"command": ["sh", "-c", script], "logConfiguration": awslogs(f"/{name}{mode}"), "stopTimeout": 2},
             taskRoleArn=arn, **definition_part)
         tasks[f"{name}{mode}"] = run_task(gantry, definition, **run_part)
+        gantry.wait_for_status(tasks[f"{name}{mode}"], "RUNNING")
 
     def who(task):
         return f"arn:aws:sts::{ACCOUNT}:assumed-role/{arn.rsplit('/', 1)[1]}/{task.rsplit('/', 1)[1]}"
@@ -238,6 +239,7 @@ def test_running_tasks_get_credentials_again_after_a_kill(own_gantry, name):
             gantry, f"{name}{mode}", {"command": ["sh", "-c", script], "logConfiguration": awslogs(f"/{name}{mode}")},
             taskRoleArn=arn, networkMode=mode)
         tasks.append((f"{name}{mode}", run_task(gantry, definition)))
+        gantry.wait_for_status(tasks[-1][1], "RUNNING")
     before = {each: credentials_of(gantry, each)["AccessKeyId"] for each, _ in tasks}
     gantry.kill()
     gantry.start()
