@@ -73,6 +73,10 @@ def cgroup_of(data_dir):
     return "gantry-" + hashlib.sha256(str(data_dir).encode()).digest()[:4].hex()
 
 
+# Deployments of tasks without a health check do not wait for the usual 40 seconds (docs/deployments.md).
+SOON_HEALTHY = "healthy_after_seconds = 5\n"
+
+
 class Gantry:
     """One Gantry with a data directory of its own: "up", or "server" and "agent" apart, or the server alone."""
 

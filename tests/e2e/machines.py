@@ -13,10 +13,10 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from conftest import GANTRY, Gantry, cgroup_of, wait_until
+from conftest import GANTRY, SOON_HEALTHY, Gantry, cgroup_of, wait_until
 
 AGENT_CONFIG = "heartbeat_seconds = 1\n"
-SERVER_CONFIG = "agent_timeout_seconds = 3\ninstance_lost_after_seconds = 6\n"
+SERVER_CONFIG = "agent_timeout_seconds = 3\ninstance_lost_after_seconds = 6\n" + SOON_HEALTHY
 
 
 def command(*arguments, check=True, **options):

@@ -2,13 +2,13 @@
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import image, make, push_busybox, register, remove_everything, wait_until
+from conftest import SOON_HEALTHY, image, make, push_busybox, register, remove_everything, wait_until
 from test_custom_scheduler import Second
 
 
 @pytest.fixture
 def gantry(scratch):
-    instance = make(scratch, apart=True)
+    instance = make(scratch, apart=True, settings=SOON_HEALTHY)
     instance.extra = ["--capacity-provider", "workers"]
     instance.start("server")
     ecs = instance.client("ecs")

@@ -1,6 +1,6 @@
 """All tasks of a service deployment run the image that its tag stood for when the deployment began."""
 
-from conftest import busybox_rootfs, image, register, wait_until
+from conftest import SOON_HEALTHY, busybox_rootfs, image, register, wait_until
 
 
 def push(gantry, tag, mark):
@@ -34,7 +34,7 @@ def revision_images(ecs, service):
 
 
 def test_a_moved_tag_is_followed_by_the_next_deployment_and_not_before(own_gantry, name):
-    gantry = own_gantry(apart=True)
+    gantry = own_gantry(apart=True, settings=SOON_HEALTHY)
     ecs = gantry.client("ecs")
     push(gantry, f"{name}:1", "old")
     old = tagged(gantry, name, "1")

@@ -24,7 +24,7 @@ use gantry_agent::FileSystemConfigs;
 use gantry_companions::IssuerConfigs;
 use gantry_companions::application_autoscaling::Periods;
 use gantry_domain::arn::is_account;
-use gantry_domain::limits::INSTANCE_LOST_AFTER_SECONDS;
+use gantry_domain::limits::{HEALTHY_AFTER_SECONDS, INSTANCE_LOST_AFTER_SECONDS};
 use gantry_domain::networks::Network;
 use gantry_registry::pull_through::upstreams::UpstreamConfigs;
 use gantry_registry::quotas::Quotas;
@@ -82,6 +82,8 @@ pub(crate) struct File {
     pub(crate) instance_lost_after_seconds: Option<u64>,
     /// How long an agent may be silent before it counts as away; there is no flag.
     pub(crate) agent_timeout_seconds: Option<u64>,
+    /// How long a task without a health check runs before it counts as healthy in a deployment; there is no flag.
+    pub(crate) healthy_after_seconds: Option<u64>,
     /// How long the credentials of a task's role are good; they are renewed at half of it. There is no flag.
     pub(crate) task_credentials_seconds: Option<u64>,
     /// Of an agent: where other hosts reach this one.
@@ -203,6 +205,8 @@ pub(crate) struct ServerConfig {
     /// None: for ever.
     pub(crate) instance_lost_after: Option<Duration>,
     pub(crate) agent_timeout: Duration,
+    /// A task without a health check counts as healthy after running this long.
+    pub(crate) healthy_after: Duration,
     /// How long the credentials of a task's role are good.
     pub(crate) task_credentials: Duration,
     /// For the agent of `gantry up`.
@@ -311,6 +315,8 @@ impl ServerConfig {
         );
         let agent_timeout =
             number("agent_timeout_seconds", file.agent_timeout_seconds, (2..=3600, AGENT_TIMEOUT_SECONDS_DEFAULT));
+        let healthy_after =
+            number("healthy_after_seconds", file.healthy_after_seconds, (1..=3600, HEALTHY_AFTER_SECONDS));
         let task_credentials = number(
             "task_credentials_seconds",
             file.task_credentials_seconds,
@@ -352,6 +358,7 @@ impl ServerConfig {
             scaling_periods,
             instance_lost_after: (lost_after > 0).then(|| Duration::from_secs(lost_after)),
             agent_timeout: Duration::from_secs(agent_timeout),
+            healthy_after: Duration::from_secs(healthy_after),
             task_credentials: Duration::from_secs(task_credentials),
             advertise_address: file.advertise_address,
             heartbeat,
@@ -445,6 +452,18 @@ mod tests {
         assert_eq!(config.listen.to_string(), "127.0.0.1:4566");
         assert_eq!((config.region.as_str(), config.account.as_str()), ("us-east-1", "000000000000"));
         assert_eq!(config.endpoint(config.listen), "http://127.0.0.1:4566");
+    }
+
+    #[test]
+    fn the_file_says_after_how_long_a_task_is_healthy() {
+        let with = |text: &str| {
+            let file = tempfile::NamedTempFile::new()?;
+            std::fs::write(file.path(), text)?;
+            ServerConfig::build(&ServerOptions { config: Some(file.path().into()), ..ServerOptions::default() }, None)
+        };
+        assert_eq!(with("").expect("builds").healthy_after, Duration::from_secs(40));
+        assert_eq!(with("healthy_after_seconds = 5").expect("builds").healthy_after, Duration::from_secs(5));
+        assert!(with("healthy_after_seconds = 0").expect_err("refused").to_string().contains("healthy_after_seconds"));
     }
 
     #[test]

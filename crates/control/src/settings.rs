@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gantry_domain::limits::INSTANCE_LOST_AFTER_SECONDS;
+use gantry_domain::limits::{HEALTHY_AFTER_SECONDS, INSTANCE_LOST_AFTER_SECONDS};
 
 /// Settings of the control plane.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl Default for Settings {
             stopped_task_retention: Duration::from_secs(3600),
             agent_grace: Duration::from_secs(30),
             agent_timeout: Duration::from_secs(60),
-            healthy_after_running: Duration::from_secs(40),
+            healthy_after_running: Duration::from_secs(HEALTHY_AFTER_SECONDS),
             sweep_interval: Duration::from_secs(30),
             instance_lost_after: Some(Duration::from_secs(INSTANCE_LOST_AFTER_SECONDS)),
             machine_key: |account, region, id| format!("/machines/{account}/{region}/identities/{id}"),

@@ -9,9 +9,6 @@ use crate::time::Timestamp;
 
 pub use outcome::{Cause, EarlySuccess, StopKind, Trouble, Watch};
 
-/// A task without a health check counts as healthy after running this long.
-pub const HEALTHY_AFTER_RUNNING_MS: i64 = 40_000;
-
 /// The longest delay between two starts of a service whose tasks never reach RUNNING: 27 minutes.
 pub const START_DELAY_SECONDS_MAX: i64 = 1_620;
 

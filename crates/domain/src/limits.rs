@@ -169,6 +169,10 @@ pub const SWAPPINESS: std::ops::RangeInclusive<i32> = 0..=100;
 /// Length of a Cloud Map namespace in `serviceConnectDefaults`.
 pub const NAMESPACE_LENGTH_MAX: usize = 1_024;
 
+/// A task without a health check counts as healthy in a deployment after running this long, unless the operator says
+/// otherwise.
+pub const HEALTHY_AFTER_SECONDS: u64 = 40;
+
 /// An instance whose agent has been away for so long counts as lost, unless the operator says otherwise: long enough for
 /// a machine to boot again or a switch to be replaced, short enough that services do not miss its tasks for an hour.
 pub const INSTANCE_LOST_AFTER_SECONDS: u64 = 600;

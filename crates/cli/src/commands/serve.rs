@@ -143,6 +143,7 @@ impl Parts {
         let settings = Settings {
             endpoint: endpoint.to_string(),
             agent_timeout: config.agent_timeout,
+            healthy_after_running: config.healthy_after,
             instance_lost_after: config.instance_lost_after,
             machine_key: machines::identity_key,
             subnet_seed: subnet_seed(&config.data_dir),

@@ -32,7 +32,7 @@ pub struct ServiceView {
     pub rollout: Option<Rollout>,
     /// For so long after its start, a task's failing health check has no consequence.
     pub health_check_grace_period_seconds: i64,
-    /// A task without a health check is healthy after running this long ([`crate::deployment::HEALTHY_AFTER_RUNNING_MS`]).
+    /// A task without a health check is healthy after running this long ([`crate::limits::HEALTHY_AFTER_SECONDS`]).
     pub healthy_after_running_ms: i64,
     /// The last attempt to start found no room for all tasks.
     pub placement_failed: bool,

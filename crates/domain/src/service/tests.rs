@@ -1,9 +1,8 @@
 #![allow(clippy::unwrap_used, unused_must_use)]
 
 use super::*;
-use crate::deployment::{
-    Cause, CircuitBreaker, DeploymentLimits, EarlySuccess, HEALTHY_AFTER_RUNNING_MS, StopKind, Threshold, Watch,
-};
+use crate::deployment::{Cause, CircuitBreaker, DeploymentLimits, EarlySuccess, StopKind, Threshold, Watch};
+use crate::limits::HEALTHY_AFTER_SECONDS;
 use crate::task::DesiredStatus;
 
 pub(super) const NOW: Timestamp = Timestamp::from_seconds(100_000);
@@ -31,7 +30,7 @@ pub(super) fn service(desired_count: u32) -> ServiceView {
         watch: Watch::default(),
         rollout: None,
         health_check_grace_period_seconds: 0,
-        healthy_after_running_ms: HEALTHY_AFTER_RUNNING_MS,
+        healthy_after_running_ms: 1000 * i64::try_from(HEALTHY_AFTER_SECONDS).unwrap(),
         placement_failed: false,
         steady_since: None,
         scale_in: vec![ScaleInRule::Spread, ScaleInRule::Spread],
