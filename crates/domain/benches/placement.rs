@@ -14,7 +14,7 @@ use std::{
 
 use gantry_domain::{
     Timestamp,
-    placement::{Attributes, Constraint, Field, Instance, Needs, Resource, Strategy, place},
+    placement::{Attributes, Constraint, Field, Groups, Instance, Needs, Resource, Strategy, place},
     task_definition::{RequiredAttribute, TaskResources},
 };
 
@@ -30,7 +30,14 @@ struct Machine {
     taken: BTreeMap<u16, u32>,
     custom: Rc<Attributes>,
     attributes: Rc<Attributes>,
-    groups: BTreeMap<String, u32>,
+    groups: Groups,
+}
+
+/// Twenty services' tasks, as at full size.
+fn groups(machine: usize) -> Groups {
+    let mut groups = Groups::default();
+    (0..20).for_each(|service| groups.add(&format!("service:other-{}", machine * 7 + service)));
+    groups
 }
 
 impl Machine {
@@ -38,10 +45,10 @@ impl Machine {
         let kinds: Vec<Rc<Attributes>> = (0..6).map(|number| Rc::new(attributes(number))).collect();
         let rack = |number| Rc::new([("rack".to_owned(), Some(format!("r{number}")))].into());
         let racks: Vec<Rc<Attributes>> = (0..50).map(rack).collect();
-        (0..INSTANCES).map(|number| Self::new(&kinds[number % 6], &racks[number % 50])).collect()
+        (0..INSTANCES).map(|number| Self::new(&kinds[number % 6], &racks[number % 50], number)).collect()
     }
 
-    fn new(attributes: &Rc<Attributes>, custom: &Rc<Attributes>) -> Self {
+    fn new(attributes: &Rc<Attributes>, custom: &Rc<Attributes>, number: usize) -> Self {
         Self {
             cpu: 4096,
             memory: 16_384,
@@ -49,7 +56,7 @@ impl Machine {
             taken: BTreeMap::new(),
             custom: custom.clone(),
             attributes: attributes.clone(),
-            groups: (0..4).map(|group| (format!("service:other-{group}"), 2)).collect(),
+            groups: groups(number),
         }
     }
 

@@ -8,6 +8,7 @@
 //! says which ones are best. `oracle`, in the tests, looks at every instance for every task, and gives the same answer.
 
 mod conditions;
+mod groups;
 mod index;
 mod instance;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod strategy;
 use std::collections::BTreeSet;
 
 pub use conditions::Conditions;
+pub use groups::{GroupKey, Groups};
 use index::Index;
 pub use instance::{Attributes, Instance};
 pub use strategy::{Field, Resource, Strategy};
@@ -139,7 +141,7 @@ pub fn lacks(needs: &Needs, instance: &Instance<'_>) -> Vec<Lack> {
     let mut lacks = resource_lacks(needs, instance);
     for constraint in &needs.constraints {
         match constraint {
-            Constraint::DistinctInstance if instance.tasks_in_group(&needs.group) > 0 => {
+            Constraint::DistinctInstance if instance.tasks_in_group(GroupKey::new(&needs.group)) > 0 => {
                 lacks.push(Lack::DistinctInstance);
             }
             Constraint::MemberOf(expression) if !expression.matches(instance) => lacks.push(Lack::MemberOf),

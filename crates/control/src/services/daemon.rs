@@ -2,7 +2,7 @@
 
 use gantry_domain::{
     deployment::{RolloutState, drained_at_once},
-    placement::{Conditions, Constraint, Instance, Needs},
+    placement::{Conditions, Constraint, GroupKey, Instance, Needs},
     service::DaemonInstance,
     task::{DesiredStatus, LastStatus},
 };
@@ -149,7 +149,7 @@ impl Claims<'_> {
 
 /// Whether a task of the group is there, if only to stop.
 fn is_there(host: &Host, group: &str) -> bool {
-    host.groups().contains_key(group)
+    host.groups().count(GroupKey::new(group)) > 0
         || host.tasks().values().any(|(_, task)| !task.is_stopped() && task.group == group)
 }
 

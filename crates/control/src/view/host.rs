@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use gantry_domain::{arn::TaskId, task::DesiredStatus};
+use gantry_domain::{arn::TaskId, placement::Groups, task::DesiredStatus};
 use gantry_store::Revision;
 
 use super::{Counts, TaskRow};
@@ -35,7 +35,7 @@ pub struct Host {
     tcp: PortCounts,
     udp: PortCounts,
     gpus: BTreeMap<String, u32>,
-    groups: BTreeMap<String, u32>,
+    groups: Groups,
     shown: Counts,
     alive: usize,
     /// Of the task that came last: mostly the next one's, too.
@@ -74,7 +74,7 @@ impl Host {
     }
 
     /// Tasks with desired status RUNNING by group.
-    pub fn groups(&self) -> &BTreeMap<String, u32> {
+    pub fn groups(&self) -> &Groups {
         &self.groups
     }
 
@@ -103,7 +103,7 @@ impl Host {
             each_gpu(task).for_each(|gpu| *self.gpus.entry(gpu.clone()).or_default() += 1);
         }
         if task.life.desired_status == DesiredStatus::Running {
-            *self.groups.entry(task.group.clone()).or_default() += 1;
+            self.groups.add(&task.group);
         }
     }
 
@@ -128,7 +128,7 @@ impl Host {
             each_gpu(task).for_each(|gpu| uncount(&mut self.gpus, gpu));
         }
         if task.life.desired_status == DesiredStatus::Running {
-            uncount(&mut self.groups, &task.group);
+            self.groups.remove(&task.group);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, btree_map},
 };
 
-use super::{Conditions, Field, Instance, Needs, Random, Resource, Strategy, conditions::AttributesId};
+use super::{Conditions, Field, GroupKey, Instance, Needs, Random, Resource, Strategy, conditions::AttributesId};
 
 /// What may order the instances of a cell: CPU, memory, tasks of the group.
 const OWN_RANKS: usize = 3;
@@ -74,8 +74,9 @@ impl<'a> Index<'a> {
         let ranks = Ranks::of(&needs.strategies);
         let mut cells = Cells::new(ranks.attributes.len());
         let counts = !ranks.attributes.is_empty() || ranks.own.contains(&Own::Tasks);
+        let group = GroupKey::new(&needs.group);
         let row = |instance: &Instance<'i>| {
-            let tasks = if counts { instance.tasks_in_group(&needs.group) } else { 0 };
+            let tasks = if counts { instance.tasks_in_group(group) } else { 0 };
             let cell = cells.of(&ranks.attributes, instance, tasks);
             Row { cpu_free: instance.cpu_free, memory_free: instance.memory_free, tasks, cell }
         };

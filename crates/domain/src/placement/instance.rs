@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Taken;
+use super::{GroupKey, Groups, Taken};
 use crate::{
     task_definition::{Protocol, TaskResources},
     time::Timestamp,
@@ -37,7 +37,7 @@ pub struct Instance<'a> {
     /// Attributes as registered.
     pub attributes: &'a Attributes,
     /// Tasks with desired status RUNNING by group.
-    pub groups: &'a BTreeMap<String, u32>,
+    pub groups: &'a Groups,
     /// Tasks with last status RUNNING.
     pub running_tasks: u32,
     /// Version of the agent.
@@ -54,8 +54,7 @@ pub struct Instance<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct TakenHere {
     ports: Taken,
-    /// Tasks per group.
-    groups: BTreeMap<String, u32>,
+    groups: Groups,
 }
 
 impl<'a> Instance<'a> {
@@ -70,9 +69,8 @@ impl<'a> Instance<'a> {
     }
 
     /// Tasks of a group, wanted or just placed.
-    pub fn tasks_in_group(&self, group: &str) -> u32 {
-        let count = |groups: &BTreeMap<String, u32>| groups.get(group).copied().unwrap_or(0);
-        count(self.groups) + count(&self.taken.groups)
+    pub fn tasks_in_group(&self, group: GroupKey<'_>) -> u32 {
+        self.groups.count(group) + self.taken.groups.count(group)
     }
 
     /// Whether a host port is in use.
@@ -90,12 +88,12 @@ impl<'a> Instance<'a> {
 
     /// Whether anything of group `name` is on the instance (the query language's `task:group`).
     pub fn has_group(&self, name: &str) -> bool {
-        self.tasks_in_group(name) > 0
+        self.tasks_in_group(GroupKey::new(name)) > 0
     }
 
     /// The groups of the tasks on it.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.groups.keys().chain(self.taken.groups.keys()).map(String::as_str)
+        self.groups.names().chain(self.taken.groups.names())
     }
 
     /// Gives a task's resources away, and counts it in its group.
@@ -105,10 +103,7 @@ impl<'a> Instance<'a> {
         self.gpus_free = self.gpus_free.saturating_sub(resources.gpus);
         self.taken.ports.extend(resources.tcp_ports.iter().map(|port| (Protocol::Tcp, *port)));
         self.taken.ports.extend(resources.udp_ports.iter().map(|port| (Protocol::Udp, *port)));
-        match self.taken.groups.get_mut(group) {
-            Some(tasks) => *tasks += 1,
-            None => drop(self.taken.groups.insert(group.to_owned(), 1)),
-        }
+        self.taken.groups.add(group);
     }
 
     fn ports(&self, protocol: Protocol) -> (&BTreeSet<u16>, &BTreeMap<u16, u32>) {

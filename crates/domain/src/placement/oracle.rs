@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Field, Instance, Needs, Placement, Random, Resource, Strategy, lacks, rejections};
+use super::{Field, GroupKey, Instance, Needs, Placement, Random, Resource, Strategy, lacks, rejections};
 
 /// What [`super::place`] answers.
 pub(super) fn place(needs: &Needs, instances: &mut [Instance<'_>], count: usize, seed: u64) -> Placement {
@@ -35,7 +35,9 @@ fn narrow(needs: &Needs, instances: &[Instance<'_>], fitting: Vec<usize>) -> Vec
         Strategy::Random => left,
         Strategy::Binpack(Resource::Cpu) => keep_least(left, |index| instances[index].cpu_free),
         Strategy::Binpack(Resource::Memory) => keep_least(left, |index| instances[index].memory_free),
-        Strategy::Spread(Field::Instance) => keep_least(left, |index| instances[index].tasks_in_group(&needs.group)),
+        Strategy::Spread(Field::Instance) => {
+            keep_least(left, |index| instances[index].tasks_in_group(GroupKey::new(&needs.group)))
+        }
         Strategy::Spread(Field::Attribute(name)) => spread(left, instances, &needs.group, name),
     })
 }
@@ -44,7 +46,7 @@ fn narrow(needs: &Needs, instances: &[Instance<'_>], fitting: Vec<usize>) -> Vec
 fn spread(left: Vec<usize>, instances: &[Instance<'_>], group: &str, attribute: &str) -> Vec<usize> {
     let mut tasks: BTreeMap<Option<Option<&str>>, u32> = BTreeMap::new();
     for instance in instances {
-        *tasks.entry(instance.attribute(attribute)).or_default() += instance.tasks_in_group(group);
+        *tasks.entry(instance.attribute(attribute)).or_default() += instance.tasks_in_group(GroupKey::new(group));
     }
     keep_least(left, |index| tasks.get(&instances[index].attribute(attribute)).copied().unwrap_or(0))
 }

@@ -21,7 +21,7 @@ struct Machine {
     taken: BTreeMap<u16, u32>,
     attributes: Attributes,
     none: Attributes,
-    groups: BTreeMap<String, u32>,
+    groups: Groups,
     udp: (BTreeSet<u16>, BTreeMap<u16, u32>),
 }
 
@@ -36,7 +36,7 @@ impl Machine {
     }
 
     fn running(mut self, group: &str, tasks: u32) -> Self {
-        self.groups.insert(group.into(), tasks);
+        (0..tasks).for_each(|_| self.groups.add(group));
         self
     }
 
@@ -264,11 +264,11 @@ fn cost(strategy: &Strategy, instances: &[Instance<'_>], index: usize) -> u32 {
         Strategy::Random => 0,
         Strategy::Binpack(Resource::Cpu) => own.cpu_free,
         Strategy::Binpack(Resource::Memory) => own.memory_free,
-        Strategy::Spread(Field::Instance) => own.tasks_in_group("g"),
+        Strategy::Spread(Field::Instance) => own.tasks_in_group(GroupKey::new("g")),
         Strategy::Spread(Field::Attribute(name)) => instances
             .iter()
             .filter(|other| other.attribute(name) == own.attribute(name))
-            .map(|other| other.tasks_in_group("g"))
+            .map(|other| other.tasks_in_group(GroupKey::new("g")))
             .sum(),
     }
 }
@@ -296,7 +296,9 @@ fn any_machines() -> impl Generator<Value = Vec<Machine>> {
             }
         }
         let taken = |ports: BTreeSet<u16>| ports.into_iter().map(|port| (port, 1)).collect();
-        machine.groups = groups.into_iter().map(|(group, tasks)| (group.to_owned(), tasks)).collect();
+        for (group, tasks) in groups {
+            machine = machine.running(group, tasks);
+        }
         machine.reserved = reserved;
         machine.taken = taken(tcp);
         machine.udp.1 = taken(udp);

@@ -7,7 +7,7 @@ use proptest::{
 };
 
 use super::*;
-use crate::placement::{Attributes, Instance};
+use crate::placement::{Attributes, Groups, Instance};
 
 /// Asks an expression of one instance.
 fn ask(expression: &Expression) -> bool {
@@ -22,7 +22,8 @@ fn ask(expression: &Expression) -> bool {
     .map(|(name, value)| (name.to_owned(), value.map(str::to_owned)))
     .collect();
     let custom: Attributes = [("rack".to_owned(), Some("7".to_owned()))].into();
-    let groups: BTreeMap<String, u32> = [("service:production".to_owned(), 2)].into();
+    let mut groups = Groups::default();
+    groups.add("service:production");
     let instance = Instance {
         agent_connected: true,
         held_back: false,
