@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let status = Command::new(cargo)
         .args(["test", "--quiet", "--profile", "simulation", "--package", "gantry-testkit", "--test", "random"])
-        .args(["--", "--nocapture"])
+        .args(["--no-default-features", "--", "--nocapture"])
         .env("GANTRY_SEEDS", seeds)
         .env("RUSTFLAGS", flags.trim_start())
         .envs(environment)
