@@ -11,6 +11,8 @@ export RUSTUP_HOME ?= $(CALLER_HOME)/.rustup
 # The steps of `make` say what failed themselves.
 export RUST_BACKTRACE = 0
 CARGO ?= cargo
+# The end-to-end tests mostly wait: so many files of them run side by side. Not yet by default, see CONTRIBUTING.md.
+WORKERS ?= 1
 XTASK := $(CARGO) run --quiet --package xtask --
 
 .PHONY: help up down test setup setup-up fmt lint generated layers licences typos unit simulate docs e2e test-vm bench
@@ -65,7 +67,7 @@ docs: ## The Rust documentation builds without warnings
 
 e2e: ## Real clients against a real Gantry
 	$(CARGO) build --package gantry --quiet
-	.venv/bin/python -m pytest tests/e2e -q
+	.venv/bin/python -m pytest tests/e2e -q $(if $(filter-out 1,$(WORKERS)),--numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder)
 
 test-vm: ## The runtime's tests on cgroup v2 with systemd's layout, in a virtual machine
 	$(XTASK) test-vm

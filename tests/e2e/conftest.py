@@ -234,6 +234,32 @@ def make(tmp_root, settings=None, **options):
     return gantry
 
 
+# Files whose tests take longest: they begin first, so that no worker is left alone with one of them at the end.
+LONG = (
+    "test_auto_scaling", "test_inside_a_container", "test_task_roles", "test_volumes", "test_network_faults",
+    "test_image_clients", "test_task_secrets", "test_registry_copies", "test_machines", "test_prepared_images",
+    "test_parameters", "test_exec", "test_secrets", "test_deployments")
+# What a machine has once: the endpoint of tasks in host mode is the first Gantry's that runs one, and the subnets of two
+# Gantrys have the same addresses once in 512 times. Tests with tasks in host or awsvpc mode run one after another.
+HOST_NETWORK = pytest.mark.xdist_group("host-network")
+
+
+def pytest_configure(config):
+    # One file alone runs without pytest-xdist, too.
+    config.addinivalue_line("markers", "xdist_group(name): run by the same worker")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """A worker runs whole files, whose tests share fixtures, or what is marked with the name of a group."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def scratch():
     assert os.geteuid() == 0, "these tests make containers: run them as root (sudo make test)"

@@ -16,7 +16,8 @@ import time
 
 import pytest
 
-from conftest import AWS_V1, GANTRY, REGION, awslogs, free_port, register, run_task, s3_server, wait_until
+from conftest import (
+    AWS_V1, GANTRY, HOST_NETWORK, REGION, awslogs, free_port, register, run_task, s3_server, wait_until)
 from access import allow, refusal, role
 from exec_channel import Channel
 from holding_proxy import HoldingProxy
@@ -317,6 +318,7 @@ def test_a_session_ends_with_its_container(gantry, task):
     gantry.wait_for_status(task, "STOPPED")
 
 
+@HOST_NETWORK
 def test_services_pass_it_on_and_fargate_has_it_too(gantry, name):
     ecs = gantry.client("ecs")
     definition = register(gantry, name, {"command": SLEEP})

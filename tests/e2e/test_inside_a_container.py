@@ -5,7 +5,9 @@ import urllib.request
 
 import pytest
 
-from conftest import free_port, register, run_task, run_to_end, wait_until
+from conftest import HOST_NETWORK, free_port, register, run_task, run_to_end, wait_until
+
+pytestmark = HOST_NETWORK
 
 
 def test_user_directory_hostname_and_environment(gantry, name):

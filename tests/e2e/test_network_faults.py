@@ -6,8 +6,9 @@ import subprocess
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import GANTRY, register, run_task, wait_until
+from conftest import GANTRY, HOST_NETWORK, register, run_task, wait_until
 
+pytestmark = HOST_NETWORK
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-faults"]}}
 # The status of an answer and its body: busybox's wget keeps the body of a refusal to itself.
 ASK = """

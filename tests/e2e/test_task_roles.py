@@ -16,8 +16,10 @@ from botocore.exceptions import ClientError
 
 from access import allow, role
 from conftest import (
-    REGION, awslogs, found_in_files, image, make, push_busybox, register, remove_everything, run_task, run_to_end, wait_until)
+    HOST_NETWORK, REGION, awslogs, found_in_files, image, make, push_busybox, register, remove_everything, run_task,
+    run_to_end, wait_until)
 
+pytestmark = HOST_NETWORK
 ACCOUNT = "000000000000"
 CREDENTIALS = "wget -qO- http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 

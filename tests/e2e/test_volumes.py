@@ -10,8 +10,9 @@ from pathlib import Path
 import access
 import pytest
 
-from conftest import awslogs, register, run_task, run_to_end, wait_until
+from conftest import HOST_NETWORK, awslogs, register, run_task, run_to_end, wait_until
 
+pytestmark = HOST_NETWORK
 FILE_SYSTEM = "fs-0123456789abcdef0"
 ECS = "ecs.amazonaws.com"
 
