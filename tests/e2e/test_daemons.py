@@ -4,6 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 from conftest import SOON_HEALTHY, image, make, push_busybox, register, remove_everything, wait_until
 from test_custom_scheduler import Second
+from test_exec import gantry_exec, printed
 
 
 @pytest.fixture
@@ -147,14 +148,14 @@ def test_a_daemon_follows_its_instances_through_updates_and_goes(gantry, name):
         second.stop()
 
 
-def test_a_broken_image_goes_back(gantry, name):
+def test_a_broken_image_goes_back_and_commands_run_where_they_are_enabled(gantry, name):
     ecs = gantry.client("ecs")
     gantry.start("agent")
     gantry.wait_for_instance()
     good = define(gantry, name, ["sleep", "1000"])
     workers = provider_arn(ecs, "workers")
     made = ecs.create_daemon(daemonName=name, daemonTaskDefinitionArn=good, capacityProviderArns=[workers],
-                             critical=False)
+                             critical=False, enableExecuteCommand=True)
     assert ended(ecs, made["deploymentArn"])["status"] == "SUCCESSFUL"
     bad = define(gantry, name, ["sleep", "1000"], "busybox:not-there")
     update = ecs.update_daemon(daemonArn=made["daemonArn"], daemonTaskDefinitionArn=bad, capacityProviderArns=[workers])
@@ -163,4 +164,13 @@ def test_a_broken_image_goes_back(gantry, name):
     assert done["circuitBreaker"]["status"] == "TRIGGERED"
     before = deployment(ecs, made["deploymentArn"])["targetDaemonRevision"]["arn"]
     assert done["rollback"]["rollbackTargetDaemonRevisionArn"] == before
-    running(ecs, name, 1, good)
+    # Commands run in the tasks of a revision that allows them; one that does not say is as the one before.
+    for revision in (before, done["targetDaemonRevision"]["arn"]):
+        shown = ecs.describe_daemon_revisions(daemonRevisionArns=[revision])
+        assert shown["daemonRevisions"][0]["enableExecuteCommand"] is True
+    task = running(ecs, name, 1, good)[0]
+    assert task["enableExecuteCommand"] is True
+    assert task["containers"][0]["managedAgents"][0]["lastStatus"] == "RUNNING"
+    assert printed(gantry, task["taskArn"], "echo in the daemon")[0] == "in the daemon\n"
+    done = gantry_exec(gantry, task["taskArn"], "--", "sh", "-c", "echo in; exit 5")
+    assert (done.returncode, done.stdout) == (5, "in\n")

@@ -200,6 +200,7 @@ def test_what_cannot_be_is_refused_as_by_the_real_service(gantry, name, task):
     stopped = start(gantry, f"{name}-s")
     ecs.stop_task(task=stopped)
     gantry.wait_for_status(stopped, "STOPPED")
+    ecs.create_cluster(clusterName=name)
     invalid = "InvalidParameterException"
     for arguments, expected in [
         (dict(task=without, command="sh", interactive=True), (invalid, NOT_ENABLED)),
@@ -212,6 +213,8 @@ def test_what_cannot_be_is_refused_as_by_the_real_service(gantry, name, task):
         (dict(task=task, command="echo 'a", interactive=True),
          (invalid, "The command is empty, too long, or has a quote that is not closed.")),
         (dict(task="0" * 32, command="sh", interactive=True), (invalid, "The referenced task was not found.")),
+        (dict(task=task.rsplit("/")[-1], command="sh", interactive=True, cluster=name),
+         (invalid, "The referenced task was not found.")),
         (dict(task="0" * 32, command="sh", interactive=True, cluster="nope"),
          ("ClusterNotFoundException", "Cluster not found.")),
     ]:
@@ -316,6 +319,15 @@ def test_a_session_ends_with_its_container(gantry, task):
     gantry.client("ecs").stop_task(task=task)
     assert shell.to_end() == "The session ended because its container stopped."
     gantry.wait_for_status(task, "STOPPED")
+
+
+def test_a_command_runs_in_a_container_that_is_about_to_stop(gantry, name):
+    waits = "trap 'until [ -e /go ]; do sleep 0.1; done; exit 3' TERM; sleep 100000 & wait"
+    task = start(gantry, name, {"command": ["sh", "-c", waits], "stopTimeout": 110})
+    gantry.client("ecs").stop_task(task=task)
+    assert printed(gantry, task, "touch /go")[1] in ("", "The session ended because its container stopped.")
+    gantry.wait_for_status(task, "STOPPED")
+    assert gantry.task(task)["containers"][0]["exitCode"] == 3
 
 
 @HOST_NETWORK

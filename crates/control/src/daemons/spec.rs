@@ -44,12 +44,10 @@ pub(crate) fn revision(
     before: Option<&DaemonRevisionRecord>,
     now: Timestamp,
 ) -> Result<ServiceRevisionRecord, Fault> {
-    if asked.enable_execute_command == Some(true) {
-        return Err(fault::unsupported("enableExecuteCommand"));
-    }
     let task_definition = task_definition(view, scope, asked.task_definition.as_deref().unwrap_or_default())?;
     let propagates = asked.propagate_tags.as_ref().map(|from| *from == DaemonPropagateTags::Daemon);
     let managed_tags = asked.enable_ecs_managed_tags.or(before.map(|before| before.enable_ecs_managed_tags));
+    let commands = asked.enable_execute_command.or(before.map(|before| before.enable_execute_command));
     Ok(ServiceRevisionRecord {
         created_at: now,
         task_definition,
@@ -64,6 +62,7 @@ pub(crate) fn revision(
             critical: asked.critical.or(before.map(|before| before.critical)).unwrap_or(true),
             propagate_tags: propagates.or(before.map(|before| before.propagate_tags)).unwrap_or(false),
             enable_ecs_managed_tags: managed_tags.unwrap_or(false),
+            enable_execute_command: commands.unwrap_or(false),
         }),
     })
 }

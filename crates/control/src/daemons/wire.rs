@@ -171,7 +171,7 @@ pub(crate) fn daemon_revision(
         container_images: Some(container_images(view, key, record).into_iter().map(image).collect()),
         propagate_tags: Some(if propagates { DaemonPropagateTags::Daemon } else { DaemonPropagateTags::None }),
         enable_ecs_managed_tags: daemon.map(|daemon| daemon.enable_ecs_managed_tags),
-        enable_execute_command: Some(false),
+        enable_execute_command: daemon.map(|daemon| daemon.enable_execute_command),
         critical: daemon.map(|daemon| daemon.critical),
     }
 }

@@ -51,6 +51,9 @@ pub struct DaemonRevisionRecord {
     pub propagate_tags: bool,
     /// Its tasks get `aws:ecs:` tags.
     pub enable_ecs_managed_tags: bool,
+    /// Users may run commands in its tasks.
+    #[serde(default)]
+    pub enable_execute_command: bool,
 }
 
 /// How a service deployment went. Cluster, service and id are in the key.

@@ -108,7 +108,10 @@ pub(crate) fn launch(
             volume: volume::of_each(key, record, revision, definition),
             tags: tags(key, record, revision, definition),
             image_digests: revision.image_digests.clone(),
-            enable_execute_command: record.enable_execute_command,
+            enable_execute_command: match &revision.daemon {
+                Some(daemon) => daemon.enable_execute_command,
+                None => record.enable_execute_command,
+            },
             requirements,
         },
         token: None,

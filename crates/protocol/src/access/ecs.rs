@@ -273,10 +273,16 @@ fn daemon(call: &Call<'_>) -> Vec<Check> {
     let mut checks = if call.operation == "CreateDaemon" {
         let cluster = call.cluster(fields.text("clusterArn"));
         let resource = call.below("daemon", &cluster, fields.text("daemonName").unwrap_or("*"));
-        let check = Check::new("ecs:CreateDaemon", &*resource).key("ecs:cluster", cluster);
+        let check = Check::new("ecs:CreateDaemon", &*resource)
+            .key("ecs:cluster", cluster)
+            .key("ecs:enable-execute-command", fields.is_on("enableExecuteCommand").to_string());
         call.tagged_on_create(check, &resource)
     } else {
-        vec![Check::new("ecs:UpdateDaemon", call.given("daemonArn"))]
+        let check = Check::new("ecs:UpdateDaemon", call.given("daemonArn"));
+        vec![match fields.value("enableExecuteCommand") {
+            Some(_) => check.key("ecs:enable-execute-command", fields.is_on("enableExecuteCommand").to_string()),
+            None => check,
+        }]
     };
     checks.extend(roles.iter().map(|role| call.pass_to_tasks(role)));
     checks

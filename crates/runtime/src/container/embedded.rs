@@ -33,7 +33,7 @@ use super::{
 pub(super) mod empty;
 mod filesystem;
 mod hooks;
-mod mount;
+pub(super) mod mount;
 pub(super) mod terminal;
 
 use filesystem::Parts;

@@ -34,6 +34,7 @@ use super::{
 };
 
 mod asker;
+mod oci;
 mod session;
 
 /// How much of the end of the output is kept.
@@ -101,7 +102,7 @@ fn check(
         Runtime::Embedded => (start(plan, spec, Streams::Output(writer), reply, inheritance)?, None),
         Runtime::OciBinary(program) => {
             let oci = oci_binary::OciContainer::new(program.clone(), &plan.bundle);
-            let (pid, document) = oci_binary::exec(&oci, plan, spec, writer)?;
+            let (pid, document) = oci::attached(&oci, plan, spec, writer)?;
             (pid, Some(document))
         }
     };

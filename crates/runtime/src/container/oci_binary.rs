@@ -3,13 +3,12 @@
 
 use std::{
     fs,
-    io::{self, Read, Write},
-    os::fd::{AsRawFd, OwnedFd},
+    io::{self, Read},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Command, Stdio as ProcessStdio},
 };
 
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::{
@@ -18,13 +17,13 @@ use super::{
     console::Console,
     embedded::{Launched, Stdio},
     facts,
-    message::{ExecPlan, Failure, file},
+    message::{Failure, file},
     program, rootfs, seccomp,
     spec::{self, Facts, devices},
 };
 
 /// The id that every container has in the state directory of its own bundle.
-const ID: &str = "c";
+pub(super) const ID: &str = "c";
 
 /// Where the init is bound inside the container: /dev is a tmpfs, so the image keeps no trace.
 const INIT_PATH: &str = "/dev/init";
@@ -40,14 +39,19 @@ impl OciContainer {
         Self { program, bundle: bundle.to_owned() }
     }
 
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
+        self.command_logging_to(&self.log())
+    }
+
+    /// A call of the binary, with its log there.
+    pub(super) fn command_logging_to(&self, log: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .arg("--root")
             .arg(self.bundle.join(file::OCI))
             .arg("--log")
-            .arg(self.log())
+            .arg(log)
             .args(["--log-format", "json"])
             .stdin(ProcessStdio::null())
             .stdout(ProcessStdio::null())
@@ -60,16 +64,18 @@ impl OciContainer {
     }
 
     fn run(&self, command: &mut Command) -> Result<(), Failure> {
-        let status = command.status().map_err(|error| {
-            Failure::Runtime(format!("starting the OCI runtime {}: {error}", self.program.display()))
-        })?;
-        if status.success() { Ok(()) } else { Err(self.failure(&status.to_string())) }
+        let status = command.status().map_err(|error| self.not_started(&error))?;
+        if status.success() { Ok(()) } else { Err(self.failure(&self.log(), &status.to_string())) }
+    }
+
+    pub(super) fn not_started(&self, error: &io::Error) -> Failure {
+        Failure::Runtime(format!("starting the OCI runtime {}: {error}", self.program.display()))
     }
 
     /// What the binary logged last as an error.
-    fn failure(&self, status: &str) -> Failure {
+    pub(super) fn failure(&self, path: &Path, status: &str) -> Failure {
         let mut log = String::new();
-        if let Ok(file) = fs::File::open(self.log()) {
+        if let Ok(file) = fs::File::open(path) {
             let _ = file.take(1 << 20).read_to_string(&mut log);
         }
         let message = log
@@ -92,15 +98,10 @@ fn classify(message: String) -> Failure {
     if message.contains("no space left on device") {
         return Failure::NoSpace;
     }
-    let about_the_program = [
-        "executable file not found",
-        "no such file or directory",
-        "permission denied",
-        "exec format error",
-        "is a directory",
-    ];
+    let about_the_program =
+        ["not found in $path", "no such file or directory", "permission denied", "exec format error", "is a directory"];
     match message.find("exec: \"").or_else(|| message.find("executable file `")) {
-        Some(at) if about_the_program.iter().any(|words| message[at..].contains(words)) => {
+        Some(at) if about_the_program.iter().any(|words| message[at..].to_lowercase().contains(words)) => {
             Failure::Command(message[at..].to_owned())
         }
         _ if message.contains("exec format error") => Failure::Command(message),
@@ -130,7 +131,7 @@ pub(super) fn launch(
     let pid_file = scratch.join("pid");
     let mut create = oci.command();
     create.arg("create").arg("--bundle").arg(&scratch).arg("--pid-file").arg(&pid_file);
-    let console = if spec.terminal { Some(Console::listen(&scratch)?) } else { None };
+    let console = if spec.terminal { Some(Console::listen(&open_scratch(&scratch)?)?) } else { None };
     match &console {
         Some(console) => {
             create.arg("--console-socket").arg(console.path());
@@ -146,6 +147,11 @@ pub(super) fn launch(
     let pid = fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok());
     let pid = pid.ok_or_else(|| Failure::Runtime("the OCI runtime wrote no pid".to_owned()))?;
     Ok(Launched { pid, console })
+}
+
+fn open_scratch(scratch: &Path) -> Result<OwnedFd, Failure> {
+    let opened = fs::File::open(scratch).map_err(|error| Failure::io("opening the bundle", &error))?;
+    Ok(opened.into())
 }
 
 /// Directories that must not be looked up by their path again get one in our own mount namespace, for the binary.
@@ -185,7 +191,12 @@ fn configuration(gantry: &Path, spec: &ContainerSpec, scratch: &Path) -> Result<
     Ok(configuration)
 }
 
-fn facts_of(spec: &ContainerSpec, user: &str, root: &Path, scratch: Option<&Path>) -> Result<Facts, Failure> {
+pub(super) fn facts_of(
+    spec: &ContainerSpec,
+    user: &str,
+    root: &Path,
+    scratch: Option<&Path>,
+) -> Result<Facts, Failure> {
     let capabilities = spec::capabilities::capabilities(spec, &facts::available_capabilities())?;
     let devices = facts::devices(spec)?;
     let rules = devices::rules(spec.privileged, &devices);
@@ -225,34 +236,6 @@ fn resources(limits: &Limits, devices: Value) -> Value {
     resources
 }
 
-/// Runs a command in the container; returns the pid of the binary that stands for it, a child of ours, and what the
-/// binary reads: secrets may be in it, so it is memory only, and is to be held until the binary has ended.
-pub(super) fn exec(
-    oci: &OciContainer,
-    plan: &ExecPlan,
-    spec: &ContainerSpec,
-    output: OwnedFd,
-) -> Result<(Pid, OwnedFd), Failure> {
-    program::reset_signals();
-    let failure = |error: io::Error| Failure::io("running a command", &error);
-    let user = if plan.user.is_empty() { &spec.user } else { &plan.user };
-    let root = PathBuf::from(format!("/proc/{}/root", plan.pid));
-    let facts = facts_of(spec, user, &root, None)?;
-    let spec = ContainerSpec { args: plan.args.clone(), terminal: false, ..spec.clone() };
-    let process = spec::process(&spec, &facts)?;
-    let document = rustix::fs::memfd_create("gantry-exec", rustix::fs::MemfdFlags::CLOEXEC)
-        .map_err(|error| failure(error.into()))?;
-    fs::File::from(document.try_clone().map_err(failure)?)
-        .write_all(process.to_string().as_bytes())
-        .map_err(failure)?;
-    let path = format!("/proc/{}/fd/{}", std::process::id(), document.as_raw_fd());
-    let mut command = oci.command();
-    command.arg("exec").arg("--process").arg(path).arg(ID);
-    command.stdout(output.try_clone().map_err(failure)?).stderr(output);
-    let child = command.spawn().map_err(failure)?;
-    Ok((Pid::from_raw(child.id() as i32), document))
-}
-
 /// Whether a program can run in a root filesystem that has no loader for it.
 fn is_static(program: &Path) -> io::Result<bool> {
     const PT_INTERP: u32 = 3;
@@ -283,6 +266,8 @@ mod tests {
             classify(runc.to_owned()),
             Failure::Command("exec: \"x\": executable file not found in $PATH".to_owned())
         );
+        let crun = "executable file `x` not found in $PATH: No such file or directory";
+        assert_eq!(classify(crun.to_owned()), Failure::Command(crun.to_owned()));
         assert!(matches!(classify("cgroups in hybrid mode not supported".to_owned()), Failure::Runtime(_)));
         assert_eq!(classify("write /x: no space left on device".to_owned()), Failure::NoSpace);
     }

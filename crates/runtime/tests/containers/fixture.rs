@@ -24,6 +24,22 @@ pub(crate) struct Fixture {
     next: AtomicU32,
 }
 
+/// Debian's `name`, which the tests need.
+pub(crate) fn oci_binary(name: &str) -> Runtime {
+    let paths = ["/usr/sbin", "/usr/bin", "/sbin"].map(|directory| Path::new(directory).join(name));
+    let found = paths.into_iter().find(|path| path.exists());
+    Runtime::OciBinary(found.unwrap_or_else(|| panic!("these tests need {name}: tools/setup test")))
+}
+
+/// Our own runtime, and the OCI binaries that we know to work: crun refuses a host with both versions of control groups.
+pub(crate) fn runtimes() -> Vec<Runtime> {
+    let mut runtimes = vec![Runtime::Embedded, oci_binary("runc")];
+    if !Path::new("/sys/fs/cgroup/unified").exists() {
+        runtimes.push(oci_binary("crun"));
+    }
+    runtimes
+}
+
 /// A failed test must not leave processes behind: kills whatever is in the fixture's control groups.
 impl Drop for Fixture {
     fn drop(&mut self) {

@@ -2,14 +2,16 @@
 
 use std::{path::Path, process::Command};
 
-use gantry_runtime::container::{ContainerError, Containers, ExecOutcome, HeldEnv, Runtime};
+use gantry_runtime::container::{ContainerError, Containers, ExecOutcome, HeldEnv};
 
-use super::{exec::request, fixture::Fixture};
+use super::{
+    exec::request,
+    fixture::{Fixture, oci_binary},
+};
 
-/// Containers under Debian's runc, which the tests need.
+/// Containers under Debian's runc.
 fn fixture() -> Fixture {
-    let runc = ["/usr/sbin/runc", "/usr/bin/runc", "/sbin/runc"].into_iter().find(|path| Path::new(path).exists());
-    Fixture::with_runtime(Runtime::OciBinary(runc.expect("these tests need runc: tools/setup test").into()))
+    Fixture::with_runtime(oci_binary("runc"))
 }
 
 #[tokio::test]

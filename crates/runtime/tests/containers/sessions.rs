@@ -10,10 +10,14 @@ use std::{
 };
 
 use gantry_runtime::container::{
-    ContainerError, Containers, RunningSession, SessionRequest, SessionStreams, TerminalSize, set_terminal_size,
+    ContainerError, Containers, HeldEnv, RunningSession, SessionRequest, SessionStreams, TerminalSize,
+    set_terminal_size,
 };
 
-use super::{exec::request, fixture::Fixture};
+use super::{
+    exec::request,
+    fixture::{Fixture, runtimes},
+};
 
 fn shell(script: &str, terminal: bool) -> SessionRequest {
     SessionRequest {
@@ -48,79 +52,88 @@ async fn until(from: &OwnedFd, text: &'static str) -> String {
 
 #[tokio::test]
 async fn a_session_has_a_terminal_of_its_own_size() {
-    let fixture = Fixture::new();
-    let mut spec = fixture.spec(&["sleep", "1000"]);
-    spec.user = "app".into();
-    fixture.containers.start(&spec).await.unwrap();
-    let script = "stty size; id -u; echo $TERM; read x; stty size; exit 5";
-    let mut session = fixture.containers.open_session(&spec.id, &shell(script, true)).await.unwrap();
-    let terminal = terminal(&mut session);
-    let seen = until(&terminal, "xterm-256color").await;
-    assert!(seen.contains("33 91\r\n0\r\n"), "{seen}");
-    set_terminal_size(&terminal, TerminalSize { columns: 120, rows: 40 }).unwrap();
-    File::from(terminal.try_clone().unwrap()).write_all(b"\n").unwrap();
-    until(&terminal, "40 120").await;
-    assert_eq!(session.wait().await.unwrap(), 5);
-    fixture.clean_up().await;
+    for runtime in runtimes() {
+        let fixture = Fixture::with_runtime(runtime);
+        let mut spec = fixture.spec(&["sleep", "1000"]);
+        spec.user = "app".into();
+        fixture.containers.start(&spec).await.unwrap();
+        let script = "stty size; id -u; echo $TERM; read x; stty size; exit 5";
+        let mut session = fixture.containers.open_session(&spec.id, &shell(script, true)).await.unwrap();
+        let terminal = terminal(&mut session);
+        let seen = until(&terminal, "xterm-256color").await;
+        assert!(seen.contains("33 91\r\n0\r\n"), "{seen}");
+        set_terminal_size(&terminal, TerminalSize { columns: 120, rows: 40 }).unwrap();
+        File::from(terminal.try_clone().unwrap()).write_all(b"\n").unwrap();
+        until(&terminal, "40 120").await;
+        assert_eq!(session.wait().await.unwrap(), 5);
+        fixture.clean_up().await;
+    }
 }
 
 #[tokio::test]
 async fn pipes_are_apart_and_have_an_end() {
-    let fixture = Fixture::new();
-    let spec = fixture.spec(&["sleep", "1000"]);
-    fixture.containers.start(&spec).await.unwrap();
-    let script = "cat; echo wrong >&2; kill -9 $$";
-    let mut session = fixture.containers.open_session(&spec.id, &shell(script, false)).await.unwrap();
-    let Some(SessionStreams::Pipes { input, output, error }) = session.streams.take() else { panic!("no pipes") };
-    File::from(input).write_all(b"through").unwrap();
-    assert_eq!(until(&output, "through").await, "through");
-    assert_eq!(until(&error, "wrong").await, "wrong\n");
-    assert_eq!(session.wait().await.unwrap(), 128 + 9);
-    fixture.clean_up().await;
+    for runtime in runtimes() {
+        let fixture = Fixture::with_runtime(runtime);
+        let spec = fixture.spec(&["sleep", "1000"]);
+        fixture.containers.start(&spec).await.unwrap();
+        let script = "cat; echo wrong >&2; kill -9 $$";
+        let mut session = fixture.containers.open_session(&spec.id, &shell(script, false)).await.unwrap();
+        let Some(SessionStreams::Pipes { input, output, error }) = session.streams.take() else { panic!("no pipes") };
+        File::from(input).write_all(b"through").unwrap();
+        assert_eq!(until(&output, "through").await, "through");
+        assert_eq!(until(&error, "wrong").await, "wrong\n");
+        assert_eq!(session.wait().await.unwrap(), 128 + 9);
+        fixture.clean_up().await;
+    }
 }
 
 #[tokio::test]
 async fn nothing_of_a_session_outlives_it() {
-    let fixture = Fixture::new();
-    let mut spec = fixture.spec(&["sleep", "1000"]);
-    spec.init_process = true;
-    fixture.containers.start(&spec).await.unwrap();
-    let left = async || {
-        let count = request(&["sh", "-c", "ps -o args | grep -c '[s]leep 77'; ps -o stat | grep -c Z"]);
-        fixture.containers.exec(&spec.id, &count).await.unwrap().output
-    };
-    let script = "(trap '' HUP; exec sleep 771) & sleep 772 & exit 0";
-    let mut session = fixture.containers.open_session(&spec.id, &shell(script, true)).await.unwrap();
-    assert_eq!(session.wait().await.unwrap(), 0);
-    assert_eq!(left().await, "0\n0\n", "what it left behind was killed before its end was told");
+    for runtime in runtimes() {
+        let fixture = Fixture::with_runtime(runtime);
+        // Orphans go to process 1 of the container, which reaps them.
+        let spec = fixture.shell("sleep 1000 & wait");
+        fixture.containers.start(&spec).await.unwrap();
+        let count =
+            async |script| fixture.containers.exec(&spec.id, &request(&["sh", "-c", script])).await.unwrap().output;
+        let left = async || count("ps -o args | grep -c '[s]leep 77'").await;
+        let zombies = async || count("ps -o stat | grep -c Z").await;
+        let script = "(trap '' HUP; exec sleep 771) & sleep 772 & exit 0";
+        let mut session = fixture.containers.open_session(&spec.id, &shell(script, true)).await.unwrap();
+        assert_eq!(session.wait().await.unwrap(), 0);
+        assert_eq!(left().await, "0\n", "what it left behind was killed before its end was told");
 
-    for heeds in ["trap '' HUP;", ""] {
-        let script = format!("{heeds} setsid sleep 773 & sleep 774 & echo up; sleep 775");
-        let mut session = fixture.containers.open_session(&spec.id, &shell(&script, true)).await.unwrap();
-        let terminal = terminal(&mut session);
-        until(&terminal, "up").await;
-        drop((session, terminal));
-        // Its end comes soon after the last interest in it; were it not to come, the test would not end.
-        while left().await != "0\n0\n" {}
+        for heeds in ["trap '' HUP;", ""] {
+            let script = format!("{heeds} setsid sleep 773 & sleep 774 & echo up; sleep 775");
+            let mut session = fixture.containers.open_session(&spec.id, &shell(&script, true)).await.unwrap();
+            let terminal = terminal(&mut session);
+            until(&terminal, "up").await;
+            drop((session, terminal));
+            // Its end comes soon after the last interest in it; were it not to come, the test would not end.
+            while left().await != "0\n" || zombies().await != "0\n" {}
+        }
+        fixture.clean_up().await;
     }
-    fixture.clean_up().await;
 }
 
 #[tokio::test]
 async fn a_session_that_cannot_start_says_why() {
-    let fixture = Fixture::new();
-    let spec = fixture.spec(&["sleep", "1000"]);
-    fixture.containers.start(&spec).await.unwrap();
-    let nope = SessionRequest { args: vec!["nope".to_owned()], ..shell("", true) };
-    match fixture.containers.open_session(&spec.id, &nope).await {
-        Err(ContainerError::Command { detail }) => {
-            assert_eq!(detail, "exec: \"nope\": executable file not found in $PATH");
+    for runtime in runtimes() {
+        let fixture = Fixture::with_runtime(runtime);
+        let spec = fixture.spec(&["sleep", "1000"]);
+        fixture.containers.start(&spec).await.unwrap();
+        let nope = SessionRequest { args: vec!["nope".to_owned()], ..shell("", true) };
+        match fixture.containers.open_session(&spec.id, &nope).await {
+            Err(ContainerError::Command { detail }) => {
+                // Each says it in its own words.
+                assert!(detail.contains("nope") && detail.contains("not found in $PATH"), "{detail}");
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
+        let gone = fixture.containers.open_session("nobody", &shell("true", true)).await;
+        assert!(matches!(gone, Err(ContainerError::NotRunning { .. })), "{gone:?}");
+        fixture.clean_up().await;
     }
-    let gone = fixture.containers.open_session("nobody", &shell("true", true)).await;
-    assert!(matches!(gone, Err(ContainerError::NotRunning { .. })), "{gone:?}");
-    fixture.clean_up().await;
 }
 
 /// A lease on a file: who executes it waits until the lease goes, as if it were frozen right before that.
@@ -153,32 +166,85 @@ impl Lease {
 
 #[tokio::test]
 async fn a_command_that_nobody_waits_for_any_more_does_not_run_when_it_could() {
-    let fixture = Fixture::new();
-    let spec = fixture.spec(&["sleep", "1000"]);
-    let program = fixture.directory.path().join("image/bin/late");
-    fs::write(&program, "#!/bin/sh\necho > /ran\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    fixture.containers.start(&spec).await.unwrap();
-    let before = fixture.processes();
-    let lease = Lease::take(File::open(&program).unwrap());
-    let late = SessionRequest { args: vec!["late".to_owned()], ..shell("", false) };
-    {
-        let starting = fixture.containers.open_session(&spec.id, &late);
-        let stuck = async {
-            while !lease.is_in_the_way() {
-                tokio::task::yield_now().await;
+    for runtime in runtimes() {
+        let fixture = Fixture::with_runtime(runtime);
+        let spec = fixture.spec(&["sleep", "1000"]);
+        let program = fixture.directory.path().join("image/bin/late");
+        fs::write(&program, "#!/bin/sh\necho > /ran\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        fixture.containers.start(&spec).await.unwrap();
+        let before = fixture.processes();
+        let lease = Lease::take(File::open(&program).unwrap());
+        let late = SessionRequest { args: vec!["late".to_owned()], ..shell("", false) };
+        {
+            let starting = fixture.containers.open_session(&spec.id, &late);
+            let stuck = async {
+                while !lease.is_in_the_way() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                started = starting => panic!("{started:?}"),
+                () = stuck => {}
             }
-        };
-        tokio::select! {
-            started = starting => panic!("{started:?}"),
-            () = stuck => {}
         }
+        while fixture.processes() > before {
+            tokio::task::yield_now().await;
+        }
+        drop(lease);
+        let ran = request(&["test", "-e", "/ran"]);
+        assert_eq!(fixture.containers.exec(&spec.id, &ran).await.unwrap().exit_code, Some(1), "it ran");
+        fixture.clean_up().await;
     }
-    while fixture.processes() > before {
-        tokio::task::yield_now().await;
+}
+
+/// What a session says of itself under each runtime is the same.
+#[tokio::test]
+async fn a_session_is_as_confined_under_every_runtime() {
+    let script = "grep -E '^(Uid|Gid|Groups|NoNewPrivs|Seccomp|Sig(Blk|Ign)|Cap[^B]*|CapBnd):' /proc/self/status; pwd; \
+         env | grep -v SHLVL | sort; ulimit -n; cat /proc/self/oom_score_adj; ls /proc/self/fd | wc -l; umask; \
+         for n in pid net ipc uts mnt cgroup; do \
+         test $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n) && echo same $n; done; \
+         test \"$(cat /proc/self/cgroup)\" = \"$(cat /proc/1/cgroup)\" && echo same cgroups; echo end";
+    let mut said = Vec::new();
+    for runtime in runtimes() {
+        let fixture = Fixture::with_runtime(runtime);
+        let mut spec = fixture.spec(&["sleep", "1000"]);
+        spec.env.push("X=1".into());
+        spec.held_env = HeldEnv(vec!["SECRET=known inside".into()]);
+        spec.working_dir = "/home/app".into();
+        spec.ulimits = [("nofile".to_owned(), (99, 100))].into();
+        spec.capabilities_drop = vec!["NET_RAW".into()];
+        spec.no_new_privileges = true;
+        fixture.containers.start(&spec).await.unwrap();
+        let mut session = fixture.containers.open_session(&spec.id, &shell(script, false)).await.unwrap();
+        let Some(SessionStreams::Pipes { output, .. }) = session.streams.take() else { panic!("no pipes") };
+        said.push(until(&output, "end\n").await);
+        assert_eq!(session.wait().await.unwrap(), 0);
+        fixture.clean_up().await;
     }
-    drop(lease);
-    let ran = request(&["test", "-e", "/ran"]);
-    assert_eq!(fixture.containers.exec(&spec.id, &ran).await.unwrap().exit_code, Some(1), "it ran");
-    fixture.clean_up().await;
+    for expected in ["Seccomp:\t2", "NoNewPrivs:\t1", "SECRET=known inside", "same mnt", "same cgroups", "\n99\n0\n"] {
+        assert!(said[0].contains(expected), "{expected} in {}", said[0]);
+    }
+    assert!(said.iter().all(|other| *other == said[0]), "{said:#?}");
+}
+
+#[tokio::test]
+async fn much_output_is_whole_on_both_streams() {
+    const BYTES: u64 = 50_000_000;
+    for runtime in runtimes() {
+        let fixture = Fixture::with_runtime(runtime);
+        let spec = fixture.spec(&["sleep", "1000"]);
+        fixture.containers.start(&spec).await.unwrap();
+        let script = format!("head -c {BYTES} /dev/zero & head -c {BYTES} /dev/zero >&2; wait");
+        let mut session = fixture.containers.open_session(&spec.id, &shell(&script, false)).await.unwrap();
+        let Some(SessionStreams::Pipes { output, error, .. }) = session.streams.take() else { panic!("no pipes") };
+        let count = |from: OwnedFd| {
+            tokio::task::spawn_blocking(|| std::io::copy(&mut File::from(from), &mut std::io::sink()).unwrap())
+        };
+        let (output, error) = (count(output), count(error));
+        assert_eq!(session.wait().await.unwrap(), 0);
+        assert_eq!((output.await.unwrap(), error.await.unwrap()), (BYTES, BYTES));
+        fixture.clean_up().await;
+    }
 }

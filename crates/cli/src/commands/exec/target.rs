@@ -42,7 +42,8 @@ pub(super) async fn find(client: &Client, options: &ExecOptions) -> Result<Targe
         return Err(Hint::error(
             format!("task {} was started without ECS Exec", id(&task_arn)),
             "start it with `aws ecs run-task --enable-execute-command`; for a service, `aws ecs update-service \
-             --enable-execute-command --force-new-deployment`",
+             --enable-execute-command --force-new-deployment`; for a daemon, `aws ecs update-daemon \
+             --enable-execute-command`",
         ));
     }
     let container = container(options, &task)?;

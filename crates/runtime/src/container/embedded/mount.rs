@@ -126,7 +126,7 @@ fn private(tree: OwnedFd) -> rustix::io::Result<OwnedFd> {
 }
 
 /// A new instance of a file system.
-pub(super) fn new_filesystem(kind: &str, source: &str, data: &[&str]) -> rustix::io::Result<OwnedFd> {
+pub(in crate::container) fn new_filesystem(kind: &str, source: &str, data: &[&str]) -> rustix::io::Result<OwnedFd> {
     let filesystem = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     let filesystem = filesystem.as_fd();
     rustix::mount::fsconfig_set_string(filesystem, "source", source)?;

@@ -59,9 +59,14 @@ fn read_to_end(asker: &OwnedFd, pipe: &OwnedFd) -> Result<Option<Vec<u8>>, Failu
 
 /// Kills what was forked for a command, and waits for its end: what is frozen may die only when it goes on, but it does
 /// nothing else then.
-fn take_back(joiner: Pid) {
+pub(super) fn take_back(joiner: Pid) {
     // It first, so that it forks nothing more.
     let _ = kill(joiner, Signal::SIGKILL);
+    kill_children();
+}
+
+/// Kills whatever descends from this process, and waits for its end.
+pub(super) fn kill_children() {
     let own = std::process::id();
     let forked: Vec<process::Named> = process::tree(own).into_iter().filter(|(pid, _)| *pid != own).collect();
     process::kill_known(&forked);

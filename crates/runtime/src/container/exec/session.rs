@@ -16,10 +16,11 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType},
 };
 
-use super::{Outcome, Streams, exit_code, make_pipe};
+use super::{Outcome, Streams, exit_code, make_pipe, oci};
 use crate::container::{
     ContainerSpec, TerminalSize, embedded,
     message::{ExecPlan, Failure, Runtime, stream},
+    oci_binary::OciContainer,
     process,
     zygote::{Inheritance, send_with_fd},
 };
@@ -40,14 +41,17 @@ pub(super) fn run(
     reply: &OwnedFd,
     inheritance: &Inheritance,
 ) -> Outcome {
-    if inheritance.config.runtime != Runtime::Embedded {
-        return Err(Failure::Runtime("sessions need Gantry's own container runtime".to_owned()));
-    }
     // Number 0 is free in what the zygote forks. Something must have it, or a pipe would, and could not become the
     // command's input by being put there.
     let _standard_input = File::open("/dev/null").map_err(|error| Failure::io("opening /dev/null", &error))?;
     let (streams, ours) = streams(terminal)?;
-    let pid = super::start(plan, spec, streams, reply, inheritance)?;
+    let pid = match &inheritance.config.runtime {
+        Runtime::Embedded => super::start(plan, spec, streams, reply, inheritance)?,
+        Runtime::OciBinary(program) => {
+            let oci = OciContainer::new(program.clone(), &plan.bundle);
+            oci::detached(&oci, plan, spec, streams, reply)?
+        }
+    };
     let handed = hand_over(ours, reply);
     let code = match handed {
         Ok(()) => watch(pid, reply),
