@@ -67,7 +67,7 @@ docs: ## The Rust documentation builds without warnings
 
 e2e: ## Real clients against a real Gantry
 	$(CARGO) build --package gantry --quiet
-	.venv/bin/python -m pytest tests/e2e -q $(if $(filter-out 1,$(WORKERS)),--numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder)
+	.venv/bin/python -m pytest tests/e2e -q -rs $(if $(filter-out 1,$(WORKERS)),--numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder)
 
 test-vm: ## The runtime's tests on cgroup v2 with systemd's layout, in a virtual machine
 	$(XTASK) test-vm

@@ -87,6 +87,7 @@ class Gantry:
         self.server_only = server_only
         self.config = config
         self.listen = listen
+        self.scheme = "http"
         self.extra = list(extra)
         self.server_extra = []
         self.processes = {}
@@ -150,7 +151,7 @@ class Gantry:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def environment(self):

@@ -18,6 +18,7 @@ import oras.client
 import requests
 
 from conftest import AWS_V1, wait_until
+from later_clients import LaterClients
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -187,13 +188,15 @@ class Buildah(Podman):
 class Docker(Client):
     """The daemon of Debian's package, with a root of its own; the first docker on the PATH talks to it."""
 
+    program, storage, options = "/usr/sbin/dockerd", "vfs", ()
+
     def log_in(self):
         self.socket = f"unix://{self.folder}/d.sock"
         log = open(self.folder / "dockerd.log", "ab")
         self.daemon = subprocess.Popen(
-            ["/usr/sbin/dockerd", "--data-root", self.folder / "data", "--exec-root", self.folder / "x",
-             "--pidfile", self.folder / "pid", "--host", self.socket, "--storage-driver", "vfs",
-             "--iptables=false", "--ip6tables=false", "--bridge=none"],
+            [self.program, "--data-root", self.folder / "data", "--exec-root", self.folder / "x",
+             "--pidfile", self.folder / "pid", "--host", self.socket, "--storage-driver", self.storage,
+             "--iptables=false", "--ip6tables=false", "--bridge=none", *self.options],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until(lambda: (self.folder / "d.sock").exists() and self.call("version", check=False).returncode == 0, 60,
                    f"dockerd ({log.name})")
@@ -286,6 +289,43 @@ class Oras(Client):
             self.client.get_blob(container, layer["digest"]).content for layer in manifest["layers"]])
 
 
+class Crane(Client):
+    def log_in(self):
+        self.clients = LaterClients(self.folder / "later")
+        self.clients.crane("auth", "login", "-u", "AWS", "-p", self.password, self.host)
+
+    def push(self, image, reference):
+        layout = self.folder / "layout"
+        shutil.rmtree(layout, ignore_errors=True)
+        with tarfile.open(image.oci_archive()) as archive:
+            archive.extractall(layout)
+        self.clients.crane("push", layout, reference)
+
+    def pull(self, reference):
+        self.clients.crane("export", reference, self.folder / "out.tar")
+        return marker_of_tar(self.folder / "out.tar")
+
+
+class OrasProgram(Client):
+    """The program oras, written in Go."""
+
+    def log_in(self):
+        self.clients = LaterClients(self.folder / "later")
+        self.clients.run("oras", "login", "--plain-http", "-u", "AWS", "--password-stdin", self.host, stdin=self.password)
+
+    def push(self, image, reference):
+        self.clients.run("oras", "cp", "--from-oci-layout", "--to-plain-http", f"{image.oci_archive()}:latest", reference)
+
+    def pull(self, reference):
+        manifest = json.loads(self.clients.run("oras", "manifest", "fetch", "--plain-http", reference))
+        layers = []
+        for layer in manifest["layers"]:
+            blob = f"{reference.rsplit(':', 1)[0]}@{layer['digest']}"
+            self.clients.run("oras", "blob", "fetch", "--plain-http", "-o", self.folder / "layer", blob)
+            layers.append((self.folder / "layer").read_bytes())
+        return marker_of_layers(layers)
+
+
 class Boto3(Client):
     """The layer operations of the ECR API."""
 
@@ -356,5 +396,5 @@ class AwsCli(Client):
 
 CLIENTS = {
     "docker": Docker, "podman": Podman, "buildah": Buildah, "skopeo": Skopeo, "containerd": Containerd, "oras": Oras,
-    "boto3": Boto3, "aws-cli": AwsCli,
+    "crane": Crane, "oras-go": OrasProgram, "boto3": Boto3, "aws-cli": AwsCli,
 }

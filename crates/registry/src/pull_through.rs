@@ -164,6 +164,26 @@ impl Registry {
         Ok(Pull::Upstream(Box::new(UpstreamPull { cached, creates_repository, reference, prefix, rule })))
     }
 
+    /// The image that a reference names, from here or, where the caller may have it imported, from upstream.
+    pub(crate) async fn pull(
+        &self,
+        caller: &Caller,
+        keys: &RepositoryKeys,
+        reference: &Reference,
+    ) -> Result<Option<FoundImage>, RegistryError> {
+        let pull = match self.pull_find(keys, reference).await? {
+            Pull::Serve(found) => return Ok(found),
+            Pull::Upstream(pull) => pull,
+        };
+        let creates_repository = pull.creates_repository;
+        let may_import = self.may_import(caller, keys, creates_repository).await;
+        let found = if may_import { self.pull_through(keys, pull).await? } else { pull.cached };
+        if found.is_none() && creates_repository {
+            return Err(RegistryError::repository_not_found(keys.scope(), keys.name()));
+        }
+        Ok(found)
+    }
+
     /// Whether a caller may have images imported from upstream, and the repository made for them if that is needed.
     pub(crate) async fn may_import(&self, caller: &Caller, keys: &RepositoryKeys, creates_repository: bool) -> bool {
         let import = self.authorize(caller, "BatchImportUpstreamImage".into(), Target::Repository(keys)).await;

@@ -10,11 +10,8 @@ use super::access::Action;
 use super::path::parse_digest;
 use super::{Call, answer};
 use crate::fault::RegistryError;
-use crate::images::FoundImage;
 use crate::manifest::{MANIFEST_SIZE_MAX, ManifestError};
-use crate::metadata::RepositoryKeys;
 use crate::name::{Reference, RepositoryName, Tag};
-use crate::pull_through::Pull;
 use crate::push_image::{ImagePush, Repeated};
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -31,7 +28,7 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &str) -> 
             registry.repository(&keys).await?;
             None
         }
-        reference => pull(call, &keys, &reference?).await?,
+        reference => registry.pull(&call.caller, &keys, &reference?).await?,
     };
     let image = found.filter(|image| !image.row.archived).ok_or(RegistryError::ManifestUnknown)?;
     // HEAD reads the bytes too: a damaged manifest must look absent, or clients will not push it again.
@@ -49,21 +46,6 @@ pub(super) async fn get(call: &Call, name: &RepositoryName, reference: &str) -> 
         *response.body_mut() = Body::from(bytes);
     }
     Ok(response)
-}
-
-/// The image a reference names, from here or from upstream.
-async fn pull(call: &Call, keys: &RepositoryKeys, reference: &Reference) -> Result<Option<FoundImage>, RegistryError> {
-    let pull = match call.registry.pull_find(keys, reference).await? {
-        Pull::Serve(found) => return Ok(found),
-        Pull::Upstream(pull) => pull,
-    };
-    let creates_repository = pull.creates_repository;
-    let may_import = call.registry.may_import(&call.caller, keys, creates_repository).await;
-    let found = if may_import { call.registry.pull_through(keys, pull).await? } else { pull.cached };
-    if found.is_none() && creates_repository {
-        return Err(RegistryError::repository_not_found(keys.scope(), keys.name()));
-    }
-    Ok(found)
 }
 
 pub(super) async fn put(

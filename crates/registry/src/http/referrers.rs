@@ -32,6 +32,7 @@ const TAG_HEX_LENGTH_MAX: usize = 64;
 /// `GET …/referrers/DIGEST`
 pub(super) async fn list(call: &Call, name: &RepositoryName, subject: &Digest) -> Result<Response, RegistryError> {
     let keys = call.allow(name, Action::BatchGetImage).await?;
+    call.registry.bring_subject(&call.caller, &keys, subject).await?;
     call.registry.repository(&keys).await?;
     let filter = call.query.get("artifactType").filter(|filter| !filter.is_empty());
     let last = call.query.get("last");
@@ -123,6 +124,10 @@ async fn listed_under_tag(
         return Ok(Vec::new());
     };
     let bytes = registry.manifest_bytes(&index).await?;
+    // `cosign copy` puts the subject itself under this tag: its platforms are not about it.
+    if Digest::of_with(subject.algorithm(), &bytes) == *subject {
+        return Ok(Vec::new());
+    }
     let mut found = Vec::new();
     // Anything else may stand under this tag; then nothing is listed.
     for listed in serde_json::from_slice::<ListedIndex>(&bytes).map(|index| index.manifests).unwrap_or_default() {

@@ -28,6 +28,7 @@ pub(super) async fn run(
         }
         Err(_) => return Err(RegistryError::DigestInvalid(subject)),
     };
+    registry.bring_subject(request.caller, &keys, &subject).await?;
     let filter = input.filter.unwrap_or_default();
     let types = filter.artifact_types.filter(|types| !types.is_empty());
     let question = format!(

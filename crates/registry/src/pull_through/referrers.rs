@@ -2,7 +2,7 @@
 //!
 //! The list is asked for with the first listing here and kept as long as a tag; what it names is imported when somebody
 //! pulls it, and is then listed like anything that was pushed here. Only images that are here are asked about, so there
-//! are no more lists than images.
+//! are no more lists than images; an image is brought when somebody asks about it first, as cosign 3 does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::{RemoteRepository, RuleRow, UpstreamError, is_fresh};
 use crate::digest::Digest;
 use crate::fault::RegistryError;
 use crate::metadata::{Read, ReferrerRow, RepositoryKeys, encode};
+use crate::name::Reference;
 use crate::prefix::RepositoryPrefix;
 use crate::registry::Registry;
 
@@ -74,6 +75,19 @@ fn list_key(keys: &RepositoryKeys, subject: &Digest) -> String {
 }
 
 impl Registry {
+    /// Has an image here that somebody asks about before it was pulled.
+    pub(crate) async fn bring_subject(
+        &self,
+        caller: &Caller,
+        keys: &RepositoryKeys,
+        subject: &Digest,
+    ) -> Result<(), RegistryError> {
+        match self.pull(caller, keys, &Reference::Digest(subject.clone())).await {
+            Err(RegistryError::Upstream(error)) => Err(RegistryError::UpstreamReferrers(error)),
+            pulled => pulled.map(drop),
+        }
+    }
+
     /// What the upstream lists about an image, is `wanted` and is not here, in the order of digests. Nothing for images
     /// that come from no upstream. When the upstream cannot be asked, what it said last; an error when it never said
     /// anything, for "no signatures" would be a lie.

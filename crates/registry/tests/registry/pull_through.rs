@@ -619,16 +619,29 @@ async fn what_is_about_an_image_upstream_is_listed_and_can_be_pulled() {
     let (one_text, one) = signature(&upstream, &text, "one");
     let (_, two) = signature(&upstream, &text, "two");
     upstream.put(format!("web/referrers/{image}"), OCI_INDEX, list(&[&one, &two]));
-    // Of an image that is not here nothing is asked.
-    upstream.image("web", "v0", b"w");
-    world.get("/v2/up/web/manifests/v0").await;
-    assert_eq!(referrers(&world, &image).await, json!([]));
-    assert_eq!(upstream.fetched(&format!("referrers/{image}")), 0);
+    // Whoever may not import is told of nothing, and neither image nor repository is made.
+    let path = format!("/v2/up/web/referrers/{image}");
+    let token = world.token(ACCOUNT, REGION, PrincipalKind::Instance);
+    let told = world.anonymous("GET", &path).header("authorization", &token).send().await;
+    assert_eq!(told.refusal(), (404, "NAME_UNKNOWN".to_owned()));
+    assert_eq!(upstream.fetched(&image.to_string()), 0);
 
-    world.get("/v2/up/web/manifests/v1").await;
+    // The first question brings the image, for some clients ask nothing else of it.
     let mut both = vec![one.clone(), two.clone()];
     both.sort_by_key(|descriptor| descriptor["digest"].to_string());
     assert_eq!(referrers(&world, &image).await, json!(both));
+    assert_eq!(upstream.fetched(&format!("manifests/{image}")), 1);
+    assert_eq!(world.get(&format!("/v2/up/web/manifests/{image}")).await.status, 200);
+    assert_eq!(upstream.fetched(&format!("manifests/{image}")), 1);
+    // What the upstream does not have either, nothing is about.
+    let absent = Digest::of(b"absent");
+    assert_eq!(referrers(&world, &absent).await, json!([]));
+    assert_eq!(upstream.fetched(&format!("referrers/{absent}")), 0);
+    let second = upstream.image("web", "v0", b"w");
+    let (_, about) = signature(&upstream, &second, "zero");
+    let second = Digest::of(second.as_bytes());
+    upstream.put(format!("web/referrers/{second}"), OCI_INDEX, list(&[&about]));
+    assert_eq!(listed(&world, &second, 10).await, [about["digest"].as_str().unwrap()]);
     let digests: Vec<String> = both.iter().map(|each| each["digest"].as_str().unwrap().to_owned()).collect();
     assert_eq!(listed(&world, &image, 1).await, digests);
     let other = format!("/v2/up/web/referrers/{image}?artifactType=application/other");
@@ -653,7 +666,9 @@ async fn what_is_about_an_image_upstream_is_listed_and_can_be_pulled() {
     assert_eq!(referrers(&world, &image).await.as_array().unwrap().len(), 2, "it is left alone for a moment");
     world.advance_hours(1);
     assert_eq!(referrers(&world, &image).await.as_array().unwrap().len(), 3);
-    world.delete(&format!("/v2/up/web/manifests/{image}")).await;
+    for image in [image, second] {
+        assert_eq!(world.delete(&format!("/v2/up/web/manifests/{image}")).await.status, 202);
+    }
     assert!(world.store.range("/ecr/000000000000/us-east-1/upstream-referrers/", 1).await.unwrap().kvs.is_empty());
 }
 

@@ -187,6 +187,15 @@ async fn referrers_that_older_clients_listed_under_a_tag_are_found_too() {
         // The list goes, and what it said.
         assert_eq!(world.delete(&format!("/v2/app/manifests/{}", Digest::of(list.as_bytes()))).await.status, 202);
         assert_eq!(world.get(&path).await.json()["manifests"].as_array().unwrap().len(), 1);
+        // Nor is the subject itself, which `cosign copy` puts there: an index has platforms, which are not about it.
+        let platforms =
+            json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry(&old_digest, &old, "")]});
+        let platforms = platforms.to_string();
+        let itself = Digest::of_with(algorithm, platforms.as_bytes());
+        assert_eq!(world.put_manifest("app", itself.as_str(), &platforms).await.status, 201);
+        let own_tag = format!("{}-{}", algorithm.as_str(), &itself.hex()[..64]);
+        assert_eq!(world.put_manifest("app", &own_tag, &platforms).await.status, 201);
+        assert_eq!(world.get(&format!("/v2/app/referrers/{itself}")).await.json()["manifests"], json!([]));
         // Something else under such a tag is no list of referrers.
         assert_eq!(world.put_manifest("app", &tag, &old).await.status, 201);
         assert_eq!(world.get(&path).await.json()["manifests"].as_array().unwrap().len(), 1);
