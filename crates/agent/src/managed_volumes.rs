@@ -167,6 +167,17 @@ pub(crate) fn sweep(agent_dir: &Path, known: &BTreeSet<String>) {
     }
 }
 
+/// GiB that volumes of tasks may have on this machine's disk together: what is free of it, and what is theirs now. A
+/// volume that outlives its task is the operator's. `alive` are the ids of the tasks that hold theirs.
+pub(crate) fn room_gib(agent_dir: &Path, alive: &BTreeSet<String>) -> io::Result<u32> {
+    let directory = agent_dir.join(MANAGED);
+    let all = documents(&directory).into_iter();
+    let of_tasks = all.filter(|one| one.delete_on_termination || alive.contains(task_id(&one.task_arn)));
+    let kept = of_tasks.map(|one| volume::kept_bytes(&Place::new(&directory, &one.volume_id).image));
+    let bytes = kept.fold(volume::free_bytes(agent_dir)?, u64::saturating_add);
+    Ok(u32::try_from(bytes >> 30).unwrap_or(u32::MAX))
+}
+
 /// Takes down everything that was mounted for volumes of tasks that will not come back, and removes the managed volumes
 /// that go with their tasks.
 ///
@@ -226,6 +237,26 @@ mod tests {
         fs::write(&place.image, "image").unwrap();
         fs::write(place.image.with_extension("unfinished"), "half").unwrap();
         place
+    }
+
+    #[test]
+    fn the_room_for_volumes_counts_those_of_tasks_and_not_those_that_were_left() {
+        let agent_dir = tempfile::tempdir().unwrap();
+        let agent_dir = agent_dir.path();
+        // Free space changes under other tests; what is compared is far larger.
+        let keep = |place: &Place| {
+            let free = volume::free_bytes(agent_dir).unwrap();
+            let file = fs::File::options().write(true).open(&place.image).unwrap();
+            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 4 << 30).unwrap();
+            free
+        };
+        let place = leave(agent_dir, "vol-1", KNOWN, false);
+        let before = keep(&place);
+        let after = volume::free_bytes(agent_dir).unwrap();
+        assert!(after < before - (3 << 30), "the disk keeps it");
+        let room = |alive: &[&str]| room_gib(agent_dir, &alive.iter().map(|id| (*id).to_owned()).collect()).unwrap();
+        let (held, left) = (room(&[KNOWN]), room(&[]));
+        assert!(held >= left + 3, "{held} GiB while its task has it, {left} when it was left");
     }
 
     #[test]

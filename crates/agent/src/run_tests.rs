@@ -127,7 +127,7 @@ impl Connection {
             let message = tokio::time::timeout(Duration::from_secs(20), self.0.recv()).await.unwrap();
             match message.unwrap().unwrap() {
                 Message::Text(text) => match serde_json::from_str(&text).unwrap() {
-                    AgentMessage::Heartbeat | AgentMessage::Usage { .. } => {}
+                    AgentMessage::Heartbeat { .. } | AgentMessage::Usage { .. } => {}
                     message => return message,
                 },
                 Message::Close(_) => panic!("closed"),

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
-use gantry_api::agent::{AgentMessage, ControlMessage, DesiredTask, PROTOCOL_VERSION};
+use gantry_api::agent::{AgentMessage, ControlMessage, DesiredTask, ObservedStatus, PROTOCOL_VERSION};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -18,8 +18,11 @@ use crate::{
     aws::{AwsClient, AwsError},
     engine::supervisor::Desired,
     host::Host,
+    managed_volumes,
     outbox::{Outbox, Versions},
     overlay,
+    record::blocking,
+    task::task_id,
     websocket::{self, Socket},
     wire,
 };
@@ -133,6 +136,7 @@ impl Session<'_> {
             boot_id: host.boot_id.clone(),
             tasks: self.outbox.everything(),
             underlay_address: overlay::local_address(host.config.advertise_address, local),
+            volume_room_gib: self.volume_room_gib().await,
         };
         self.send(&hello).await?;
         // What was under way on the last connection may not have arrived.
@@ -161,12 +165,22 @@ impl Session<'_> {
                     if heard.elapsed() > every * HEARTBEATS_UNANSWERED_MAX + LAST_ANSWER_TIME {
                         return Err(SessionEnd::Silent);
                     }
-                    self.send(&AgentMessage::Heartbeat).await?;
+                    let volume_room_gib = self.volume_room_gib().await;
+                    self.send(&AgentMessage::Heartbeat { volume_room_gib }).await?;
                     // The answer is the proof of life.
                     self.socket.send(Message::Ping(Default::default())).await?;
                 }
             }
         }
+    }
+
+    /// None when the disk cannot be looked at: then only making a volume finds out whether it fits.
+    async fn volume_room_gib(&self) -> Option<u32> {
+        let alive = self.outbox.everything().into_iter().filter(|task| task.last_status != ObservedStatus::Stopped);
+        let alive = alive.map(|task| task_id(&task.task_arn).to_owned()).collect();
+        let agent_dir = self.host.dirs.root.clone();
+        let room = blocking(move || managed_volumes::room_gib(&agent_dir, &alive)).await;
+        room.inspect_err(|error| warn!(%error, "the disk was not looked at")).ok()
     }
 
     /// Sends what changed, as far as the bound on unacknowledged messages allows.

@@ -30,6 +30,9 @@ pub enum AgentMessage {
         /// Where other hosts reach this one, for the networks of tasks.
         #[serde(default)]
         underlay_address: Option<std::net::Ipv4Addr>,
+        /// GiB that volumes of tasks may have on this host's disk, those that are there included. None is no bound.
+        #[serde(default)]
+        volume_room_gib: Option<u32>,
     },
     /// Changed tasks, each whole. The control plane answers [`ControlMessage::Acknowledged`] once it is durable.
     Observed {
@@ -44,8 +47,12 @@ pub enum AgentMessage {
         /// The tasks that were measured.
         tasks: Vec<TaskUsage>,
     },
-    /// Nothing changed; sent when the connection was silent for a while.
-    Heartbeat,
+    /// Sent every now and then: the agent is there, and what it has changes without any task.
+    Heartbeat {
+        /// As in [`Hello`](AgentMessage::Hello).
+        #[serde(default)]
+        volume_room_gib: Option<u32>,
+    },
 }
 
 /// What a task uses of its host.

@@ -191,6 +191,7 @@ async fn serve(
     let (mut socket, _) = tokio_tungstenite::client_async(request.map(|_| ()), tcp).await.ok()?;
     let hello = AgentMessage::Hello {
         underlay_address: None,
+        volume_room_gib: None,
         protocol_version: PROTOCOL_VERSION,
         container_instance_arn: arn.to_owned(),
         agent_version: "1.0.0".into(),

@@ -9,7 +9,7 @@ use gantry_domain::ebs;
 use crate::{
     fault,
     random::Random,
-    records::{AttachmentStatus, LaunchType, VolumeRecord},
+    records::{AttachmentStatus, LaunchType, ServiceRevisionRecord, VolumeRecord},
     tags,
 };
 
@@ -157,6 +157,12 @@ pub(crate) fn template(
         delete_on_termination,
         tags: all_tags(ebs.tag_specifications.as_deref().unwrap_or_default(), inherited),
     })
+}
+
+/// GiB of the volume of each task of a service, whose configurations were checked.
+pub(crate) fn size_gib(revision: &ServiceRevisionRecord) -> u32 {
+    let managed = revision.volume_configurations.first().and_then(|one| one.managed_ebs_volume.as_ref());
+    managed.and_then(|ebs| size(ebs, revision.launch_type).ok()).unwrap_or(0)
 }
 
 fn all_tags(specifications: &[ecs::EBSTagSpecification], inherited: Inherited<'_>) -> Vec<(String, String)> {

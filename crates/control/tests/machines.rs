@@ -51,6 +51,7 @@ fn hello(arn: &str) -> AgentMessage {
         boot_id: "boot".into(),
         tasks: Vec::new(),
         underlay_address: None,
+        volume_room_gib: None,
     }
 }
 
@@ -180,6 +181,7 @@ async fn an_agent_with_many_tasks_is_told_of_them_in_parts() {
         boot_id: "boot-1".into(),
         tasks: kept.into_values().collect(),
         underlay_address: None,
+        volume_room_gib: None,
     };
     let mut session = world.door.begin(&world.caller, hello).await.unwrap();
     let mut told = Vec::new();

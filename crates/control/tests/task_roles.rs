@@ -172,6 +172,13 @@ fn volume(role: &str, delete_on_termination: bool) -> Option<Vec<ecs::TaskVolume
     Some(serde_json::from_value(managed).unwrap())
 }
 
+const VOLUMES: &[&str] = &["ecs.capability.storage.ebs-task-volume-attach"];
+
+fn with_volume(family: &str) -> ecs::RegisterTaskDefinitionRequest {
+    let at_launch = ecs::Volume { name: Some("data".into()), configured_at_launch: Some(true), ..Default::default() };
+    ecs::RegisterTaskDefinitionRequest { volumes: Some(vec![at_launch]), ..definition(family, 64, 64) }
+}
+
 /// Status of the task and of its volume's attachment, and what is told of that.
 async fn attachment(world: &World, arn: &str) -> (String, String, Vec<(String, String)>) {
     let task = world.task(arn).await;
@@ -186,11 +193,8 @@ async fn attachment(world: &World, arn: &str) -> (String, String, Vec<(String, S
 #[tokio::test(start_paused = true)]
 async fn a_task_is_provisioned_until_its_volume_is_attached() {
     let world = world().await;
-    let mut agent = world.machine(1024, 1024, &["ecs.capability.storage.ebs-task-volume-attach"]).await;
-    let at_launch = ecs::Volume { name: Some("data".into()), configured_at_launch: Some(true), ..Default::default() };
-    world
-        .register(ecs::RegisterTaskDefinitionRequest { volumes: Some(vec![at_launch]), ..definition("disk", 64, 64) })
-        .await;
+    let mut agent = world.machine(1024, 1024, VOLUMES).await;
+    world.register(with_volume("disk")).await;
     let request =
         |role, deletes| ecs::RunTaskRequest { volume_configurations: volume(role, deletes), ..run("disk", 1) };
     let refused = world.run(request("arn:aws:iam::000000000000:role/none", true)).await.unwrap_err();
@@ -226,4 +230,31 @@ async fn a_task_is_provisioned_until_its_volume_is_attached() {
     let (_, status, details) = attachment(&world, &arn).await;
     assert_eq!(status, "FAILED");
     assert_eq!(details.last(), Some(&("statusReason".to_owned(), "no room".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_go_where_the_disk_has_room_for_those_that_were_asked_for() {
+    let world = world().await;
+    let (mut small, mut large) = (world.machine(1024, 1024, VOLUMES).await, world.machine(1024, 1024, VOLUMES).await);
+    small.says_room(0).await;
+    large.says_room(2).await;
+    world.register(with_volume("disk")).await;
+    world.register(definition("plain", 64, 64)).await;
+    let request = |count| ecs::RunTaskRequest { volume_configurations: volume(ROLE, true), ..run("disk", count) };
+    let first = world.run(request(1)).await.unwrap();
+    let second = world.run(request(3)).await.unwrap();
+    let arns: Vec<_> = support::arns(&first).into_iter().chain(support::arns(&second)).collect();
+    assert_eq!(arns.len(), 2, "those that are not made yet count");
+    for arn in &arns {
+        assert_eq!(world.task(arn).await.container_instance_arn.as_deref(), Some(&*large.arn));
+    }
+    assert_eq!(support::reasons(&second.failures), ["RESOURCE:DISK", "RESOURCE:DISK"]);
+    assert_eq!(world.run_some("plain", 9).await.len(), 9, "a full disk keeps out volumes only");
+
+    small.says_room(1).await;
+    assert_eq!(support::arns(&world.run(request(1)).await.unwrap()).len(), 1, "there is room on the other one");
+    assert_eq!(support::reasons(&world.run(request(1)).await.unwrap().failures), ["RESOURCE:DISK", "RESOURCE:DISK"]);
+    large.run(&arns).await;
+    large.report(&arns[0], ObservedStatus::Stopped).await;
+    assert_eq!(support::arns(&world.run(request(1)).await.unwrap()).len(), 1, "a task's room goes with it");
 }

@@ -67,6 +67,7 @@ impl Machine {
             cpu_free: self.cpu,
             memory_free: self.memory,
             gpus_free: 0,
+            volume_gib_free: u32::MAX,
             tcp_reserved: &self.ports,
             udp_reserved: &self.ports,
             tcp_taken: &self.taken,

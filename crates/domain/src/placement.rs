@@ -32,7 +32,7 @@ use crate::{
 /// What a task needs of an instance.
 #[derive(Debug, Clone, Default)]
 pub struct Needs {
-    /// CPU, memory, ports, GPUs.
+    /// CPU, memory, ports, GPUs, disk.
     pub resources: TaskResources,
     /// Attributes it must have.
     pub attributes: Vec<RequiredAttribute>,
@@ -66,6 +66,8 @@ pub enum Lack {
     Memory,
     /// GPUs.
     Gpu,
+    /// Disk, for volumes.
+    Disk,
     /// A TCP port, or too many reserved ones.
     Ports,
     /// A UDP port.
@@ -153,7 +155,7 @@ pub fn lacks(needs: &Needs, instance: &Instance<'_>) -> Vec<Lack> {
 
 /// What an instance lacks apart from constraints: StartTask names its instances and skips constraints.
 pub fn resource_lacks(needs: &Needs, instance: &Instance<'_>) -> Vec<Lack> {
-    let TaskResources { cpu_units, memory_mib, tcp_ports, udp_ports, gpus } = &needs.resources;
+    let TaskResources { cpu_units, memory_mib, tcp_ports, udp_ports, gpus, volume_gib } = &needs.resources;
     let mut lacks = Vec::new();
     if !instance.agent_connected {
         lacks.push(Lack::Agent);
@@ -169,6 +171,9 @@ pub fn resource_lacks(needs: &Needs, instance: &Instance<'_>) -> Vec<Lack> {
     }
     if *gpus > instance.gpus_free {
         lacks.push(Lack::Gpu);
+    }
+    if *volume_gib > instance.volume_gib_free {
+        lacks.push(Lack::Disk);
     }
     if ports_lack(instance, Protocol::Tcp, tcp_ports) {
         lacks.push(Lack::Ports);

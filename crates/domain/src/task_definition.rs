@@ -147,6 +147,8 @@ pub struct TaskResources {
     pub udp_ports: Vec<u16>,
     /// GPUs; each is one task's alone.
     pub gpus: u32,
+    /// GiB of the disk, for the volume that is configured at launch: no task definition says how large it is.
+    pub volume_gib: u32,
 }
 
 impl TaskRequirements {
@@ -160,6 +162,7 @@ impl TaskRequirements {
             tcp_ports: self.host_ports(Protocol::Tcp),
             udp_ports: self.host_ports(Protocol::Udp),
             gpus: sum(|container| container.gpus),
+            volume_gib: 0,
         }
     }
 

@@ -11,7 +11,10 @@ mod loop_device;
 use std::{
     fs::{self, File},
     io,
-    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -77,6 +80,7 @@ impl Filesystem {
             Self::Ext3 | Self::Ext4 => {
                 &["-q", "-F", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"]
             }
+            // The smallest volume, 1 GiB, is above XFS's least of 300 MB.
             Self::Xfs => &["-q", "-f", "-K"],
         }
     }
@@ -121,9 +125,14 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> VolumeError {
     move |source| VolumeError::Io { what, source }
 }
 
-/// The kind that is made when none is named: the first one whose program is there.
+/// The kind that is made when none is named: the first one whose program is there and that the kernel mounts.
 pub fn filesystem_default() -> Option<Filesystem> {
-    Filesystem::ALL.into_iter().find(|kind| find(&kind.program()).is_some())
+    Filesystem::ALL.into_iter().find(|kind| find(&kind.program()).is_some() && is_known(*kind))
+}
+
+/// Whether the kernel has it, perhaps as a module that it loads now.
+fn is_known(kind: Filesystem) -> bool {
+    fsopen(kind.as_str(), FsOpenFlags::FSOPEN_CLOEXEC).is_ok()
 }
 
 /// A program on root's path, whoever we are.
@@ -172,6 +181,21 @@ pub fn remove(image: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What volumes may still have of the disk that `path` is on.
+///
+/// # Errors
+/// The host refuses.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(KEPT_BYTES))
+}
+
+/// What the file of a volume, finished or not, takes of the disk; nothing when there is none.
+pub fn kept_bytes(image: &Path) -> u64 {
+    let of = |file: PathBuf| fs::metadata(file).map_or(0, |file| file.blocks().saturating_mul(512));
+    of(unfinished(image)).saturating_add(of(image.to_owned()))
+}
+
 async fn blocking(work: impl FnOnce() -> Result<(), VolumeError> + Send + 'static) -> Result<(), VolumeError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(failed("waiting for the disk")(io::Error::other(error))))
@@ -192,8 +216,7 @@ fn reserve(file: &Path, bytes: u64) -> Result<(), VolumeError> {
     }
     let made = File::options().read(true).write(true).create_new(true).mode(0o600).open(file);
     let made = made.map_err(failed("making the file"))?;
-    let disk = rustix::fs::fstatvfs(&made).map_err(|error| failed("looking at the disk")(error.into()))?;
-    let free_bytes = (disk.f_bavail.saturating_mul(disk.f_frsize)).saturating_sub(KEPT_BYTES);
+    let free_bytes = free_bytes(file).map_err(failed("looking at the disk"))?;
     if free_bytes < bytes {
         return Err(VolumeError::NoRoom { free_bytes });
     }

@@ -106,6 +106,7 @@ impl Session {
             boot_id,
             tasks,
             underlay_address,
+            volume_room_gib,
         } = hello
         else {
             return Err(Ended::Refused("the first message must be hello".to_owned()));
@@ -133,7 +134,7 @@ impl Session {
             granted: Granted::default(),
             told_exec_sessions: Vec::new(),
         };
-        let about = About { agent_version, boot_id, underlay_address };
+        let about = About { agent_version, boot_id, underlay_address, volume_room_gib };
         {
             let _turn = door.numbers.lock().await;
             greet(&session.control, &session.instance, &about).await?;
@@ -151,7 +152,10 @@ impl Session {
         self.check_current()?;
         match message {
             AgentMessage::Hello { .. } => Err(Ended::Refused("hello may be said once only".to_owned())),
-            AgentMessage::Heartbeat => Ok(None),
+            AgentMessage::Heartbeat { volume_room_gib } => {
+                note_volume_room(&self.control, &self.instance, volume_room_gib).await?;
+                Ok(None)
+            }
             AgentMessage::Usage { tasks } => {
                 let (view, now) = (self.control.read(), self.control.now());
                 self.control.metrics.measured(&view, &self.instance, &tasks, now);
@@ -429,6 +433,7 @@ struct About {
     agent_version: String,
     boot_id: String,
     underlay_address: Option<Ipv4Addr>,
+    volume_room_gib: Option<u32>,
 }
 
 /// Notes that the agent is there.
@@ -445,6 +450,7 @@ async fn greet(control: &Control, key: &InstanceKey, about: &About) -> Result<()
         let cut = |text: &str| Some(text.chars().take(REPORTED_ID_CHARS_MAX).collect::<String>());
         record.boot_id = cut(&about.boot_id);
         record.version_info.get_or_insert_default().agent_version = cut(&about.agent_version);
+        record.volume_room_gib = about.volume_room_gib;
         record.underlay_address = about.underlay_address.filter(|address| overlay::is_reachable(*address));
         if record.host_number.is_none() && record.underlay_address.is_some() {
             record.host_number = overlay::free_number(view, &key.scope);
@@ -460,6 +466,17 @@ async fn greet(control: &Control, key: &InstanceKey, about: &About) -> Result<()
         Ok(false) => Err(Ended::Unregistered),
         Err(fault) => Err(unavailable(&fault)),
     }
+}
+
+/// Notes what volumes may have of the disk. It changes by whole GiB, so seldom, and clients are not told of it.
+async fn note_volume_room(control: &Control, key: &InstanceKey, room_gib: Option<u32>) -> Result<(), Ended> {
+    let noted = control.transact(|view| {
+        let row = view.host(key).and_then(|host| host.row.as_ref());
+        let Some(row) = row.filter(|row| row.volume_room_gib != room_gib) else { return Ok(Plan::Done(())) };
+        let record = InstanceRecord { volume_room_gib: room_gib, ..row.record.clone() };
+        Ok(Plan::Commit(Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record)), ()))
+    });
+    noted.await.map_err(|fault| unavailable(&fault))
 }
 
 /// Writes `agentConnected`, unless `still` says that it is no longer so.

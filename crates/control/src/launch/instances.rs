@@ -71,6 +71,7 @@ pub(crate) fn instance<'a>((key, host, row): Candidate<'a>, taken: &TakenByHost)
         cpu_free: row.resources.cpu.saturating_sub(host.cpu_reserved()),
         memory_free: row.resources.memory.saturating_sub(host.memory_reserved()),
         gpus_free: u32::try_from(free_gpus(host, &row.resources).count()).unwrap_or(u32::MAX),
+        volume_gib_free: row.volume_room_gib.map_or(u32::MAX, |room| room.saturating_sub(host.volume_gib_reserved())),
         tcp_reserved: &row.resources.tcp,
         udp_reserved: &row.resources.udp,
         tcp_taken: host.tcp_ports(),

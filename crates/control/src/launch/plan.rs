@@ -262,7 +262,7 @@ impl Batch {
             }
             let id = TaskId::from_bytes(random.id());
             self.put_task(TaskKey { scope: scope.clone(), cluster: launch.cluster.cluster.clone(), id }, &record);
-            let resources = launch.task.requirements.resources();
+            let resources = launch.task.resources();
             self.taken.entry(host.clone()).or_default().push((resources, launch.task.group.clone()));
             self.hosts.insert(host.clone(), (row.revision, entry.placements_revision));
             launched.tasks.push(id);
@@ -439,7 +439,7 @@ fn needs(launch: &Launch) -> Needs {
     // The fleet's hosts are ours: what they can do is our business, not the task definition's.
     let attributes = if launch.target == Target::Fleet { Vec::new() } else { requirements.attributes.clone() };
     Needs {
-        resources: requirements.resources(),
+        resources: launch.task.resources(),
         attributes,
         group: launch.task.group.clone(),
         constraints: launch.constraints.clone(),
@@ -483,6 +483,8 @@ pub(super) fn code(lack: &Lack) -> String {
         Lack::Cpu => "RESOURCE:CPU".to_owned(),
         Lack::Memory => "RESOURCE:MEMORY".to_owned(),
         Lack::Gpu => "RESOURCE:GPU".to_owned(),
+        // The real service has no machine's disk to look at.
+        Lack::Disk => "RESOURCE:DISK".to_owned(),
         Lack::Ports => "RESOURCE:PORTS".to_owned(),
         Lack::UdpPorts => "RESOURCE:PORTS_UDP".to_owned(),
         Lack::Attribute(_) => "ATTRIBUTE".to_owned(),

@@ -7,7 +7,7 @@ use gantry_domain::{
     Timestamp,
     arn::TaskDefinitionKey,
     task::{ContainerStatus, HealthStatus, TaskLife, TaskPath},
-    task_definition::{NetworkMode, TaskRequirements},
+    task_definition::{NetworkMode, TaskRequirements, TaskResources},
 };
 
 use super::VolumeTemplate;
@@ -72,6 +72,12 @@ impl TaskTemplate {
         self.keeper.as_ref().map(|(kind, _)| *kind).unwrap_or_default()
     }
 
+    /// What each task takes from its instance.
+    pub(super) fn resources(&self) -> TaskResources {
+        let volume_gib = self.volume.as_ref().map_or(0, |volume| volume.size_gib);
+        TaskResources { volume_gib, ..self.requirements.resources() }
+    }
+
     fn kept_by(&self, kind: ServiceKind) -> Option<String> {
         self.keeper.as_ref().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone())
     }
@@ -106,7 +112,7 @@ impl TaskTemplate {
             host: host.map(|(host, _)| host.clone()),
             availability_zone: host.map(|(host, zone)| zone_of(host, zone)),
             waiting: host.is_none().then(|| Box::new(self.waiting.clone())),
-            reserved: self.requirements.resources().into(),
+            reserved: self.resources().into(),
             cpu_units: self.requirements.cpu_units,
             memory_mib: self.requirements.memory_mib,
             ephemeral_storage_gib: fleet.then(|| self.ephemeral_storage_gib()),

@@ -8,7 +8,7 @@ use gantry_domain::{
     placement::{Needs, place},
     reason::StoppedReason,
     task::{LastStatus, Stop, StopCode, TaskEvent},
-    task_definition::{NetworkMode, TaskRequirements},
+    task_definition::{NetworkMode, TaskRequirements, TaskResources},
 };
 use gantry_store::Txn;
 
@@ -89,6 +89,7 @@ fn needs_the_same(row: &TaskRow, other: &TaskRow) -> bool {
         && row.group == other.group
         && row.capacity_provider == other.capacity_provider
         && row.reserved == other.reserved
+        && row.volume_gib() == other.volume_gib()
         && row.overrides == other.overrides
         && row.waiting == other.waiting
 }
@@ -100,7 +101,7 @@ fn needs(row: &TaskRow) -> Result<Option<(Needs, TaskRequirements)>, Fault> {
     let given = row.overrides.as_deref().cloned().unwrap_or_default();
     overrides::apply(&mut requirements, &given, row.launch_type)?;
     let needs = Needs {
-        resources: requirements.resources(),
+        resources: TaskResources { volume_gib: row.volume_gib(), ..requirements.resources() },
         attributes: requirements.attributes.clone(),
         group: row.group.clone(),
         constraints: request::constraints(&requirements, &waiting.placement_constraints)?,

@@ -111,6 +111,7 @@ fn record(scope: &Scope, input: &RegisterContainerInstanceRequest, now: Timestam
         machine: None,
         underlay_address: None,
         host_number: None,
+        volume_room_gib: None,
         boot_id: None,
         version: 1,
         tags: tags::parse(input.tags.as_deref())?

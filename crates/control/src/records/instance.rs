@@ -103,6 +103,9 @@ pub struct InstanceRecord {
     /// Its number among the hosts of its account and region, which its own addresses in subnets follow from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_number: Option<u16>,
+    /// GiB that volumes of tasks may have on its disk together, as its agent said last; none is no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_room_gib: Option<u32>,
     /// Grows with every change a client could be told of.
     pub version: i64,
     /// Key and value.

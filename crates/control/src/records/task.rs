@@ -190,6 +190,11 @@ impl TaskRecord {
     pub fn holds_resources(&self) -> bool {
         self.life.last_status < LastStatus::Deprovisioning
     }
+
+    /// What the volume that was configured at its launch takes of its host's disk.
+    pub fn volume_gib(&self) -> u32 {
+        self.volume.as_ref().map_or(0, |volume| volume.size_gib)
+    }
 }
 
 /// What a task asked of its place, for as long as it has none.
@@ -239,7 +244,8 @@ fn is_zero(count: &u32) -> bool {
 
 impl From<TaskResources> for Reservation {
     fn from(resources: TaskResources) -> Self {
-        let TaskResources { cpu_units, memory_mib, tcp_ports, udp_ports, gpus } = resources;
+        // The volume's size stands with the volume.
+        let TaskResources { cpu_units, memory_mib, tcp_ports, udp_ports, gpus, volume_gib: _ } = resources;
         Self { cpu: cpu_units, memory: memory_mib, tcp: tcp_ports, udp: udp_ports, gpus }
     }
 }

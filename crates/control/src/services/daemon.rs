@@ -5,6 +5,7 @@ use gantry_domain::{
     placement::{Conditions, Constraint, GroupKey, Instance, Needs},
     service::DaemonInstance,
     task::{DesiredStatus, LastStatus},
+    task_definition::TaskResources,
 };
 use gantry_store::Revision;
 
@@ -15,6 +16,7 @@ use crate::{
     records::{DaemonRecord, InstanceRecord, InstanceStatus, LaunchType, ServiceRecord, ServiceStatus},
     task_definition,
     view::{EcsView, Host, TaskRow},
+    volumes,
 };
 
 /// The instances that satisfy the constraints of the service and of its primary deployment's task definition, ACTIVE
@@ -139,6 +141,7 @@ impl Claims<'_> {
             // What could never fit there takes nothing.
             let fits = resources.cpu_units <= row.resources.cpu
                 && resources.memory_mib <= row.resources.memory
+                && row.volume_room_gib.is_none_or(|room| resources.volume_gib <= room)
                 && usize::try_from(resources.gpus).is_ok_and(|gpus| gpus <= row.resources.gpus.len());
             if missing && fits {
                 free.take(resources, group);
@@ -169,7 +172,7 @@ fn wanted(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<Wa
     let mut constraints = start::constraints(record, &requirements.placement_expressions);
     constraints.retain(|constraint| !matches!(constraint, Constraint::DistinctInstance));
     let needs = Needs {
-        resources: requirements.resources(),
+        resources: TaskResources { volume_gib: volumes::size_gib(revision), ..requirements.resources() },
         attributes: requirements.attributes.clone(),
         group: key.group(),
         constraints,

@@ -9,6 +9,7 @@ use gantry_api::{
 use gantry_domain::{
     placement::{Conditions, Needs},
     service::{Rebalance, START_BATCH_MAX},
+    task_definition::TaskResources,
 };
 
 use super::{daemon::Reserved, find, start, wire};
@@ -20,6 +21,7 @@ use crate::{
     task_definition,
     tasks::request,
     view::{EcsView, TaskRow},
+    volumes,
 };
 
 /// Whether a service with this strategy can be rebalanced: it places by zone before anything else.
@@ -103,7 +105,7 @@ fn zones(view: &EcsView, key: &ServiceKey, record: &ServiceRecord) -> Option<BTr
     };
     let fleet = revision.launch_type == LaunchType::Fargate;
     let needs = Needs {
-        resources: requirements.resources(),
+        resources: TaskResources { volume_gib: volumes::size_gib(revision), ..requirements.resources() },
         attributes: if fleet { Vec::new() } else { requirements.attributes.clone() },
         constraints: start::constraints(record, &requirements.placement_expressions),
         group: key.group(),

@@ -35,6 +35,7 @@ pub struct Host {
     tcp: PortCounts,
     udp: PortCounts,
     gpus: BTreeMap<String, u32>,
+    volume_gib_reserved: u64,
     groups: Groups,
     shown: Counts,
     alive: usize,
@@ -73,6 +74,11 @@ impl Host {
         &self.gpus
     }
 
+    /// GiB of its disk that volumes of tasks take, made or still to be made.
+    pub fn volume_gib_reserved(&self) -> u32 {
+        u32::try_from(self.volume_gib_reserved).unwrap_or(u32::MAX)
+    }
+
     /// Tasks with desired status RUNNING by group.
     pub fn groups(&self) -> &Groups {
         &self.groups
@@ -99,6 +105,7 @@ impl Host {
         if task.holds_resources() {
             self.cpu_reserved += u64::from(task.reserved.cpu);
             self.memory_reserved += u64::from(task.reserved.memory);
+            self.volume_gib_reserved += u64::from(task.volume_gib());
             each_port(task, |udp, port| *if udp { &mut self.udp } else { &mut self.tcp }.entry(port).or_default() += 1);
             each_gpu(task).for_each(|gpu| *self.gpus.entry(gpu.clone()).or_default() += 1);
         }
@@ -124,6 +131,7 @@ impl Host {
         if task.holds_resources() {
             self.cpu_reserved -= u64::from(task.reserved.cpu);
             self.memory_reserved -= u64::from(task.reserved.memory);
+            self.volume_gib_reserved -= u64::from(task.volume_gib());
             each_port(task, |udp, port| uncount(if udp { &mut self.udp } else { &mut self.tcp }, &port));
             each_gpu(task).for_each(|gpu| uncount(&mut self.gpus, gpu));
         }

@@ -249,6 +249,7 @@ impl Agent {
             boot_id: boot.into(),
             tasks: has.values().cloned().collect(),
             underlay_address: None,
+            volume_room_gib: None,
         };
         let mut session = world.door.begin(&world.caller, hello).await.unwrap();
         let mut desired = BTreeMap::new();
@@ -302,6 +303,12 @@ impl Agent {
         let sequence = self.sequence;
         let answer = self.session.receive(AgentMessage::Observed { sequence, tasks: vec![task] }).await.unwrap();
         assert_eq!(answer, Some(ControlMessage::Acknowledged { sequence }));
+    }
+
+    /// Says what volumes may have of its disk.
+    pub async fn says_room(&mut self, volume_room_gib: u32) {
+        let heartbeat = AgentMessage::Heartbeat { volume_room_gib: Some(volume_room_gib) };
+        assert_eq!(self.session.receive(heartbeat).await.unwrap(), None);
     }
 
     /// Runs everything it is told to run.

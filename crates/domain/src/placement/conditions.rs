@@ -63,12 +63,13 @@ impl<'a> Conditions<'a> {
             && self.eligible(instance)
     }
 
-    /// Whether the instance has CPU, memory and GPUs for the task.
+    /// Whether the instance has CPU, memory, GPUs and disk for the task.
     pub(super) fn room_on(&self, instance: &Instance<'_>) -> bool {
         let resources = &self.needs.resources;
         resources.cpu_units <= instance.cpu_free
             && resources.memory_mib <= instance.memory_free
             && resources.gpus <= instance.gpus_free
+            && resources.volume_gib <= instance.volume_gib_free
     }
 
     /// Whether a task placed on an instance can forbid another one there although there is room: it takes ports, and its

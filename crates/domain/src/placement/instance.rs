@@ -24,6 +24,8 @@ pub struct Instance<'a> {
     pub memory_free: u32,
     /// GPUs nobody has.
     pub gpus_free: u32,
+    /// GiB of its disk that volumes may still have; `u32::MAX` while its agent does not say.
+    pub volume_gib_free: u32,
     /// TCP ports that no task may ask for.
     pub tcp_reserved: &'a BTreeSet<u16>,
     /// UDP ports that no task may ask for.
@@ -101,6 +103,7 @@ impl<'a> Instance<'a> {
         self.cpu_free = self.cpu_free.saturating_sub(resources.cpu_units);
         self.memory_free = self.memory_free.saturating_sub(resources.memory_mib);
         self.gpus_free = self.gpus_free.saturating_sub(resources.gpus);
+        self.volume_gib_free = self.volume_gib_free.saturating_sub(resources.volume_gib);
         self.taken.ports.extend(resources.tcp_ports.iter().map(|port| (Protocol::Tcp, *port)));
         self.taken.ports.extend(resources.udp_ports.iter().map(|port| (Protocol::Udp, *port)));
         self.taken.groups.add(group);

@@ -17,6 +17,7 @@ struct Machine {
     cpu: u32,
     memory: u32,
     gpus: u32,
+    volume_gib: u32,
     reserved: BTreeSet<u16>,
     taken: BTreeMap<u16, u32>,
     attributes: Attributes,
@@ -47,6 +48,7 @@ impl Machine {
             cpu_free: self.cpu,
             memory_free: self.memory,
             gpus_free: self.gpus,
+            volume_gib_free: self.volume_gib,
             tcp_reserved: &self.reserved,
             udp_reserved: &self.udp.0,
             tcp_taken: &self.taken,
@@ -128,6 +130,22 @@ fn gpus_are_given_as_long_as_there_are_any() {
     chosen.sort_unstable();
     assert_eq!((chosen, placement.unplaced), (vec![1, 2, 2], 1));
     assert_eq!(reasons(&placement), [Lack::Gpu, Lack::Gpu, Lack::Gpu]);
+}
+
+#[test]
+fn volumes_are_placed_as_long_as_there_is_disk_and_other_tasks_whether_or_not() {
+    let mut needs = needs(1, 1);
+    needs.resources.volume_gib = 2;
+    let (mut three, mut four) = (machine(9, 9), machine(9, 9));
+    (three.volume_gib, four.volume_gib) = (3, 4);
+    let machines = [machine(9, 9), three, four];
+    let placement = run(&needs, &machines, 4, 7);
+    let mut chosen = placement.chosen.clone();
+    chosen.sort_unstable();
+    assert_eq!((chosen, placement.unplaced), (vec![1, 2, 2], 1));
+    assert_eq!(reasons(&placement), [Lack::Disk, Lack::Disk, Lack::Disk]);
+    needs.resources.volume_gib = 0;
+    assert_eq!(run(&needs, &machines, 27, 7).unplaced, 0);
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn ask(expression: &Expression) -> bool {
         cpu_free: 0,
         memory_free: 0,
         gpus_free: 0,
+        volume_gib_free: u32::MAX,
         tcp_reserved: &no_ports.0,
         udp_reserved: &no_ports.0,
         tcp_taken: &no_ports.1,

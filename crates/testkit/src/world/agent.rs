@@ -170,6 +170,7 @@ impl FakeAgent {
             boot_id: format!("boot {}", self.boots),
             tasks: self.tasks.values().map(Task::observed).collect(),
             underlay_address: None,
+            volume_room_gib: None,
         }
     }
 
