@@ -54,7 +54,7 @@ pub(super) fn run(
     };
     let handed = hand_over(ours, reply);
     let code = match handed {
-        Ok(()) => watch(pid, reply),
+        Ok(terminal) => watch(pid, reply, terminal),
         Err(failure) => {
             end(pid);
             return Err(failure);
@@ -75,24 +75,29 @@ fn streams(terminal: Option<TerminalSize>) -> Result<(Streams, Ours), Failure> {
     Ok((Streams::Pipes { input, output, error }, ours))
 }
 
-/// Gives the agent its ends; this process keeps none.
-fn hand_over(ours: Ours, reply: &OwnedFd) -> Result<(), Failure> {
+/// Gives the agent its ends. Of them this process keeps a terminal: it hangs up only when both have closed it.
+fn hand_over(ours: Ours, reply: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
     let send = |kind: u8, descriptor: &OwnedFd| {
         let sent = send_with_fd(reply.as_fd(), &[kind], Some(descriptor.as_fd()));
         sent.map_err(|error| Failure::io("handing over a command", &error))
     };
     match ours {
-        Ours::Terminal { console } => send(stream::TERMINAL, &embedded::terminal::receive(&console)?),
+        Ours::Terminal { console } => {
+            let terminal = embedded::terminal::receive(&console)?;
+            send(stream::TERMINAL, &terminal)?;
+            Ok(Some(terminal))
+        }
         Ours::Pipes { input, output, error } => {
             send(stream::INPUT, &input)?;
             send(stream::OUTPUT, &output)?;
-            send(stream::ERROR, &error)
+            send(stream::ERROR, &error)?;
+            Ok(None)
         }
     }
 }
 
 /// Until the command ends or nobody is interested any more.
-fn watch(pid: Pid, reply: &OwnedFd) -> Result<Option<i32>, Failure> {
+fn watch(pid: Pid, reply: &OwnedFd, mut terminal: Option<OwnedFd>) -> Result<Option<i32>, Failure> {
     let raw = rustix::process::Pid::from_raw(pid.as_raw())
         .ok_or_else(|| Failure::Runtime("the command has no process".to_owned()))?;
     let ended = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty())
@@ -105,7 +110,9 @@ fn watch(pid: Pid, reply: &OwnedFd) -> Result<Option<i32>, Failure> {
         if unwanted && !has_ended {
             // When it ends, its children are somebody else's, and may be in sessions of their own.
             let tree = process::tree(pid.as_raw().unsigned_abs());
-            // Its terminal is gone with the agent's end of it; on pipes it is told by the signal alone.
+            // Not before: a command that the terminal's end kills has no children any more. On pipes it is told by the
+            // signal alone.
+            drop(terminal.take());
             let _ = kill(pid, Signal::SIGHUP);
             process::wait_for_end(&ended, HANG_UP_PATIENCE);
             process::kill_known(&tree);
