@@ -193,6 +193,8 @@ def test_refusals_read_well(registry, clients, layer, repository, name):
     assert "401 Unauthorized: Not Authorized" in reader.refused("crane", "ls", repository)
 
 
+# The other file that writes to /etc/hosts: never at the same time.
+@pytest.mark.xdist_group("test_registry_access")
 def test_the_credential_helper_of_ecr_logs_in(scratch, tmp_path, layer, monkeypatch):
     """It knows registries by the names that ECR gives them: the registry must have such a name, and TLS."""
     helper = program("docker-credential-ecr-login")
