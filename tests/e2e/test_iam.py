@@ -299,6 +299,8 @@ def test_everything_of_an_account_is_listed_at_once(iam, user):
     iam.create_role(RoleName="seen", AssumeRolePolicyDocument=trust({"Service": "ecs-tasks.amazonaws.com"}))
     made = iam.create_policy(PolicyName="seen", PolicyDocument=policy(allow("ecs:*")))["Policy"]
     iam.attach_role_policy(RoleName="seen", PolicyArn=made["Arn"])
+    used, unused = "arn:aws:iam::aws:policy/AmazonECS_FullAccess", "AmazonEC2ContainerRegistryPowerUser"
+    iam.attach_role_policy(RoleName="seen", PolicyArn=used)
     pages = list(iam.get_paginator("get_account_authorization_details").paginate(PaginationConfig={"PageSize": 3}))
     assert len(pages) > 1
     users, roles, policies = (
@@ -306,10 +308,11 @@ def test_everything_of_an_account_is_listed_at_once(iam, user):
         for part, name in (("UserDetailList", "UserName"), ("RoleDetailList", "RoleName"), ("Policies", "PolicyName"))
     )
     assert users["pat"]["UserPolicyList"][0]["PolicyDocument"]["Statement"][0]["Action"] == "ecs:ListClusters"
-    assert roles["seen"]["AttachedManagedPolicies"] == [{"PolicyName": "seen", "PolicyArn": made["Arn"]}]
+    attached = {each["PolicyArn"] for each in roles["seen"]["AttachedManagedPolicies"]}
+    assert attached == {made["Arn"], used}
     assert roles["seen"]["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["Service"] == "ecs-tasks.amazonaws.com"
     assert (policies["seen"]["AttachmentCount"], policies["seen"]["PolicyVersionList"][0]["VersionId"]) == (1, "v1")
-    assert "AdministratorAccess" in policies
+    assert "AmazonECS_FullAccess" in policies and unused not in policies, "of AWS's policies those in use"
     only = iam.get_account_authorization_details(Filter=["Role"])
     assert only["RoleDetailList"] and not only["UserDetailList"] and not only["Policies"]
 

@@ -171,7 +171,7 @@ def router(folder, kind="fluentbit", **options):
               for name, path in (("usr", "/usr"), ("lib", "/lib"), ("lib64", "/lib64"), ("out", "/out"))]
     container = {"name": "router", "memory": 128, "memoryReservation": 100, "stopTimeout": 5, "mountPoints": mounts,
                  "firelensConfiguration": {"type": kind, "options": options},
-                 "command": ["sh", "-c", "cp /fluent*/etc/fluent*.conf /out/; "
+                 "command": ["sh", "-c", "cp /fluent*/etc/fluent*.conf /out/; echo uid=$FLUENT_UID > /out/uid; "
                              "exec /usr/bin/python3 /out/router.py /var/run/fluent.sock /out/records"]}
     volumes = [{"name": name, "host": {"sourcePath": path}}
                for name, path in (("usr", "/usr"), ("lib", "/lib"), ("lib64", "/lib64"), ("out", str(folder)))]
@@ -203,6 +203,7 @@ def test_firelens_sends_everything_to_the_router_of_the_task(gantry, name, tmp_p
     for part in (arn, f"{name}:1", "/var/run/fluent.sock", "app-firelens*", "s3", "bucket logs"):
         assert part in configuration, configuration
     assert ("@INCLUDE" in configuration) is False
+    assert (tmp_path / "uid").read_text() == {"fluentbit": "uid=\n", "fluentd": "uid=0\n"}[kind]
 
 
 def test_firelens_configuration_of_ones_own_without_metadata(gantry, name, tmp_path):

@@ -8,6 +8,7 @@ use gantry_api::{ecr, ecs, logs, task_values::TaskValues};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    answer,
     clock::Clock,
     config::Credentials,
     identity::IdentityError,
@@ -18,6 +19,8 @@ use crate::{
 const CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 /// The values of a task may come from a bucket, which has half a minute.
 const VALUES_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+/// Of an answer; the longest have the environment files of a task. One that is cut off here is not understood.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 #[derive(Clone)]
 pub(crate) struct AwsClient {
@@ -265,7 +268,7 @@ async fn read<O: DeserializeOwned>(call: reqwest::RequestBuilder, operation: &'s
     let malformed = || AwsError::Malformed { operation };
     let answer = call.send().await.map_err(AwsError::Unreachable)?;
     let status = answer.status();
-    let bytes = answer.bytes().await.map_err(AwsError::Unreachable)?;
+    let bytes = answer::body(answer, ANSWER_BYTES_MAX).await.map_err(AwsError::Unreachable)?;
     if status.is_success() {
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         return serde_json::from_slice(bytes).map_err(|_| malformed());

@@ -14,7 +14,7 @@ use gantry_runtime::{
 use crate::{
     firelens,
     reason::ContainerReason,
-    task::{ContainerDefinition, LaunchType, SharedNamespace, TaskNetwork, TaskSpec},
+    task::{ContainerDefinition, LaunchType, RouterKind, SharedNamespace, TaskNetwork, TaskSpec},
 };
 
 const MIB: u64 = 1 << 20;
@@ -192,6 +192,10 @@ fn environment(task: &TaskSpec, definition: &ContainerDefinition, parts: &Parts<
     if let Some(host) = &parts.fluent_host {
         variables.set("FLUENT_HOST", host);
         variables.set("FLUENT_PORT", &firelens::PORT.to_string());
+    }
+    if definition.firelens.as_ref().is_some_and(|firelens| firelens.kind == RouterKind::Fluentd) {
+        // Its image gives up root otherwise, and then could not open the socket.
+        variables.set("FLUENT_UID", "0");
     }
     let is_given = |name: &str| variables.has(name) || parts.held_names.contains(name);
     if !is_given("AWS_REGION") && !is_given("AWS_DEFAULT_REGION") {

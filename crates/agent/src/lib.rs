@@ -10,6 +10,7 @@
 //! and the next agent goes on from both.
 
 mod access;
+mod answer;
 mod aws;
 mod clock;
 mod config;

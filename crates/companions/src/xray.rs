@@ -18,6 +18,7 @@ mod traces;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gantry_api::xray::{
     self, BatchGetTracesRequest, BatchGetTracesResult, GetSamplingRulesRequest, GetSamplingRulesResult,
@@ -35,6 +36,9 @@ use forward::Forward;
 use journal::Journal;
 use sampling::Samplers;
 use traces::Traces;
+
+/// How long a server that ends waits for the collector.
+const FORWARD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The service. Clones share it.
 #[derive(Clone)]
@@ -73,6 +77,13 @@ impl XRay {
             clock,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Sends on to the collector what waits for it, within a bound of time. Nothing may be put any more.
+    pub async fn close(&self) {
+        if let Some(forward) = &self.inner.forward {
+            forward.close(FORWARD_TIME_MAX).await;
+        }
     }
 }
 

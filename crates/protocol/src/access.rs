@@ -73,6 +73,8 @@ pub trait Facts: Send + Sync {
     fn task_definition(&self, caller: &Caller, reference: &str) -> Option<TaskDefinition>;
     /// The ARN of a `user`, `group`, `role` or `instance-profile` by its name.
     fn iam_arn(&self, account: &str, kind: &str, name: &str) -> Option<String>;
+    /// The ARN of the permissions boundary of a `user` or `role` by its name.
+    fn boundary(&self, account: &str, kind: &str, name: &str) -> Option<String>;
 }
 
 /// Knows nothing.
@@ -87,6 +89,9 @@ impl Facts for NoFacts {
         None
     }
     fn iam_arn(&self, _: &str, _: &str, _: &str) -> Option<String> {
+        None
+    }
+    fn boundary(&self, _: &str, _: &str, _: &str) -> Option<String> {
         None
     }
 }

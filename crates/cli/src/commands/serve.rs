@@ -65,6 +65,7 @@ pub(crate) struct Server {
     pub(crate) endpoint: String,
     logs: Logs,
     events: EventBridge,
+    xray: XRay,
     background: Background,
     store: Store,
     serving: JoinHandle<()>,
@@ -95,16 +96,19 @@ impl Server {
         };
         running.write(&config.data_dir)?;
         let serving = tokio::spawn(door.serve(Arc::new(site), shutdown));
-        let Parts { logs, events, .. } = parts;
-        Ok(Self { endpoint, logs, events, background, store, serving })
+        let Parts { logs, events, xray, .. } = parts;
+        Ok(Self { endpoint, logs, events, xray, background, store, serving })
     }
 
     /// Waits for the requests under way and closes the store. Tell it to end first.
     pub(crate) async fn finish(self) {
         let _ = self.serving.await;
         drop(self.background);
-        self.events.close().await;
-        self.logs.close().await;
+        // A collector that is away must not be waited for twice.
+        tokio::join!(self.xray.close(), async {
+            self.events.close().await;
+            self.logs.close().await;
+        });
         self.store.close().await;
     }
 }

@@ -36,4 +36,8 @@ impl Facts for World {
     fn iam_arn(&self, account: &str, kind: &str, name: &str) -> Option<String> {
         self.iam.arn_of(account, kind, name)
     }
+
+    fn boundary(&self, account: &str, kind: &str, name: &str) -> Option<String> {
+        self.iam.boundary_of(account, kind, name)
+    }
 }

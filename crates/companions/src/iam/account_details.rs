@@ -1,5 +1,5 @@
 //! `GetAccountAuthorizationDetails`: all of an account's users, groups, roles and policies at once, for audits and
-//! backups.
+//! backups. Of AWS's policies there are those that the account uses.
 
 use std::collections::BTreeMap;
 
@@ -41,11 +41,11 @@ pub(super) async fn get_account_authorization_details(
         let local = picture.policies.iter().filter(|_| wanted(EntityType::LocalManagedPolicy));
         let local = local.map(|(key, row)| (format!("4 {key}"), Detail::Policy(of_customer(account, picture, row))));
         let of_aws = aws_managed::all().iter().filter(|_| wanted(EntityType::AWSManagedPolicy));
-        let of_aws = of_aws.map(|policy| {
+        let of_aws = of_aws.filter_map(|policy| {
+            let uses = picture.uses(&policy.arn);
             let versions = vec![versions::of_aws(policy, true)];
-            let shown = policies::aws(policy, picture.uses(&policy.arn));
-            let shown = iam::Policy { description: Some(policy.description()), ..shown };
-            (format!("5 {}", policy.arn), Detail::Policy(managed(shown, versions)))
+            let shown = iam::Policy { description: Some(policy.description()), ..policies::aws(policy, uses) };
+            (uses != (0, 0)).then(|| (format!("5 {}", policy.arn), Detail::Policy(managed(shown, versions))))
         });
         asked!(input).page(&question, users.chain(groups).chain(roles).chain(local).chain(of_aws))
     })?;

@@ -253,6 +253,15 @@ impl Iam {
         })
     }
 
+    /// The ARN of the permissions boundary of a `user` or `role` by its name.
+    pub fn boundary_of(&self, account: &str, kind: &str, name: &str) -> Option<String> {
+        self.look(account, |picture| match kind {
+            "user" => picture.user(name).ok().and_then(|user| user.boundary.clone()),
+            "role" => picture.role(name).ok().and_then(|role| role.boundary.clone()),
+            _ => None,
+        })
+    }
+
     /// The ARN of a `user`, `group`, `role` or `instance-profile` by its name.
     pub fn arn_of(&self, account: &str, kind: &str, name: &str) -> Option<String> {
         self.look(account, |picture| match kind {

@@ -1,8 +1,8 @@
 //! Sends segments on to a collector, as OTLP over HTTP.
 //!
 //! What waits is in memory and has a bound of number and bytes: beyond it the oldest go. They and what the collector does
-//! not take are counted and told to the log; here they are kept all the same. What waits when the program ends is not
-//! sent.
+//! not take are counted, in the log and in a metric; here they are kept all the same. What waits when the program ends is
+//! sent within a bound of time.
 
 mod waiting;
 
@@ -31,6 +31,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 const TRIES_MAX: u32 = 10;
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Segments that were not forwarded, and spans that the collector did not want.
+const SEGMENTS_DROPPED: &str = "gantry_traces_segments_not_forwarded_total";
+const SPANS_REFUSED: &str = "gantry_traces_spans_refused_total";
 
 /// The way to a collector; ends when it is dropped.
 pub(super) struct Forward {
@@ -43,6 +46,10 @@ struct Queue {
     waiting: Mutex<Waiting>,
     /// Something was added.
     more: Notify,
+    /// A batch is over.
+    over: Notify,
+    /// The program ends: there is no later time to try again.
+    ending: Notify,
 }
 
 struct Worker {
@@ -61,6 +68,9 @@ impl Forward {
     /// Begins to send to where a collector takes traces.
     pub(super) fn start(url: Url) -> Self {
         let queue = Arc::new(Queue::default());
+        // A metric that is nought can be watched.
+        metrics::counter!(SEGMENTS_DROPPED).increment(0);
+        metrics::counter!(SPANS_REFUSED).increment(0);
         // The operator named the address, so any will do.
         let worker = Worker { queue: Arc::clone(&queue), url, client: Outbound::new(Network::Special) };
         Self { queue, _worker: Background::run(worker.run()) }
@@ -71,6 +81,30 @@ impl Forward {
         self.queue.waiting.lock().add(documents);
         self.queue.more.notify_one();
     }
+
+    /// Sends what waits, for at most `time_max`; a collector that was away is asked once more at once. What it does not
+    /// have then is counted as dropped.
+    pub(super) async fn close(&self, time_max: Duration) {
+        self.queue.ending.notify_one();
+        let sent = async {
+            loop {
+                let over = self.queue.over.notified();
+                if self.queue.waiting.lock().len() == 0 {
+                    return;
+                }
+                over.await;
+            }
+        };
+        if tokio::time::timeout(time_max, sent).await.is_err() {
+            let dropped = self.queue.waiting.lock().len();
+            count_dropped(dropped as u64);
+            tracing::warn!(dropped, "segments were not forwarded before the end");
+        }
+    }
+}
+
+fn count_dropped(segments: u64) {
+    metrics::counter!(SEGMENTS_DROPPED).increment(segments);
 }
 
 impl Worker {
@@ -82,6 +116,8 @@ impl Worker {
                 continue;
             }
             self.send(batch).await;
+            self.queue.waiting.lock().batch_is_over();
+            self.queue.over.notify_waiters();
             self.tell_dropped();
         }
     }
@@ -89,6 +125,7 @@ impl Worker {
     fn tell_dropped(&self) {
         let dropped = self.queue.waiting.lock().take_dropped();
         if dropped > 0 {
+            count_dropped(dropped);
             tracing::warn!(
                 collector = self.host(),
                 dropped,
@@ -107,7 +144,10 @@ impl Worker {
         let as_otlp = move || otlp::export(batch.iter().map(|one| (&one.scope, one.text.as_str()))).to_string();
         let body = match tokio::task::spawn_blocking(as_otlp).await {
             Ok(body) => body,
-            Err(error) => return tracing::error!(%error, dropped = segments, "segments were not made into spans"),
+            Err(error) => {
+                count_dropped(segments as u64);
+                return tracing::error!(%error, dropped = segments, "segments were not made into spans");
+            }
         };
         for tries in 1.. {
             match self.post(body.clone()).await {
@@ -118,9 +158,13 @@ impl Worker {
                         tracing::warn!(collector = self.host(), why, "the collector takes no segments for now");
                     }
                     self.tell_dropped();
-                    tokio::time::sleep(pause(tries, asked)).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause(tries, asked)) => {}
+                        () = self.queue.ending.notified() => {}
+                    }
                 }
                 Err(Refused::ForNow { why, .. } | Refused::ForGood(why)) => {
+                    count_dropped(segments as u64);
                     tracing::warn!(
                         collector = self.host(),
                         why,
@@ -173,6 +217,7 @@ fn tell_partial(answer: &str) {
     let rejected = rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or(0);
     if rejected > 0 {
         let why = partial["errorMessage"].as_str().unwrap_or_default();
+        metrics::counter!(SPANS_REFUSED).increment(rejected);
         tracing::warn!(dropped = rejected, why, "the collector did not take some spans");
     }
 }

@@ -120,8 +120,12 @@ async fn a_file_that_cannot_be_read_goes_when_it_is_too_old() {
     }
 }
 
-/// Reads one request, answers with `status`, and gives the ids of its spans.
+/// Reads one request, answers with `status` (and at once again, please), and gives the ids of its spans.
 async fn collect(listener: &TcpListener, status: &str) -> Vec<String> {
+    collect_later(listener, status, 0).await
+}
+
+async fn collect_later(listener: &TcpListener, status: &str, retry_after: u32) -> Vec<String> {
     let mut stream = BufReader::new(listener.accept().await.unwrap().0);
     let (mut line, mut length) = (String::new(), 0);
     while stream.read_line(&mut line).await.unwrap() > 2 {
@@ -132,7 +136,8 @@ async fn collect(listener: &TcpListener, status: &str) -> Vec<String> {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.unwrap();
-    let answer = format!("HTTP/1.1 {status}\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let answer =
+        format!("HTTP/1.1 {status}\r\nretry-after: {retry_after}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     stream.write_all(answer.as_bytes()).await.unwrap();
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
     let spans = body["resourceSpans"].as_array().unwrap().iter().map(|one| &one["scopeSpans"][0]["spans"][0]);
@@ -157,6 +162,31 @@ async fn segments_go_on_to_the_collector_until_it_takes_them_or_refuses_them_for
     drop(service);
     let again = service_with(folder.path(), None).await;
     assert_eq!(found(&again, "").await, 1, "what the collector refused is kept here");
+}
+
+#[tokio::test]
+async fn what_waits_for_the_collector_at_the_end_is_sent_and_an_end_without_it_comes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url: reqwest::Url = format!("http://{}/v1/traces", listener.local_addr().unwrap()).parse().unwrap();
+    let ids = ["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"];
+    let service = service_with(folder.path(), Some(url.clone())).await;
+    put(&service, vec![segment(ids[0], json!({}))]).await;
+    assert_eq!(collect_later(&listener, "503 Service Unavailable", 60).await, [ids[0]]);
+    put(&service, vec![segment(ids[1], json!({}))]).await;
+    let collected = async {
+        // Nobody waits for the minute that it asked for.
+        assert_eq!(collect(&listener, "200 OK").await, [ids[0]]);
+        assert_eq!(collect(&listener, "200 OK").await, [ids[1]]);
+    };
+    tokio::join!(service.close(), collected);
+    // Nothing waits: nothing is waited for.
+    service.close().await;
+
+    drop(listener);
+    let away = service_with(folder.path(), Some(url)).await;
+    put(&away, vec![segment(ids[0], json!({}))]).await;
+    away.close().await;
 }
 
 #[tokio::test]

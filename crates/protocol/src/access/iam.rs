@@ -10,14 +10,14 @@ pub(super) fn checks(call: &Call<'_>) -> Vec<Check> {
     let (operation, fields) = (call.operation, call.fields);
     let action = format!("iam:{operation}");
     let mut check = Check::new(&*action, resource(call)).with_request_tags();
-    for (key, member) in [
-        ("iam:PolicyARN", "PolicyArn"),
-        ("iam:PermissionsBoundary", "PermissionsBoundary"),
-        ("iam:AWSServiceName", "AWSServiceName"),
-    ] {
+    for (key, member) in [("iam:PolicyARN", "PolicyArn"), ("iam:AWSServiceName", "AWSServiceName")] {
         if let Some(value) = fields.text(member) {
             check = check.key(key, value);
         }
+    }
+    let named = fields.text("PermissionsBoundary").map(str::to_owned);
+    if let Some(boundary) = named.or_else(|| boundary_of_holder(call)) {
+        check = check.key("iam:PermissionsBoundary", boundary);
     }
     for key in fields.texts("TagKeys") {
         check = check.key("aws:TagKeys", key);
@@ -27,6 +27,25 @@ pub(super) fn checks(call: &Call<'_>) -> Vec<Check> {
         return vec![check, pass_role(&role, "ec2.amazonaws.com")];
     }
     vec![check]
+}
+
+/// The boundary of the user or role whose permissions a call changes. With it a policy lets somebody change those within
+/// a boundary only.
+fn boundary_of_holder(call: &Call<'_>) -> Option<String> {
+    let (kind, member) = match call.operation {
+        "AttachRolePolicy"
+        | "DeleteRolePermissionsBoundary"
+        | "DeleteRolePolicy"
+        | "DetachRolePolicy"
+        | "PutRolePolicy" => ("role", "RoleName"),
+        "AttachUserPolicy"
+        | "DeleteUserPermissionsBoundary"
+        | "DeleteUserPolicy"
+        | "DetachUserPolicy"
+        | "PutUserPolicy" => ("user", "UserName"),
+        _ => return None,
+    };
+    call.facts.boundary(&call.caller.account, kind, call.fields.text(member)?)
 }
 
 fn resource(call: &Call<'_>) -> String {

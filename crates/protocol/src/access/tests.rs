@@ -25,6 +25,9 @@ impl Facts for World {
     fn iam_arn(&self, account: &str, kind: &str, name: &str) -> Option<String> {
         (name == "deployer").then(|| format!("arn:aws:iam::{account}:{kind}/teams/{name}"))
     }
+    fn boundary(&self, _: &str, kind: &str, name: &str) -> Option<String> {
+        (name == "bounded").then(|| format!("boundary-of-{kind}"))
+    }
 }
 
 fn user() -> Caller {
@@ -360,6 +363,31 @@ fn one_of_several_resources_that_is_denied_denies_the_call() {
     assert_eq!(call(policy, "logs", "DescribeLogStreams", r#"{"logGroupName":"open"}"#), Ok(()));
     assert!(call(policy, "logs", "DescribeLogStreams", r#"{"logGroupName":"secret"}"#).is_err());
     assert!(call(policy, "iam", "ListRoles", "").is_ok());
+}
+
+#[test]
+fn the_boundary_of_a_call_that_names_none_is_that_of_whom_it_changes() {
+    let when = |boundary: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"iam:*","Resource":"*",
+            "Condition":{{"StringEquals":{{"iam:PermissionsBoundary":"{boundary}"}}}}}}}}"#
+        )
+    };
+    for (operation, input, boundary) in [
+        ("AttachRolePolicy", "RoleName=bounded&PolicyArn=p", Some("boundary-of-role")),
+        ("PutUserPolicy", "UserName=bounded&PolicyName=p", Some("boundary-of-user")),
+        ("DeleteRolePermissionsBoundary", "RoleName=bounded", Some("boundary-of-role")),
+        ("DetachRolePolicy", "RoleName=free&PolicyArn=p", None),
+        ("PutRolePermissionsBoundary", "RoleName=bounded&PermissionsBoundary=new", Some("new")),
+        ("CreateRole", "RoleName=bounded", None),
+        ("DeleteRole", "RoleName=bounded", None),
+        ("AttachGroupPolicy", "GroupName=bounded&PolicyArn=p", None),
+    ] {
+        for asked in ["boundary-of-role", "boundary-of-user", "new"] {
+            let allowed = call(&when(asked), "iam", operation, input).is_ok();
+            assert_eq!(allowed, boundary == Some(asked), "{operation} {input} under {asked}");
+        }
+    }
 }
 
 #[test]

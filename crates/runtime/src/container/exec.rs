@@ -170,7 +170,10 @@ fn join_and_start(
         Ok(sys::Forked::Child) => {
             drop(pid_writer);
             let failure = match become_user(spec, &identity, streams) {
-                Ok(()) => program.execute(),
+                Ok(()) => {
+                    sys::close_on_exec_from(3);
+                    program.execute()
+                }
                 Err(failure) => failure,
             };
             program.report(&failure);

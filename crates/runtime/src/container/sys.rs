@@ -227,6 +227,16 @@ pub(super) fn close_from(first: RawFd) {
     }
 }
 
+/// Leaves no descriptor from `first` on to the program that this process becomes: whoever started the agent may have
+/// left it some that stay open.
+pub(super) fn close_on_exec_from(first: RawFd) {
+    #[expect(unsafe_code, reason = "close_range has no wrapper")]
+    // SAFETY: nothing is closed here; an exec, after which nothing of this program runs, closes them.
+    unsafe {
+        libc::close_range(first as u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32);
+    }
+}
+
 /// Sends any signal number to the process behind `pidfd`.
 pub(super) fn pidfd_send_signal(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
     #[expect(unsafe_code, reason = "the safe wrapper knows no real-time signals")]

@@ -7,9 +7,12 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::{Map, Value, json};
 
 use super::{Options, Wanted, syslog::hostname};
-use crate::logs::{
-    destination::{DeliveryError, Destination},
-    event::LogEvent,
+use crate::{
+    answer,
+    logs::{
+        destination::{DeliveryError, Destination},
+        event::LogEvent,
+    },
 };
 
 const PATH: &str = "/services/collector/event/1.0";
@@ -131,14 +134,9 @@ fn gzip(options: Options<'_>) -> Result<Option<Compression>, String> {
 }
 
 /// How a refusal begins; the rest is not waited for.
-async fn said(mut answer: reqwest::Response) -> String {
-    let mut said = Vec::new();
-    while said.len() < ANSWER_BYTES_MAX
-        && let Ok(Some(chunk)) = answer.chunk().await
-    {
-        said.extend_from_slice(&chunk);
-    }
-    said.truncate(ANSWER_BYTES_MAX);
+async fn said(answer: reqwest::Response) -> String {
+    // Without its words the status says enough.
+    let said = answer::body(answer, ANSWER_BYTES_MAX).await.unwrap_or_default();
     String::from_utf8_lossy(&said).chars().take(ANSWER_CHARS_MAX).collect()
 }
 

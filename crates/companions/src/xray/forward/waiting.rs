@@ -23,6 +23,8 @@ pub(super) struct Waiting {
     documents: VecDeque<Document>,
     bytes: usize,
     dropped: u64,
+    /// Taken for a request that is not over.
+    under_way: usize,
 }
 
 impl Waiting {
@@ -47,7 +49,18 @@ impl Waiting {
             bytes += oldest.text.len();
             batch.extend(self.next());
         }
+        self.under_way = batch.len();
         batch
+    }
+
+    /// The request with the last batch is over.
+    pub(super) fn batch_is_over(&mut self) {
+        self.under_way = 0;
+    }
+
+    /// How many the collector does not have yet.
+    pub(super) fn len(&self) -> usize {
+        self.documents.len() + self.under_way
     }
 
     /// How many went since this was asked last.
