@@ -10,8 +10,9 @@ import pull
 import recovery
 import registry
 import scale
+import service
 import start
 
 if __name__ == "__main__":
-    for benchmark in (start, api, endpoints, memory, registry, pull, recovery, decisions, scale, sessions, logs):
+    for benchmark in (start, service, api, endpoints, memory, registry, pull, recovery, decisions, scale, sessions, logs):
         benchmark.main()
