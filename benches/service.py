@@ -4,15 +4,12 @@ their first instruction.
 """
 
 import statistics
-import tempfile
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import common
-from common import fresh_disk, table, wait_until
-from start import AT_ONCE, CtrPeer, DockerPeer, GantryPeer, cpu_seconds, measure
+from common import table, wait_until
+from start import AT_ONCE, GantryPeer, cpu_seconds, measure, of_each_peer
 
 TASKS = 50
 ROUNDS = 3
@@ -65,17 +62,8 @@ def bench(peer, out):
 
 
 def main():
-    rows = []
-    for kind in (GantryPeer, DockerPeer, CtrPeer):
-        with fresh_disk():
-            out = Path(tempfile.mkdtemp(prefix="bench-out-", dir=common.SCRATCH))
-            peer = kind(out)
-            try:
-                rows.append(bench(peer, out))
-            finally:
-                peer.end()
     table(f"{TASKS} tasks of one service on one host (median of {ROUNDS})",
-          ["", "s to all running", "tasks/s", "CPU ms per task to start and remove, whole machine"], rows)
+          ["", "s to all running", "tasks/s", "CPU ms per task to start and remove, whole machine"], of_each_peer(bench))
 
 
 if __name__ == "__main__":

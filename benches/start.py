@@ -188,7 +188,8 @@ def bench(peer, out):
     return [peer.name, milliseconds(single), f"{cpu * 1000:.0f}", milliseconds(together), f"{max(rates):.1f}"]
 
 
-def main():
+def of_each_peer(bench):
+    """A row of `bench` for Gantry and each peer, all on new disks."""
     rows = []
     for kind in (GantryPeer, DockerPeer, CtrPeer):
         with fresh_disk():
@@ -198,9 +199,13 @@ def main():
                 rows.append(bench(peer, out))
             finally:
                 peer.end()
+    return rows
+
+
+def main():
     table("Warm start of a busybox container, request to first instruction, ms (p50 / p99)",
           ["", f"one at a time (n={ONE_AT_A_TIME})", "CPU ms per start, whole machine, client included",
-           f"{AT_ONCE} at once (n={AT_ONCE * ROUNDS_AT_ONCE})", "starts/s, 20 at once"], rows)
+           f"{AT_ONCE} at once (n={AT_ONCE * ROUNDS_AT_ONCE})", "starts/s, 20 at once"], of_each_peer(bench))
 
 
 if __name__ == "__main__":

@@ -302,6 +302,14 @@ def gantry(scratch):
     remove_everything(gantry)
 
 
+@pytest.fixture(scope="module")
+def registry(scratch):
+    """A Gantry without an agent, for one file: images are pushed and pulled here, nothing runs."""
+    gantry = make(scratch, server_only=True).start()
+    yield gantry
+    gantry.stop()
+
+
 @pytest.fixture
 def own_gantry(scratch):
     """Makes Gantrys for one test: `own_gantry(apart=True)`."""

@@ -7,16 +7,7 @@ import tempfile
 import pytest
 import requests
 
-from conftest import make
 from image_clients import CLIENTS, Image, digest, run
-
-
-@pytest.fixture(scope="module")
-def registry(scratch):
-    """A Gantry without an agent: images are pushed and pulled here, nothing runs."""
-    gantry = make(scratch, server_only=True).start()
-    yield gantry
-    gantry.stop()
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,6 @@ ACCOUNT = "000000000000"
 
 
 @pytest.fixture(scope="module")
-def registry(scratch):
-    gantry = make(scratch, server_only=True).start()
-    yield gantry
-    gantry.stop()
-
-
-@pytest.fixture(scope="module")
 def second(scratch):
     gantry = make(scratch, server_only=True).start()
     yield gantry

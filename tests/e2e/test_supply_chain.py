@@ -18,13 +18,6 @@ HTTP = "--allow-http-registry"
 
 
 @pytest.fixture(scope="module")
-def registry(scratch):
-    gantry = make(scratch, server_only=True).start()
-    yield gantry
-    gantry.stop()
-
-
-@pytest.fixture(scope="module")
 def second(scratch, registry):
     """A Gantry that pulls through from the first."""
     folder = Path(tempfile.mkdtemp(prefix="second-", dir=scratch))

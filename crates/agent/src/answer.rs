@@ -17,25 +17,33 @@ pub(crate) async fn body(mut answer: Response, bytes_max: usize) -> Result<Vec<u
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
+        task::JoinHandle,
     };
 
-    #[tokio::test]
-    async fn an_answer_without_end_is_read_as_far_as_is_wanted() {
+    /// An answer that says `x` without end, and its server, which ends when nobody reads any more.
+    pub(crate) async fn endless(status: &'static str) -> (reqwest::Response, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        tokio::spawn(async move {
+        let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let _ = stream.read(&mut [0; 4096]).await.unwrap();
-            stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await.unwrap();
+            stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).await.unwrap();
             while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
         });
         drop(rustls::crypto::ring::default_provider().install_default());
         let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap();
+        (answer, server)
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_read_as_far_as_is_wanted() {
+        let (answer, server) = endless("200 OK").await;
         assert_eq!(super::body(answer, 10_000).await.unwrap(), vec![b'x'; 10_000]);
+        server.await.unwrap();
     }
 }

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::ecs;
 
 /// Version of this protocol; a control plane refuses agents of a version that it does not know.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
+/// Of agents that take every [`ControlMessage::DesiredSet`] for a whole one, and are sent it so.
+pub const PROTOCOL_VERSION_WHOLE_SETS: u32 = 1;
 
 /// Agent → control plane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

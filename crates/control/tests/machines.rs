@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gantry_api::{
     Caller, PrincipalKind, Session,
-    agent::{AgentMessage, ControlMessage, PROTOCOL_VERSION},
+    agent::{AgentMessage, ControlMessage, PROTOCOL_VERSION, PROTOCOL_VERSION_WHOLE_SETS},
     ecs::{self, Ecs},
     machine::Machine,
 };
@@ -174,16 +174,16 @@ async fn an_agent_with_many_tasks_is_told_of_them_in_parts() {
     agent.run(&tasks).await;
     let (arn, kept) = (agent.arn.clone(), agent.lose());
 
-    let hello = AgentMessage::Hello {
-        protocol_version: PROTOCOL_VERSION,
-        container_instance_arn: arn,
+    let hello = |protocol_version| AgentMessage::Hello {
+        protocol_version,
+        container_instance_arn: arn.clone(),
         agent_version: "0.1.0".into(),
         boot_id: "boot-1".into(),
-        tasks: kept.into_values().collect(),
+        tasks: kept.values().cloned().collect(),
         underlay_address: None,
         volume_room_gib: None,
     };
-    let mut session = world.door.begin(&world.caller, hello).await.unwrap();
+    let mut session = world.door.begin(&world.caller, hello(PROTOCOL_VERSION)).await.unwrap();
     let mut told = Vec::new();
     for (expected, last) in [(8, false), (8, false), (4, true)] {
         let ControlMessage::DesiredSet { tasks, more, .. } = session.next().await.unwrap() else { panic!("not a set") };
@@ -192,6 +192,15 @@ async fn an_agent_with_many_tasks_is_told_of_them_in_parts() {
     }
     told.sort();
     assert_eq!(told, tasks);
+
+    // An agent that knows of no parts would stop what is not in the first one.
+    let mut session = world.door.begin(&world.caller, hello(PROTOCOL_VERSION_WHOLE_SETS)).await.unwrap();
+    let ControlMessage::DesiredSet { tasks, more: false, .. } = session.next().await.unwrap() else {
+        panic!("not whole")
+    };
+    assert_eq!(tasks.len(), 20);
+    let refused = world.door.begin(&world.caller, hello(PROTOCOL_VERSION + 1)).await.unwrap_err();
+    assert_eq!(refused.to_string(), "protocol version 3 is not supported");
 }
 
 #[tokio::test(start_paused = true)]

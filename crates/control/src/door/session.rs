@@ -9,7 +9,7 @@ use std::{
 
 use gantry_api::{
     Caller, Fault,
-    agent::{AgentMessage, ControlMessage, DesiredTask, ObservedTask, PROTOCOL_VERSION},
+    agent::{AgentMessage, ControlMessage, DesiredTask, ObservedTask, PROTOCOL_VERSION, PROTOCOL_VERSION_WHOLE_SETS},
     exec::ExecSession,
 };
 use gantry_domain::{
@@ -79,6 +79,8 @@ pub struct Session {
     told: BTreeMap<TaskId, (Arc<ClusterKey>, DesiredStatus)>,
     /// How far the full set is told.
     set: FullSet,
+    /// How many tasks a message to this agent tells of at most.
+    tasks_per_message: usize,
     /// What it was told last of the networks over hosts.
     told_overlay: Option<Arc<ScopeOverlay>>,
     /// Which credentials of its tasks' roles it was given.
@@ -111,9 +113,11 @@ impl Session {
         else {
             return Err(Ended::Refused("the first message must be hello".to_owned()));
         };
-        if protocol_version != PROTOCOL_VERSION {
-            return Err(Ended::Refused(format!("protocol version {protocol_version} is not supported")));
-        }
+        let tasks_per_message = match protocol_version {
+            PROTOCOL_VERSION => TASKS_PER_MESSAGE,
+            PROTOCOL_VERSION_WHOLE_SETS => usize::MAX,
+            other => return Err(Ended::Refused(format!("protocol version {other} is not supported"))),
+        };
         let instance = instance_key(caller, &container_instance_arn)?;
         let control = door.control.clone();
         // Before anything else: whoever is not its agent must not end the session of the one who is.
@@ -130,6 +134,7 @@ impl Session {
             live,
             told: BTreeMap::new(),
             set: FullSet::Untold,
+            tasks_per_message,
             told_overlay: None,
             granted: Granted::default(),
             told_exec_sessions: Vec::new(),
@@ -153,7 +158,10 @@ impl Session {
         match message {
             AgentMessage::Hello { .. } => Err(Ended::Refused("hello may be said once only".to_owned())),
             AgentMessage::Heartbeat { volume_room_gib } => {
-                note_volume_room(&self.control, &self.instance, volume_room_gib).await?;
+                // The next one says it again: nothing of the agent's is lost with it, unlike with a report.
+                if let Err(fault) = note_volume_room(&self.control, &self.instance, volume_room_gib).await {
+                    tracing::warn!(instance = %self.instance.id, %fault, "an agent's room for volumes was not recorded");
+                }
                 Ok(None)
             }
             AgentMessage::Usage { tasks } => {
@@ -225,7 +233,7 @@ impl Session {
                 FullSet::Left(left) => left,
                 _ => alive().map(|(id, _)| *id).collect(),
             };
-            let (part, left) = left.split_at(left.len().min(TASKS_PER_MESSAGE));
+            let (part, left) = left.split_at(left.len().min(self.tasks_per_message));
             // What stopped meanwhile is not driven any more.
             let part = part.iter().filter_map(|id| Some((id, host.tasks().get(id)?)));
             let part: Vec<_> = part.filter(|(_, (_, task))| !task.is_stopped()).collect();
@@ -239,7 +247,7 @@ impl Session {
         let is_news = |(id, (_, task)): &(&TaskId, &HostedTask)| {
             self.told.get(*id).is_none_or(|(_, status)| *status != task.life.desired_status)
         };
-        let news: Vec<_> = alive().filter(is_news).take(TASKS_PER_MESSAGE).collect();
+        let news: Vec<_> = alive().filter(is_news).take(self.tasks_per_message).collect();
         let is_gone = |id: &TaskId| host.tasks().get(id).is_none_or(|(_, task)| task.is_stopped());
         let gone: Vec<_> = self.told.keys().filter(|id| is_gone(id)).copied().collect();
         if news.is_empty() && gone.is_empty() {
@@ -469,14 +477,14 @@ async fn greet(control: &Control, key: &InstanceKey, about: &About) -> Result<()
 }
 
 /// Notes what volumes may have of the disk. It changes by whole GiB, so seldom, and clients are not told of it.
-async fn note_volume_room(control: &Control, key: &InstanceKey, room_gib: Option<u32>) -> Result<(), Ended> {
-    let noted = control.transact(|view| {
+async fn note_volume_room(control: &Control, key: &InstanceKey, room_gib: Option<u32>) -> Result<(), Fault> {
+    let note = |view: &EcsView| {
         let row = view.host(key).and_then(|host| host.row.as_ref());
         let Some(row) = row.filter(|row| row.volume_room_gib != room_gib) else { return Ok(Plan::Done(())) };
         let record = InstanceRecord { volume_room_gib: room_gib, ..row.record.clone() };
         Ok(Plan::Commit(Txn::new().require(key.path(), row.revision).put(key.path(), encode(&record)), ()))
-    });
-    noted.await.map_err(|fault| unavailable(&fault))
+    };
+    control.transact(note).await
 }
 
 /// Writes `agentConnected`, unless `still` says that it is no longer so.

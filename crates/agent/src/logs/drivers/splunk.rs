@@ -180,26 +180,13 @@ impl Destination for Splunk {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
-
     use super::*;
+    use crate::answer::tests::endless;
 
     #[tokio::test]
     async fn a_refusal_without_end_is_not_read_to_its_end() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let endless = tokio::spawn(async move {
-            let (mut connection, _) = listener.accept().await.unwrap();
-            let _ = connection.read(&mut [0; 4096]).await.unwrap();
-            connection.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await.unwrap();
-            while connection.write_all(&[b'x'; 4096]).await.is_ok() {}
-        });
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap();
+        let (answer, server) = endless("403 Forbidden").await;
         assert_eq!(said(answer).await, "x".repeat(ANSWER_CHARS_MAX));
-        endless.await.unwrap();
+        server.await.unwrap();
     }
 }
